@@ -1,0 +1,277 @@
+# Cora: asyncio for C. `make help` explains the targets; every one does its own set-up.
+#
+# Everything is built below build/; a build with a sanitizer or another compiler has a folder of its
+# own there (OUT). Sources are found by their place: <folder>/*.c is the library, a header whose first
+# paragraph says "(private)" is not installed, test/<folder>/test_*.c are tests.
+
+VERSION   := 0.1.0
+SOVERSION := 0
+BUILD     ?= build
+PREFIX    ?= /usr/local
+SHARED    ?= ../shared
+ifeq ($(origin CC),default)
+CC        := gcc
+endif
+ifeq ($(origin CXX),default)
+CXX       := g++
+endif
+
+# A host that embeds a libev of its own passes its flags here.
+EV_CFLAGS ?=
+EV_LIBS   ?= -lev
+
+# SAN=address,undefined or SAN=thread; WERROR=1 makes warnings errors, as CI does.
+SAN       ?=
+WERROR    ?=
+comma     := ,
+FLAVOUR   := $(subst $(comma),-,$(SAN))$(if $(filter-out gcc,$(notdir $(CC))),$(if $(SAN),-)$(notdir $(CC)))
+OUT       := $(BUILD)$(if $(FLAVOUR),/$(FLAVOUR))
+SANFLAGS  := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+
+WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Wvla -Wformat=2 -Wcast-qual \
+             -Wswitch-enum -Wimplicit-fallthrough
+C_ONLY    := -Wstrict-prototypes -Wmissing-prototypes
+CFLAGS    ?= -O2 -g
+COMPILE    = $(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(C_ONLY) $(if $(WERROR),-Werror) \
+             $(SANFLAGS) -fPIC -fvisibility=hidden -MMD -MP -I$(OUT)/include -I. $(EV_CFLAGS)
+LINK       = $(CC) $(CFLAGS) $(SANFLAGS)
+LIBS       = $(EV_LIBS) -lm -pthread
+
+FOLDERS   := reactor futures sync queue
+SOURCES   := $(wildcard $(FOLDERS:=/*.c))
+OBJECTS   := $(SOURCES:%.c=$(OUT)/obj/%.o)
+HEADERS   := $(shell grep -L '(private)' $(wildcard $(FOLDERS:=/*.h)))
+INSTALLED := $(addprefix $(OUT)/include/cora/,$(notdir $(HEADERS)) virtual_clock.h)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all help demo check check-long oracle rosetta fuzz reliability bench size catalogue tidy \
+        install uninstall setup setup-core setup-test setup-bench clean format
+
+all: setup-core library
+
+help:
+	@echo 'make               builds $(BUILD)/libcora.a and $(BUILD)/libcora.so'
+	@echo 'make demo          fetches pages from a server in the same loop: the main job'
+	@echo 'make check         runs all tests; T=name one of them; SAN=address,undefined or thread;'
+	@echo '                   BACKEND=select|poll|epoll; WRAPPER="valgrind -q" runs each under it'
+	@echo 'make reliability   the reliability checks alone (part of check)'
+	@echo 'make rosetta       the Python programs told in C, compared with their output'
+	@echo 'make fuzz FOR=60   random public calls under ASan and UBSan for so many seconds'
+	@echo 'make check-long    check, then ten million fuzzed calls'
+	@echo 'make bench         compares with the peers that are installed; W=W1a one workload'
+	@echo 'make size          sizes of objects and lines of code against their limits'
+	@echo 'make catalogue     how many behaviours of CPython'"'"'s tests are covered; PIECE=loop one piece'
+	@echo 'make oracle        traces of random programs against CPython'"'"'s (from the third piece on)'
+	@echo 'make install       into PREFIX ($(PREFIX)) below DESTDIR; make uninstall removes it'
+	@echo 'make setup         installs every package that a target needs'
+	@echo 'make tidy, format  clang-tidy; clang-format over the sources'
+
+# ---- packages: installed where that is possible, else the one command is printed ----
+
+define need # $(1) packages: installs those that are missing
+	@missing=; for p in $(1); do \
+	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
+	done; \
+	if [ -z "$$missing" ] || ! command -v apt-get >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; elif command -v sudo >/dev/null; then sudo=sudo; \
+	else echo "please run: apt-get install -y$$missing" >&2; exit 1; fi; \
+	echo "installing$$missing"; \
+	{ $$sudo apt-get update -q && \
+	  DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -q --no-install-recommends $$missing; \
+	} >$(BUILD)/setup.log 2>&1 || { cat $(BUILD)/setup.log >&2; exit 1; }
+endef
+
+$(BUILD)/.made:
+	@mkdir -p $(BUILD) && touch $@
+
+setup-core: $(BUILD)/.made
+	$(call need,gcc libc6-dev libev-dev)
+setup-test: setup-core
+	$(call need,g++ pkg-config procps)
+setup-bench: setup-test
+	$(call need,libuv1-dev libevent-dev libtevent-dev libtalloc-dev python3 python3-uvloop gnuplot-nox)
+setup: setup-bench
+	$(call need,clang libclang-rt-14-dev llvm valgrind faketime clang-tidy clang-format)
+
+# ---- the library ----
+
+library: $(OUT)/libcora.a $(OUT)/libcora.so $(OUT)/libcora_virtual_clock.a $(OUT)/cora.pc
+
+$(OUT)/obj/%.o: %.c | $(INSTALLED) $(OUT)/include/cora.h
+	@mkdir -p $(@D)
+	$(COMPILE) -c $< -o $@
+
+$(OUT)/libcora.a: $(OBJECTS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(OUT)/libcora.so.$(SOVERSION): $(OBJECTS)
+	$(LINK) -shared -Wl,-soname,libcora.so.$(SOVERSION) $(if $(SAN),,-Wl,-z,defs) -o $@ $^ $(LIBS)
+
+$(OUT)/libcora.so: $(OUT)/libcora.so.$(SOVERSION)
+	ln -sf libcora.so.$(SOVERSION) $@
+
+$(OUT)/libcora_virtual_clock.a: $(OUT)/obj/test/virtual_clock/virtual_clock.o
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+define copy_header
+$(OUT)/include/cora/$(notdir $(1)): $(1)
+	@mkdir -p $$(@D)
+	@cp $$< $$@
+endef
+$(foreach header,$(HEADERS) test/virtual_clock/virtual_clock.h,$(eval $(call copy_header,$(header))))
+
+$(OUT)/include/cora.h: Makefile $(HEADERS)
+	@mkdir -p $(@D)
+	@{ echo '/* cora.h: all of Cora. Generated; each header is readable on its own. */'; \
+	   echo '#ifndef CORA_H'; echo '#define CORA_H'; echo; \
+	   for h in $(notdir $(HEADERS)); do echo "#include <cora/$$h>"; done; \
+	   echo; echo '#endif'; } >$@
+
+$(OUT)/cora.pc: Makefile
+	@mkdir -p $(@D)
+	@{ echo 'prefix=$(PREFIX)'; echo 'libdir=$${prefix}/lib'; echo 'includedir=$${prefix}/include'; \
+	   echo; echo 'Name: cora'; echo 'Description: asyncio for C, on libev'; echo 'Version: $(VERSION)'; \
+	   echo 'Libs: -L$${libdir} -lcora'; echo 'Libs.private: $(EV_LIBS) -lm -pthread'; \
+	   echo 'Cflags: -I$${includedir}'; } >$@
+
+install: library
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/cora
+	install -m 644 $(INSTALLED) $(DESTDIR)$(PREFIX)/include/cora
+	install -m 644 $(OUT)/include/cora.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(OUT)/libcora.a $(OUT)/libcora_virtual_clock.a $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(OUT)/libcora.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib
+	ln -sf libcora.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libcora.so
+	install -m 644 $(OUT)/cora.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
+
+uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/include/cora $(DESTDIR)$(PREFIX)/include/cora.h
+	rm -f $(DESTDIR)$(PREFIX)/lib/libcora* $(DESTDIR)$(PREFIX)/lib/pkgconfig/cora.pc
+
+# ---- examples and rosetta: programs on the installed headers ----
+
+EXAMPLES := $(patsubst docs/examples/%.c,$(OUT)/examples/%,$(wildcard docs/examples/*.c docs/examples/*/*.c))
+ROSETTA  := $(patsubst test/rosetta/%.c,$(OUT)/rosetta/%,$(wildcard test/rosetta/[0-9]*.c))
+
+$(OUT)/examples/% $(OUT)/rosetta/%: LIBS += -ldl
+$(OUT)/examples/%: $(OUT)/obj/docs/examples/%.o $(OUT)/libcora.a
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(LIBS)
+
+$(OUT)/rosetta/%: $(OUT)/obj/test/rosetta/%.o $(OUT)/libcora.a
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(LIBS)
+
+# The main job is an example of several files.
+DEMO := $(wildcard docs/examples/callbacks/demo/*.c)
+$(OUT)/demo: $(DEMO:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
+	$(LINK) -o $@ $^ $(LIBS)
+
+demo: setup-core $(OUT)/demo
+	@$(OUT)/demo
+
+rosetta: setup-core $(ROSETTA)
+	@test/rosetta/test_rosetta.sh $(OUT)
+
+# ---- tests ----
+
+# A folder's tests link against it and the folders before it: an upward call is a link error.
+$(foreach folder,$(FOLDERS),$(eval \
+  $(OUT)/lib/$(folder).a: $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard $(folder)/*.c))))
+$(OUT)/lib/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+HARNESS := $(OUT)/obj/test/harness/harness.o $(OUT)/obj/test/harness/live.o \
+           $(OUT)/obj/test/virtual_clock/virtual_clock.o
+UPTO_reactor := reactor
+UPTO_futures := futures reactor
+UPTO_sync    := sync futures reactor
+UPTO_queue   := queue sync futures reactor
+
+# $(1) folder of tests, $(2) folders of the library
+define test_rule
+$(OUT)/test/$(1)/%: $(OUT)/obj/test/$(1)/%.o $(HARNESS) $(patsubst %,$(OUT)/lib/%.a,$(2))
+	@mkdir -p $$(@D)
+	$$(LINK) -o $$@ $$< $(HARNESS) $(patsubst %,$(OUT)/lib/%.a,$(2)) $$(LIBS)
+endef
+$(foreach folder,$(FOLDERS),$(eval $(call test_rule,$(folder),$(UPTO_$(folder)))))
+$(eval $(call test_rule,harness,reactor))
+$(eval $(call test_rule,virtual_clock,reactor))
+$(eval $(call test_rule,reliability,$(UPTO_queue)))
+$(eval $(call test_rule,examples,$(UPTO_queue)))
+
+programs = $(patsubst test/%.c,$(OUT)/test/%,$(wildcard $(1)))
+UNIT_TESTS  := $(call programs,test/harness/test_*.c test/virtual_clock/test_*.c $(FOLDERS:%=test/%/test_*.c))
+RELIABILITY := $(call programs,test/reliability/[0-9]*.c)
+EXAMPLE_TESTS := $(call programs,test/examples/test_*.c)
+SCRIPTS     := $(wildcard test/rosetta/test_*.sh test/install/test_*.sh test/catalogue/test_*.sh)
+
+RUN = OUT=$(OUT) SHARED=$(SHARED) MAKE="$(MAKE)" CC="$(CC)" CXX="$(CXX)" SAN="$(SAN)" \
+      CORA_BACKEND=$(BACKEND) T=$(T) WRAPPER="$(WRAPPER)" test/harness/run.sh $(OUT)/tap
+
+check: setup-test library $(UNIT_TESTS) $(RELIABILITY) $(EXAMPLE_TESTS) $(OUT)/demo $(EXAMPLES) $(ROSETTA)
+	@$(RUN) $(UNIT_TESTS) $(RELIABILITY) $(EXAMPLE_TESTS) $(if $(SAN)$(WRAPPER),,$(SCRIPTS))
+
+reliability: setup-core $(RELIABILITY)
+	@$(RUN)_reliability $(RELIABILITY)
+
+# ---- the fuzzer of the public calls ----
+
+FOR   ?= 60
+CALLS ?= 0
+SEED  ?= 0
+$(OUT)/fuzz_calls: $(OUT)/obj/test/fuzz/fuzz_calls.o $(OUT)/libcora.a
+	$(LINK) -o $@ $^ $(LIBS)
+
+fuzz: setup-core
+	@$(MAKE) --no-print-directory SAN=address,undefined fuzz-run
+
+fuzz-run: $(OUT)/fuzz_calls
+	@$(OUT)/fuzz_calls $(FOR) $(CALLS) $(SEED)
+.PHONY: fuzz-run
+
+check-long: check
+	@$(MAKE) --no-print-directory fuzz FOR=100000 CALLS=10000000
+
+oracle:
+	@echo 'the oracle comes with coroutines and tasks (the third piece)'
+
+# ---- measures ----
+
+BENCH_C := $(patsubst test/bench/%.c,%,$(filter-out test/bench/bench.c,$(wildcard test/bench/*.c)))
+LIBS_libuv    := -luv
+LIBS_libevent := -levent -levent_pthreads
+LIBS_tevent   := -ltevent -ltalloc
+LIBS_libev    := -lev
+LIBS_cora     := $(EV_LIBS)
+
+$(BUILD)/bench/%: test/bench/%.c test/bench/bench.c test/bench/bench.h $(OUT)/libcora.a
+	@mkdir -p $(@D)
+	@$(COMPILE) -MF /dev/null $(filter %.c,$^) -o $@ $(if $(filter cora,$*),$(OUT)/libcora.a) \
+	  $(LIBS_$*) -lm -pthread || echo 'missing: $* (make setup installs the peers)'
+
+bench: setup-bench library
+	@$(MAKE) --no-print-directory -k $(BENCH_C:%=$(BUILD)/bench/%)
+	@W=$(W) ROUNDS=$(ROUNDS) test/bench/run.sh $(BUILD)
+
+size: library
+	@test/size/size.sh $(OUT)
+
+catalogue:
+	@PIECE=$(PIECE) test/catalogue/catalogue.sh $(OUT)/tap docs/asyncio-map.md $(SHARED)
+
+tidy: $(INSTALLED) $(OUT)/include/cora.h
+	clang-tidy --quiet $(SOURCES) -- -std=c11 -D_GNU_SOURCE -I$(OUT)/include -I.
+
+format:
+	clang-format -i $(wildcard $(FOLDERS:=/*.[ch]) test/*/*.[ch] docs/examples/*.[ch] docs/examples/*/*.[ch])
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,234 @@
+/*
+ * callback.h: a callback is a function and its bound arguments, as functools.partial makes it.
+ *
+ *     static void arrive(cora_args bound)
+ *     {
+ *         struct visit *visit = cora_arg(bound, 0, struct visit *);
+ *         printf("%s for the %lldth time\n", cora_arg_text(bound, 1), cora_arg_int(bound, 2));
+ *     }
+ *     ...
+ *     cora_call_soon(loop, cora_partial(arrive, visit, "www.example.org", 3));
+ *
+ * cora_partial(function, zero to eight arguments) describes the callback: a borrowed description that
+ * lives until the enclosing block ends. What it is given to stores function and arguments, adding
+ * references and copying char pointers, and drops them exactly once whatever happens: called,
+ * removed, cancelled, loop closed, or registration failed. Each kind of callback has a type of its
+ * own, picked from the function, so that registering the wrong kind does not compile.
+ */
+#ifndef CORA_CALLBACK_H
+#define CORA_CALLBACK_H
+
+#include "error.h"
+#include "value.h"
+
+/* The most arguments that a callback can be bound to. */
+#define CORA_ARGUMENTS_MAX 8
+
+CORA_BEGIN
+
+/* A callback's bound arguments: borrowed until it returns. */
+typedef struct cora_args {
+    const cora_value *values;
+    size_t count;
+} cora_args;
+
+struct cora_report;
+
+typedef void (*cora_function)(void); /* any function, to be cast back */
+typedef void (*cora_callback_function)(cora_args bound);
+typedef void (*cora_done_function)(cora_args bound, cora_future done);
+typedef void (*cora_exception_function)(cora_args bound, cora_loop loop,
+                                        const struct cora_report *report);
+
+/* A function, its arguments, its context (NULL: a copy of the current one) and where it was made. */
+struct cora_partial {
+    cora_function function;
+    const struct cora_place *place;
+    struct cora_counted *context;
+    const cora_value *arguments;
+    size_t count;
+};
+
+/* The kinds of callback: borrowed descriptions, see above. */
+typedef struct cora_callback {
+    struct cora_partial *partial;
+} cora_callback; /* call_soon, timers, readers, writers, signals */
+typedef struct cora_done_callback {
+    struct cora_partial *partial;
+} cora_done_callback; /* futures */
+typedef struct cora_exception_callback {
+    struct cora_partial *partial;
+} cora_exception_callback; /* the exception handler */
+
+/* ---- reading bound arguments ---- */
+
+/*
+ * The argument at this index as this type; one that is missing or of another type gives the zero of
+ * the asked type and fails the callback with a TypeError.
+ */
+CORA_API cora_value cora_arg_value(cora_args bound, size_t index);
+
+static inline int64_t cora_arg_int(cora_args bound, size_t index)
+{
+    if (CORA_LIKELY(index < bound.count && bound.values[index].type == &cora_type_int))
+        return bound.values[index].as.integer;
+    return cora_as_int(cora_arg_value(bound, index));
+}
+
+static inline double cora_arg_real(cora_args bound, size_t index)
+{
+    if (CORA_LIKELY(index < bound.count && bound.values[index].type == &cora_type_real))
+        return bound.values[index].as.real;
+    return cora_as_real(cora_arg_value(bound, index));
+}
+
+static inline const char *cora_arg_text(cora_args bound, size_t index)
+{
+    return cora_as_text(cora_arg_value(bound, index));
+}
+
+static inline void *cora_arg_pointer(cora_args bound, size_t index)
+{
+    if (CORA_LIKELY(index < bound.count && bound.values[index].type == &cora_type_pointer))
+        return bound.values[index].as.pointer;
+    return cora_as_pointer(cora_arg_value(bound, index));
+}
+
+static inline cora_loop cora_arg_loop(cora_args bound, size_t index)
+{
+    return cora_as_loop(cora_arg_value(bound, index));
+}
+
+static inline cora_handle cora_arg_handle(cora_args bound, size_t index)
+{
+    return cora_as_handle(cora_arg_value(bound, index));
+}
+
+static inline cora_future cora_arg_future(cora_args bound, size_t index)
+{
+    return cora_as_future(cora_arg_value(bound, index));
+}
+
+/* A pointer argument as the program's own type: cora_arg(bound, 0, struct visit *). */
+#define cora_arg(bound, index, type) ((type)cora_arg_pointer(bound, index))
+
+/* ---- a context of the caller's choice ---- */
+
+/* The same callback, to run in this context (context.h) itself instead of a copy of the current. */
+CORA_API cora_callback cora_in_context(cora_value context, cora_callback callback);
+
+CORA_END
+
+/* ---- making one ---- */
+
+/* Picks the macro for this many arguments, the function included: 1 to 9. */
+#define CORA_PICK(...) CORA_PICK_(__VA_ARGS__, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define CORA_PICK_(a, b, c, d, e, f, g, h, i, count, ...) CORA_JOIN(CORA_PARTIAL_, count)
+#define CORA_JOIN(a, b) CORA_JOIN_(a, b)
+#define CORA_JOIN_(a, b) a##b
+
+#ifndef __cplusplus
+
+static inline cora_callback cora_make_callback(struct cora_partial *partial)
+{
+    return (cora_callback){ partial };
+}
+
+static inline cora_done_callback cora_make_done_callback(struct cora_partial *partial)
+{
+    return (cora_done_callback){ partial };
+}
+
+static inline cora_exception_callback cora_make_exception_callback(struct cora_partial *partial)
+{
+    return (cora_exception_callback){ partial };
+}
+
+#define CORA_PARTIAL(fn, bound, count)                                                             \
+    _Generic((fn),                                                                                 \
+        cora_callback_function: cora_make_callback,                                                \
+        cora_done_function: cora_make_done_callback,                                               \
+        cora_exception_function: cora_make_exception_callback)(                                    \
+        &(struct cora_partial){ (cora_function)(fn), CORA_PLACE(#fn), NULL, bound, count })
+
+#define CORA_VALUES (const cora_value[])
+#define CORA_PARTIAL_1(fn) CORA_PARTIAL(fn, NULL, 0)
+#define CORA_PARTIAL_2(fn, a) CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a) }), 1)
+#define CORA_PARTIAL_3(fn, a, b) CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b) }), 2)
+#define CORA_PARTIAL_4(fn, a, b, c)                                                                \
+    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c) }), 3)
+#define CORA_PARTIAL_5(fn, a, b, c, d)                                                             \
+    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d) }), 4)
+#define CORA_PARTIAL_6(fn, a, b, c, d, e)                                                          \
+    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),         \
+                                   cora_from(e) }), 5)
+#define CORA_PARTIAL_7(fn, a, b, c, d, e, f)                                                       \
+    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),         \
+                                   cora_from(e), cora_from(f) }), 6)
+#define CORA_PARTIAL_8(fn, a, b, c, d, e, f, g)                                                    \
+    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),         \
+                                   cora_from(e), cora_from(f), cora_from(g) }), 7)
+#define CORA_PARTIAL_9(fn, a, b, c, d, e, f, g, h)                                                 \
+    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),         \
+                                   cora_from(e), cora_from(f), cora_from(g), cora_from(h) }), 8)
+
+/* cora_partial(function, arguments...) */
+#define cora_partial(...) CORA_PICK(__VA_ARGS__)(__VA_ARGS__)
+
+#else /* C++: a temporary that lives until the full expression ends, and converts to its kind */
+
+template <class Kind, size_t Count> struct cora_partial_of {
+    cora_value values[Count ? Count : 1];
+    struct cora_partial partial;
+    operator Kind()
+    {
+        partial.arguments = values;
+        return Kind{ &partial };
+    }
+};
+
+template <class Kind, class Function, class... Arguments>
+static inline cora_partial_of<Kind, sizeof...(Arguments)>
+cora_make_partial_of(const struct cora_place *place, Function function, Arguments... arguments)
+{
+    static_assert(sizeof...(Arguments) <= CORA_ARGUMENTS_MAX, "at most eight bound arguments");
+    return { { cora_from(arguments)... },
+             { reinterpret_cast<cora_function>(function), place, nullptr, nullptr,
+               sizeof...(Arguments) } };
+}
+
+template <class... A>
+static inline auto cora_make_partial(const struct cora_place *place, cora_callback_function function,
+                                     A... arguments)
+{
+    return cora_make_partial_of<cora_callback>(place, function, arguments...);
+}
+
+template <class... A>
+static inline auto cora_make_partial(const struct cora_place *place, cora_done_function function,
+                                     A... arguments)
+{
+    return cora_make_partial_of<cora_done_callback>(place, function, arguments...);
+}
+
+template <class... A>
+static inline auto cora_make_partial(const struct cora_place *place,
+                                     cora_exception_function function, A... arguments)
+{
+    return cora_make_partial_of<cora_exception_callback>(place, function, arguments...);
+}
+
+#define CORA_PARTIAL_1(fn) cora_make_partial(CORA_PLACE(#fn), fn)
+#define CORA_PARTIAL_N(fn, ...) cora_make_partial(CORA_PLACE(#fn), fn, __VA_ARGS__)
+#define CORA_PARTIAL_2 CORA_PARTIAL_N
+#define CORA_PARTIAL_3 CORA_PARTIAL_N
+#define CORA_PARTIAL_4 CORA_PARTIAL_N
+#define CORA_PARTIAL_5 CORA_PARTIAL_N
+#define CORA_PARTIAL_6 CORA_PARTIAL_N
+#define CORA_PARTIAL_7 CORA_PARTIAL_N
+#define CORA_PARTIAL_8 CORA_PARTIAL_N
+#define CORA_PARTIAL_9 CORA_PARTIAL_N
+#define cora_partial(...) CORA_PICK(__VA_ARGS__)(__VA_ARGS__)
+#endif
+
+#endif

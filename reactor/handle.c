@@ -1,0 +1,160 @@
+/*
+ * How it works: a handle is looked up by its index (slot.h); it is good if the slot's loop is this
+ * thread's, the generation is the handle's, and the slot is in use. Whose loop it is comes first: the
+ * slot of another thread's loop must not be looked at, unless it is shared (shared.c).
+ */
+#include "handle.h"
+
+#include "private.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* The slot's loop if it is this thread's. */
+static struct loop *slot_loop(const struct slot *slot)
+{
+    if (!slot || slot_chunk(slot)->kind == SLOT_LOOP)
+        return NULL;
+    struct loop *loop = slot_owner(slot);
+    if (!loop || atomic_load_explicit(&loop->thread, memory_order_relaxed) != &cora_thread)
+        return NULL;
+    return loop;
+}
+
+/* The error of a handle that cannot be used: names the callback, as far as it is still known. */
+static struct slot *handle_refuse(cora_handle handle)
+{
+    struct slot *slot = slot_at(handle.bits);
+    struct loop *owner = slot ? slot_owner(slot) : NULL;
+    if (cora_is_null(handle)) {
+        fail(CORA_ESTALE, "the handle is null: what it was to hold could not be made");
+    } else if (!owner) {
+        fail(CORA_ESTALE, "the handle is stale: its loop is closed");
+    } else if (!slot_loop(slot)) {
+        fail(CORA_EWRONGTHREAD, "the handle belongs to a loop of another thread; from here only "
+                                "cora_call_soon_threadsafe may be used");
+    } else if (slot->generation != generation_of(handle.bits)) {
+        fail(CORA_ESTALE, "the handle is stale: its callback has run or was dropped");
+    } else {
+        const struct cora_place *place = slot_callback(slot)->place;
+        fail(CORA_ESTALE, "the handle is stale: its callback %s, made in %s (%s:%d), %s",
+             place->name, place->function, place->file, place->line,
+             slot->state == SLOT_CANCELLED ? "was cancelled" : "has run or was dropped");
+    }
+    return NULL;
+}
+
+/* The slot of a handle that is in use; else NULL, and the error is set. */
+static struct slot *handle_get(cora_handle handle)
+{
+    struct slot *slot = slot_at(handle.bits);
+    if (CORA_UNLIKELY(!slot_loop(slot) || slot->generation != generation_of(handle.bits) ||
+                      slot->state == SLOT_FREE || slot->state == SLOT_CANCELLED))
+        return handle_refuse(handle);
+    return slot;
+}
+
+static bool handle_is_shared(cora_handle handle)
+{
+    struct slot *slot = slot_at(handle.bits);
+    return slot && slot_chunk(slot)->kind == SLOT_SHARED;
+}
+
+void handle_remove(struct loop *loop, struct slot *slot)
+{
+    bool running = slot->state == SLOT_RUNNING, queued = slot->state == SLOT_QUEUED;
+    slot->state = SLOT_CANCELLED;
+    if (running)
+        return; /* whoever runs it sees that, and drops it */
+    callback_drop(slot, slot_callback(slot));
+    if (!queued)
+        handle_free(loop, slot);
+}
+
+/* Debug mode: the handle still says what it was. */
+static void handle_keep_text(struct slot *slot, struct callback *callback)
+{
+    char text[200];
+    callback_print(slot, callback, text, sizeof text);
+    callback_drop(slot, callback);
+    cora_value kept;
+    if (!value_keep(cora_chars(text), &kept))
+        return;
+    callback->arguments.inline_values[0] = kept;
+    slot->count = 1;
+    slot->flags |= CALLBACK_DROPS;
+}
+
+bool cora_handle_cancel(cora_handle handle)
+{
+    if (CORA_UNLIKELY(handle_is_shared(handle)))
+        return shared_cancel(handle);
+    struct slot *slot = handle_get(handle);
+    if (!slot)
+        return false;
+    struct callback *callback = slot_callback(slot);
+    if (slot->state == SLOT_RUNNING) {
+        fail(CORA_EINVALIDSTATE, "the callback %s is running already", callback->place->name);
+        return false;
+    }
+    struct loop *loop = slot_owner(slot);
+    bool listed = slot->state == SLOT_QUEUED;
+    slot->state = SLOT_CANCELLED;
+    if (!listed)
+        timer_cancel(loop, (struct timer_slot *)slot); /* only timers wait outside of a list */
+    if (!listed)
+        pool_give_cancelled(&loop->timers, slot);
+    if (CORA_UNLIKELY(loop->debug))
+        handle_keep_text(slot, callback);
+    else
+        callback_drop(slot, callback);
+    return true;
+}
+
+bool cora_handle_cancelled(cora_handle handle)
+{
+    if (CORA_UNLIKELY(handle_is_shared(handle)))
+        return shared_cancelled(handle);
+    struct slot *slot = slot_at(handle.bits);
+    return slot_loop(slot) && slot->generation == generation_of(handle.bits) &&
+           slot->state == SLOT_CANCELLED;
+}
+
+double cora_handle_when(cora_handle handle)
+{
+    if (handle_is_shared(handle))
+        return (double)NAN;
+    struct slot *slot = handle_get(handle);
+    return slot && slot->kind == SLOT_TIMER ? ((struct timer_slot *)slot)->when : (double)NAN;
+}
+
+/* The object's text: "TimerHandle when=12.345 on_ring(3)"; parts that are left out are empty. */
+static int object_print(struct slot *slot, char *buffer, size_t size)
+{
+    struct callback *callback = slot_callback(slot);
+    bool cancelled = slot->state == SLOT_CANCELLED;
+    bool debug = slot_owner(slot)->debug;
+    char when[40] = "", text[300] = "", place[200] = "";
+    if (slot->kind == SLOT_TIMER)
+        snprintf(when, sizeof when, " when=%g", ((struct timer_slot *)slot)->when);
+    if (!cancelled)
+        callback_print(slot, callback, text, sizeof text);
+    else if (debug && slot->count == 1)
+        snprintf(text, sizeof text, "%s", cora_as_text(callback_args(slot, callback).values[0]));
+    if (debug)
+        snprintf(place, sizeof place, " created at %s:%d", callback->place->file,
+                 callback->place->line);
+    return snprintf(buffer, size, "<%s%s%s%s%s%s>",
+                    slot->kind == SLOT_TIMER ? "TimerHandle" : "Handle",
+                    cancelled ? " cancelled" : "", cancelled && !debug ? "" : when,
+                    *text ? " " : "", text, place);
+}
+
+int cora_handle_print(cora_handle handle, char *buffer, size_t size)
+{
+    struct slot *slot = slot_at(handle.bits);
+    if (handle_is_shared(handle) || !slot_loop(slot) ||
+        slot->generation != generation_of(handle.bits) || slot->state == SLOT_FREE)
+        return snprintf(buffer, size, "<Handle #%llx>", (unsigned long long)handle.bits);
+    return object_print(slot, buffer, size);
+}

@@ -1,0 +1,81 @@
+/*
+ * handle.h: everything of Cora's is held by a handle, never by a pointer.
+ *
+ * A handle is a 64-bit value that names a slot and the generation of its contents. Every call checks
+ * the generation, so that a handle whose object is gone is *stale*, never dangling: cancelling it
+ * returns false, using it is a StaleHandle error. A handle of all zeros is null; creating functions
+ * return it when they could not (cora_last_error() says why), and every call on it fails.
+ *
+ *     null --create--> live --ended, closed, cancelled and forgotten--> stale (for ever)
+ *
+ * Handles are plain values: copy them freely, compare them with cora_same.
+ */
+#ifndef CORA_HANDLE_H
+#define CORA_HANDLE_H
+
+#include "base.h"
+
+CORA_BEGIN
+
+/* An event loop. asyncio: AbstractEventLoop. */
+typedef struct cora_loop {
+    uint64_t bits;
+} cora_loop;
+
+/* A scheduled callback: call_soon, call_later, call_at. asyncio: Handle, TimerHandle. */
+typedef struct cora_handle {
+    uint64_t bits;
+} cora_handle;
+
+/* A result that is not there yet (futures/). asyncio: Future. */
+typedef struct cora_future {
+    uint64_t bits;
+} cora_future;
+
+/* A coroutine object (futures/). */
+typedef struct cora_coro {
+    uint64_t bits;
+} cora_coro;
+
+/* Whether a handle is the null handle; whether two handles name the same object. */
+#define cora_is_null(handle) ((handle).bits == 0)
+#define cora_same(one, other) ((one).bits == (other).bits)
+
+/* ---- scheduled callbacks ---- */
+
+/*
+ * Cancels a scheduled callback or timer: it will not run, its bound arguments are dropped at once.
+ * Whether there was something to cancel: false if it has run, is running, was cancelled, or is stale.
+ * asyncio: Handle.cancel.
+ */
+CORA_API bool cora_handle_cancel(cora_handle handle);
+
+/*
+ * Whether it was cancelled. Known until the end of the tick after the cancel; then the handle is
+ * stale, and a stale handle reads false. asyncio: Handle.cancelled.
+ */
+CORA_API bool cora_handle_cancelled(cora_handle handle);
+
+/* When a timer is due, on the loop's clock; NaN for call_soon and stale handles. asyncio: when. */
+CORA_API double cora_handle_when(cora_handle handle);
+
+/*
+ * Writes the handle for a person to read: <Handle on_ring("bell", 3)>, <TimerHandle cancelled>; in
+ * debug mode also where it was created, and its callback after a cancel. As snprintf.
+ */
+CORA_API int cora_handle_print(cora_handle handle, char *buffer, size_t size);
+
+/* ---- counting ---- */
+
+/*
+ * How many objects of this loop are alive: scheduled callbacks, timers, readers, writers and signal
+ * handlers (the loop itself is not counted). A test or a server that cleans up after itself sees it
+ * return to where it was. 0 for a loop that is closed. Any thread, but exact in the loop's only.
+ */
+CORA_API size_t cora_live(cora_loop loop);
+
+/* How many counted values (texts, bytes, lists, errors, owned pointers) the process holds. */
+CORA_API size_t cora_live_values(void);
+
+CORA_END
+#endif

@@ -1,0 +1,297 @@
+/*
+ * private.h (private): the loop's own structure, and what the sources of reactor/ share.
+ *
+ * The way of a callback: registered (callback_store fills a slot), then in a list: libev's timers, or
+ * a descriptor's or signal's watcher, whose callbacks only *collect*, or at once the ready queue. The
+ * tick (ready.c) puts what was collected into asyncio's order behind the ready queue, and runs what is
+ * there by then.
+ */
+#ifndef CORA_PRIVATE_H
+#define CORA_PRIVATE_H
+
+#include "callback.h"
+#include "exception_handler.h"
+#include "loop.h"
+#include "private_value.h"
+#include "ready.h"
+#include "slot.h"
+#include "thread.h"
+
+#include <ev.h>
+#include <pthread.h>
+
+#if !EV_MULTIPLICITY || !EV_IDLE_ENABLE || !EV_CHECK_ENABLE || !EV_PREPARE_ENABLE ||               \
+    !EV_ASYNC_ENABLE || !EV_SIGNAL_ENABLE || !EV_FORK_ENABLE || !EV_CLEANUP_ENABLE
+#error "Cora needs a libev with EV_MULTIPLICITY and idle, check, prepare, async, signal, fork, cleanup"
+#endif
+
+/* ---- callbacks in slots ---- */
+
+#define INLINE_ARGUMENTS 2
+
+/* slot.flags */
+#define CALLBACK_DROPS 1      /* something to drop: counted arguments, an array, a context */
+#define CALLBACK_ARRAY 2      /* more arguments than fit: in a block of their own */
+#define CALLBACK_IN_CONTEXT 4 /* runs in this very context, not in a copy */
+#define CALLBACK_PERSISTS 8   /* reader, writer, signal handler: runs many times */
+
+struct callback {
+    cora_function function;
+    const struct cora_place *place;
+    struct cora_counted *context; /* a context, or a copy's variables; counted; NULL: none set */
+    union {
+        cora_value inline_values[INLINE_ARGUMENTS];
+        cora_value *array;
+    } arguments; /* counted; slot.count of them */
+};
+
+struct ready_slot {
+    struct slot slot;
+    struct callback callback;
+};
+
+/*
+ * libev's watcher comes first, so that starting, sifting and cancelling touch one cache line of the
+ * two. Its data pointer is free for us: it holds the order of arming.
+ */
+struct timer_slot {
+    struct slot slot;
+    ev_timer watcher;
+    double when;
+    struct callback callback;
+};
+
+/* Stores function and arguments, adding references. False without memory, and nothing is held. */
+bool callback_store(struct slot *slot, struct callback *callback, const struct cora_partial *partial);
+
+/* Drops arguments and context, once. */
+void callback_drop_slow(struct slot *slot, struct callback *callback);
+
+static inline void callback_drop(struct slot *slot, struct callback *callback)
+{
+    if (CORA_UNLIKELY(slot->flags & CALLBACK_DROPS))
+        callback_drop_slow(slot, callback);
+}
+
+static inline cora_args callback_args(const struct slot *slot, const struct callback *callback)
+{
+    cora_args bound = { slot->flags & CALLBACK_ARRAY ? callback->arguments.array
+                                                     : callback->arguments.inline_values,
+                        slot->count };
+    return bound;
+}
+
+/* on_ring("bell", 3): as snprintf. */
+int callback_print(const struct slot *slot, const struct callback *callback, char *buffer,
+                   size_t size);
+
+/* ---- lists of slots ---- */
+
+struct queue {
+    struct slot *head, *tail;
+};
+
+static inline void queue_append(struct queue *queue, struct slot *slot)
+{
+    slot->next = NULL;
+    if (queue->head)
+        queue->tail->next = slot;
+    else
+        queue->head = slot;
+    queue->tail = slot;
+}
+
+static inline void queue_join(struct queue *queue, struct queue *more)
+{
+    if (!more->head)
+        return;
+    if (queue->head)
+        queue->tail->next = more->head;
+    else
+        queue->head = more->head;
+    queue->tail = more->tail;
+    more->head = more->tail = NULL;
+}
+
+/* ---- the loop ---- */
+
+enum loop_state {
+    LOOP_IDLE,
+    LOOP_RUNNING, /* in cora_run_forever; a guest: in a tick */
+    LOOP_CLOSED,
+};
+
+/* What other threads may touch, under the lock. */
+struct shared {
+    pthread_mutex_t lock;
+    pthread_cond_t finished; /* a shared callback has run, and somebody waits for that */
+    struct queue queue;      /* call_soon_threadsafe */
+    struct pool pool;
+    struct queue used; /* slots that have run, for the pool; the loop's thread only, until given */
+    atomic_bool waiting; /* the queue has something: read without the lock */
+    atomic_uint waiters; /* threads that wait for finished */
+    bool open;
+};
+
+struct loop {
+    struct slot slot;
+    atomic_uint generation;           /* the slot's, for other threads' eyes */
+    _Atomic(struct thread *) thread;  /* whose it is; NULL: closed */
+    atomic_int state;                 /* enum loop_state */
+    struct ev_loop *ev;               /* NULL: closed, or the host destroyed it */
+    bool guest;
+    bool in_tick;
+    bool stopping;      /* the run ends with the tick */
+    bool debug;
+    bool poll_every_tick;
+    bool is_select;     /* refuses descriptors beyond FD_SETSIZE */
+    bool clock_known;   /* libev_clock is the iteration's */
+    bool timers_sorted; /* the collected timers came in order */
+    bool idle_active;
+    bool fork_reported; /* this process is a child without cora_after_fork, and that was said */
+
+    struct queue ready;
+    struct slot *collected_descriptors; /* the last collected first, as libev's order is reversed */
+    struct queue collected_timers;
+    struct queue collected_signals;
+    struct queue due; /* timers armed when they were due already: collected in the next tick */
+
+    struct pool handles, timers;
+    size_t armed;           /* timers in libev */
+    double earliest;        /* no armed timer is due before */
+    double libev_clock;     /* what ev_timer_start counts from */
+    uintptr_t arming_order; /* counts up */
+    unsigned skipped;       /* ticks since the last poll */
+    double poll_time;       /* when the first of them began */
+
+    struct descriptor **descriptors; /* by number; NULL where nothing is watched */
+    size_t descriptor_room;
+    struct descriptor *unchecked; /* changed since the last poll */
+    struct signal_watch *signals;
+
+    ev_check check;     /* the tick, after the poll */
+    ev_idle idle;       /* active: do not sleep */
+    ev_prepare prepare; /* active while descriptors are to be checked before the poll */
+    ev_async async;     /* another thread queued something */
+    ev_fork fork;       /* the host called ev_loop_fork in a child */
+    ev_cleanup cleanup; /* the host destroys its loop */
+    ev_timer probe;     /* a timer far away, which tells libev's clock */
+
+    uint32_t process; /* whose loop it is: changes in a forked child */
+    double slow_callback_duration;
+    cora_value fatal; /* KeyboardInterrupt, SystemExit: how the run ends; counted */
+    struct slot *exception_handler; /* a ready slot, never queued; NULL: the default */
+    struct shared shared;
+};
+
+/* The loop of this handle, if it is this thread's and open; else NULL, and the error is set. */
+struct loop *loop_refuse(cora_loop handle);
+
+static inline struct loop *loop_get(cora_loop handle)
+{
+    struct loop *loop = (struct loop *)slot_at(handle.bits);
+    if (CORA_LIKELY(loop && loop->slot.kind == SLOT_LOOP &&
+                    atomic_load_explicit(&loop->generation, memory_order_relaxed) ==
+                        generation_of(handle.bits) &&
+                    atomic_load_explicit(&loop->thread, memory_order_relaxed) == &cora_thread))
+        return loop;
+    return loop_refuse(handle);
+}
+
+static inline cora_loop loop_handle(const struct loop *loop)
+{
+    return (cora_loop){ slot_bits(&loop->slot) };
+}
+
+/* The loop's memory for a handle that other threads hold, open or not; NULL if it is no loop. */
+struct loop *loop_find(cora_loop handle);
+
+/* Lets the next iteration of libev not sleep: there is something to do. */
+void loop_start_idle(struct loop *loop);
+
+static inline void loop_wake(struct loop *loop)
+{
+    if (!loop->in_tick && !loop->idle_active)
+        loop_start_idle(loop);
+}
+
+/* Leaves the tick, and the run, after a fatal error. */
+void loop_fail(struct loop *loop, cora_value error);
+
+/* The end of a close: pools and the loop's own slot go back. */
+void loop_finish_close(struct loop *loop);
+
+/* Whether this process is a child of the one that the loop lives in; one read, no system call. */
+bool loop_forked(const struct loop *loop);
+
+/* ---- the parts of a loop, by file ---- */
+
+/* ready.c */
+void on_check(struct ev_loop *ev, ev_check *watcher, int events); /* the tick */
+void slot_run(struct loop *loop, struct slot *slot);
+void callback_failed(struct loop *loop, struct slot *slot, struct callback *callback);
+
+/* handle.c */
+static inline struct callback *slot_callback(struct slot *slot)
+{
+    return slot->kind == SLOT_TIMER ? &((struct timer_slot *)slot)->callback
+                                    : &((struct ready_slot *)slot)->callback;
+}
+
+static inline struct pool *slot_pool(struct loop *loop, const struct slot *slot)
+{
+    return slot->kind == SLOT_TIMER ? &loop->timers : &loop->handles;
+}
+
+/* Gives a slot back whose callback is dropped. */
+static inline void handle_free(struct loop *loop, struct slot *slot)
+{
+    if (CORA_UNLIKELY(loop->debug))
+        pool_give_kept(slot_pool(loop, slot), slot);
+    else
+        pool_give(slot_pool(loop, slot), slot);
+}
+
+/* Drops and gives back a slot that is in no list; one whose callback runs, when that returns. */
+void handle_remove(struct loop *loop, struct slot *slot);
+
+/* shared.c */
+void shared_init(struct loop *loop);
+void shared_take(struct loop *loop);
+void shared_run(struct loop *loop, struct slot *slot);
+void shared_drop(struct loop *loop);
+bool shared_cancel(cora_handle handle);
+bool shared_cancelled(cora_handle handle);
+
+static inline bool shared_waiting(struct loop *loop)
+{
+    return CORA_UNLIKELY(
+        atomic_load_explicit(&loop->shared.waiting, memory_order_relaxed));
+}
+
+/* timer.c */
+double clock_now(void);
+void timers_collect(struct loop *loop);
+void timer_cancel(struct loop *loop, struct timer_slot *timer);
+void timers_drop(struct loop *loop);
+int timers_reserve(struct loop *loop, size_t count);
+
+/* watcher.c */
+void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events);
+void watchers_drop(struct loop *loop);
+int watchers_reserve(struct loop *loop, size_t count);
+
+/* signal.c */
+void signals_drop(struct loop *loop);
+
+/* context.c */
+void context_run(struct loop *loop, struct slot *slot, struct callback *callback);
+bool context_snapshot(struct slot *slot, struct callback *callback,
+                      const struct cora_partial *partial);
+
+/* exception_handler.c */
+void report_callback(struct loop *loop, struct slot *slot, cora_value error);
+void report_plain(struct loop *loop, const char *message, cora_value error,
+                  const struct cora_place *place);
+
+#endif

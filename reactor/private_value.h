@@ -1,0 +1,82 @@
+/*
+ * private_value.h (private): the memory of counted values.
+ *
+ * Every counted value begins with the same head. References are atomic: a value that is sent to a loop
+ * in another thread has references in both. A single reference is given back without an atomic
+ * write, which is the usual case.
+ */
+#ifndef CORA_PRIVATE_VALUE_H
+#define CORA_PRIVATE_VALUE_H
+
+#include "thread.h"
+#include "value.h"
+
+#include <stdatomic.h>
+
+/* What a descriptor describes; KIND_OWN is what a program's descriptor has. */
+enum value_kind {
+    KIND_OWN,
+    KIND_INT,
+    KIND_REAL,
+    KIND_POINTER,
+    KIND_STATIC,
+    KIND_HANDLE, /* the last plain one */
+    KIND_CHARS,
+    KIND_TEXT,
+    KIND_BYTES,
+    KIND_LIST,
+    KIND_ERROR,
+    KIND_CONTEXT,
+    KIND_BINDINGS,
+};
+
+struct cora_counted {
+    atomic_uint references;
+    const cora_type *type;
+    size_t size; /* of the whole, for block_put */
+    struct cora_counted *next_temporary;
+};
+
+/* An uninitialised counted value with one reference, which is the caller's; NULL without memory. */
+struct cora_counted *counted_new(const cora_type *type, size_t size);
+
+/* What a list, an error, a context hold: each kind's part of counted_free. */
+void error_free(struct cora_counted *error);
+void context_free(struct cora_counted *context);
+void bindings_free(struct cora_counted *bindings);
+
+/* The last reference is gone: drops what the value holds, and its memory. */
+void counted_free(struct cora_counted *counted);
+
+static inline void counted_keep(struct cora_counted *counted)
+{
+    atomic_fetch_add_explicit(&counted->references, 1, memory_order_relaxed);
+}
+
+static inline void counted_drop(struct cora_counted *counted)
+{
+    if (atomic_load_explicit(&counted->references, memory_order_acquire) == 1 ||
+        atomic_fetch_sub_explicit(&counted->references, 1, memory_order_acq_rel) == 1)
+        counted_free(counted);
+}
+
+/* Makes the reference a temporary of this thread and gives it as a value. */
+cora_value counted_temporary(struct cora_counted *counted);
+
+/* Whether a value has memory that must be counted, or is borrowed and must be copied to be kept. */
+static inline bool value_is_plain(cora_value value)
+{
+    return !value.type || (value.type->kind >= KIND_INT && value.type->kind <= KIND_HANDLE);
+}
+
+/* A reference of the caller's, not a temporary; false without memory, and *ret untouched. */
+bool value_keep(cora_value value, cora_value *ret_kept);
+
+/* The error of last resort; static. */
+cora_value memory_error(void);
+
+/* Remembers the error for cora_last_error, and returns its code. */
+int fail(int code, const char *format, ...) CORA_PRINTF(2, 3);
+int fail_with(cora_value error);
+
+#endif

@@ -1,0 +1,328 @@
+/*
+ * How it works: the ready queue is an intrusive list of slots, so that queueing what exists never
+ * allocates. The tick runs in a check watcher of the lowest priority: libev has polled, and the watcher
+ * callbacks of that iteration have collected what is ready. It joins
+ *
+ *     what other threads queued before | earlier call_soon | descriptors | timers by deadline | signals
+ *
+ * and runs exactly what is queued by then. If something is left for the next tick, an idle watcher of
+ * the lowest priority keeps libev from sleeping. A tick of one callback may be followed by the next
+ * without a poll, within the bound of may_skip_poll.
+ *
+ * A slot's life: pool_take -> WAITING -> QUEUED -> RUNNING -> pool_give. A cancelled one that is in a
+ * list stays there, without its arguments, until it is met.
+ */
+#include "ready.h"
+
+#include "private.h"
+
+#include <stdio.h>
+
+#define TICKS_BETWEEN_POLLS 64
+#define TICKS_BETWEEN_CLOCKS 8
+#define SECONDS_BETWEEN_POLLS 100e-6
+
+/* ---- registering ---- */
+
+cora_handle cora_call_soon(cora_loop handle, cora_callback callback)
+{
+    const cora_handle none = { 0 };
+    struct loop *loop = loop_get(handle);
+    if (CORA_UNLIKELY(!loop))
+        return none;
+    if (shared_waiting(loop))
+        shared_take(loop);
+    struct slot *slot = pool_take(&loop->handles);
+    if (CORA_UNLIKELY(!slot)) {
+        fail_with(memory_error());
+        return none;
+    }
+    if (CORA_UNLIKELY(
+            !callback_store(slot, &((struct ready_slot *)slot)->callback, callback.partial))) {
+        pool_give(&loop->handles, slot);
+        return none;
+    }
+    slot->state = SLOT_QUEUED;
+    queue_append(&loop->ready, slot);
+    loop_wake(loop);
+    return (cora_handle){ slot_bits(slot) };
+}
+
+/* ---- running ---- */
+
+/* Takes the failure of the callback that has just returned, and reports it. */
+void callback_failed(struct loop *loop, struct slot *slot, struct callback *callback)
+{
+    struct thread *thread = &cora_thread;
+    cora_value failure = thread->failure;
+    (void)callback;
+    if (CORA_LIKELY(cora_is_nothing(failure)))
+        return;
+    thread->failure = cora_nothing();
+    if (cora_error_is(failure, CORA_EKEYBOARDINTERRUPT) || cora_error_is(failure, CORA_ESYSTEMEXIT))
+        loop_fail(loop, failure);
+    else
+        report_callback(loop, slot, failure);
+    cora_drop(failure);
+}
+
+/* What the callback left behind: its failure, variables it set, temporaries. */
+static void after_callback(struct loop *loop, struct slot *slot, struct callback *callback)
+{
+    struct thread *thread = &cora_thread;
+    callback_failed(loop, slot, callback);
+    struct cora_counted *variables = thread->context;
+    thread->context = NULL;
+    if (variables && slot->flags & CALLBACK_PERSISTS) {
+        callback->context = variables;
+        slot->flags |= CALLBACK_DROPS;
+    } else if (variables) {
+        counted_drop(variables);
+    }
+    thread_drop_temporaries();
+    thread->attention = false;
+}
+
+static void callback_call(struct loop *loop, struct slot *slot, struct callback *callback)
+{
+    if (CORA_UNLIKELY(callback->context != NULL))
+        context_run(loop, slot, callback);
+    else
+        ((cora_callback_function)callback->function)(callback_args(slot, callback));
+}
+
+/* Debug mode: with a look at the clock. */
+static void callback_call_timed(struct loop *loop, struct slot *slot, struct callback *callback)
+{
+    double before = clock_now();
+    callback_call(loop, slot, callback);
+    double seconds = clock_now() - before;
+    if (seconds < loop->slow_callback_duration)
+        return;
+    char object[200], message[260];
+    callback_print(slot, callback, object, sizeof object);
+    snprintf(message, sizeof message, "Executing %s took %.3f seconds", object, seconds);
+    report_plain(loop, message, cora_nothing(), callback->place);
+}
+
+/* Runs the callback of a slot that is in no list. The loop may be closed when it returns. */
+void slot_run(struct loop *loop, struct slot *slot)
+{
+    struct callback *callback = slot_callback(slot);
+    if (CORA_UNLIKELY(loop->debug))
+        callback_call_timed(loop, slot, callback);
+    else
+        callback_call(loop, slot, callback);
+    if (CORA_UNLIKELY(cora_thread.attention))
+        after_callback(loop, slot, callback);
+}
+
+/* A reader, writer or signal handler: stays, unless it was removed meanwhile. */
+static void persistent_run(struct loop *loop, struct slot *slot)
+{
+    slot->state = SLOT_RUNNING;
+    slot_run(loop, slot);
+    if (slot->state == SLOT_RUNNING) {
+        slot->state = SLOT_WAITING;
+        return;
+    }
+    callback_drop(slot, slot_callback(slot));
+    handle_free(loop, slot);
+}
+
+static void other_run(struct loop *loop, struct slot *slot)
+{
+    if (slot->kind == SLOT_SHARED)
+        shared_run(loop, slot);
+    else if (slot->state == SLOT_CANCELLED)
+        pool_give_cancelled(slot_pool(loop, slot), slot);
+    else
+        persistent_run(loop, slot);
+}
+
+/* Runs the queue up to this slot. Returns how many there were. */
+static size_t queue_run(struct loop *loop, struct slot *last)
+{
+    size_t count = 0;
+    struct slot *slot;
+    do {
+        slot = loop->ready.head;
+        loop->ready.head = slot->next;
+        __builtin_prefetch(slot->next);
+        count++;
+        if (CORA_LIKELY(slot->state == SLOT_QUEUED && slot->kind != SLOT_SHARED &&
+                        !(slot->flags & CALLBACK_PERSISTS))) {
+            slot->state = SLOT_RUNNING;
+            slot_run(loop, slot);
+            callback_drop(slot, slot_callback(slot));
+            handle_free(loop, slot);
+        } else {
+            other_run(loop, slot);
+        }
+    } while (slot != last && CORA_LIKELY(cora_is_nothing(loop->fatal)) &&
+             CORA_LIKELY(loop->ready.head != NULL));
+    return count;
+}
+
+/* ---- the tick ---- */
+
+/* asyncio's order: earlier call_soon, descriptors, timers, and last signals. */
+static void collected_join(struct loop *loop)
+{
+    if (loop->collected_descriptors) {
+        struct queue descriptors = { loop->collected_descriptors, loop->collected_descriptors };
+        while (descriptors.tail->next)
+            descriptors.tail = descriptors.tail->next;
+        loop->collected_descriptors = NULL;
+        queue_join(&loop->ready, &descriptors);
+    }
+    if (loop->collected_timers.head || loop->due.head)
+        timers_collect(loop);
+    queue_join(&loop->ready, &loop->collected_signals);
+}
+
+/* One tick. Returns how many callbacks it ran. */
+static size_t tick(struct loop *loop)
+{
+    if (shared_waiting(loop) || loop->shared.used.head)
+        shared_take(loop);
+    collected_join(loop);
+    size_t count = loop->ready.head ? queue_run(loop, loop->ready.tail) : 0;
+    pool_settle(&loop->handles);
+    pool_settle(&loop->timers);
+    return count;
+}
+
+/* A nested ev_run of the host's collects, too. */
+static bool loop_has_collected(const struct loop *loop)
+{
+    return loop->due.head || loop->collected_descriptors || loop->collected_timers.head ||
+           loop->collected_signals.head;
+}
+
+/*
+ * A poll may be skipped only while the tick just run had one callback, nothing is collected and no
+ * timer is due; 64 times in a row at most, with a look at the clock every eighth time, and not when
+ * 100 microseconds have passed.
+ */
+static bool may_skip_poll(struct loop *loop, size_t ran)
+{
+    if (ran != 1 || !loop->ready.head || loop_has_collected(loop) || loop->stopping ||
+        loop->poll_every_tick || !cora_is_nothing(loop->fatal))
+        return false;
+    if (++loop->skipped >= TICKS_BETWEEN_POLLS)
+        return false;
+    if (loop->skipped % TICKS_BETWEEN_CLOCKS != 1)
+        return true;
+    double now = clock_now();
+    if (loop->skipped == 1)
+        loop->poll_time = now;
+    return now < loop->poll_time + SECONDS_BETWEEN_POLLS && now < loop->earliest;
+}
+
+static void tick_end(struct loop *loop)
+{
+    bool more = loop->ready.head || loop_has_collected(loop);
+    if (more && !loop->idle_active) {
+        loop_start_idle(loop);
+    } else if (!more && loop->idle_active) {
+        ev_idle_stop(loop->ev, &loop->idle);
+        loop->idle_active = false;
+    }
+    if (loop->stopping || !cora_is_nothing(loop->fatal))
+        if (!loop->guest)
+            ev_break(loop->ev, EVBREAK_ONE);
+}
+
+/* What outlives a tick in a thread: another loop's callback may be running further out. */
+struct outer {
+    struct loop *running;
+    struct cora_counted *context, *temporaries;
+    cora_value failure;
+};
+
+static struct outer thread_enter(struct loop *loop)
+{
+    struct thread *thread = &cora_thread;
+    if (thread->depth++ == 0)
+        thread_drop_temporaries();
+    struct outer outer = { thread->running, thread->context, thread->temporaries,
+                           thread->failure };
+    thread->running = loop;
+    thread->context = NULL;
+    thread->temporaries = NULL;
+    thread->failure = cora_nothing();
+    thread->attention = false;
+    return outer;
+}
+
+static void thread_leave(struct outer outer)
+{
+    struct thread *thread = &cora_thread;
+    thread->depth--;
+    thread->running = outer.running;
+    thread->context = outer.context;
+    thread->temporaries = outer.temporaries;
+    thread->failure = outer.failure;
+    thread->attention = outer.context || outer.temporaries || !cora_is_nothing(outer.failure);
+}
+
+/* In a forked child the next poll would be the parent's, too: reports that once, and says so. */
+static bool stop_if_forked(struct loop *loop)
+{
+    if (CORA_LIKELY(!loop_forked(loop)))
+        return false;
+    cora_value error = cora_error(CORA_ERUNTIME, "the process has forked: call cora_after_fork in "
+                                                 "the child before its loop runs on");
+    if (!loop->guest) {
+        loop_fail(loop, error);
+        ev_break(loop->ev, EVBREAK_ONE);
+    } else if (!loop->fork_reported) {
+        loop->fork_reported = true;
+        report_plain(loop, "A guest loop stopped in a forked child", error, NULL);
+    }
+    return true;
+}
+
+/* A guest has no run of its own that a fatal error could leave. */
+static void guest_leave(struct loop *loop)
+{
+    atomic_store_explicit(&loop->state, LOOP_IDLE, memory_order_relaxed);
+    if (cora_is_nothing(loop->fatal))
+        return;
+    cora_value fatal = loop->fatal;
+    loop->fatal = cora_nothing();
+    report_plain(loop, "Fatal error in a callback of a guest loop", fatal, NULL);
+    cora_drop(fatal);
+}
+
+/* libev has polled, and everything is collected. */
+void on_check(struct ev_loop *ev, ev_check *watcher, int events)
+{
+    struct loop *loop = watcher->data;
+    (void)ev, (void)events;
+    if (loop->in_tick)
+        return; /* the host runs its loop inside one of our callbacks */
+    if (loop->guest) {
+        atomic_store_explicit(&loop->thread, &cora_thread, memory_order_relaxed);
+        atomic_store_explicit(&loop->state, LOOP_RUNNING, memory_order_relaxed);
+    }
+    struct outer outer = thread_enter(loop);
+    loop->in_tick = true;
+    loop->clock_known = false;
+    loop->skipped = 0;
+    size_t ran;
+    do
+        ran = stop_if_forked(loop) ? 0 : tick(loop);
+    while (may_skip_poll(loop, ran));
+    bool open = loop->ev != NULL;
+    if (open && loop->guest)
+        guest_leave(loop);
+    if (open && !stop_if_forked(loop))
+        tick_end(loop);
+    loop->in_tick = false;
+    thread_drop_temporaries();
+    thread_leave(outer);
+    if (!open)
+        loop_finish_close(loop);
+}

@@ -1,0 +1,187 @@
+/*
+ * How it works: each handled signal has an ev_signal whose callback only collects. libev aborts the
+ * process when a signal is started in two loops, and takes the place of any handler that was installed
+ * before; so a table of the process says which ev_loop has which signal, and a handler that is not
+ * ours is left alone, unless ours is the default loop, where the host's own ev_signal may be.
+ */
+#include "signal.h"
+
+#include "private.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+struct signal_watch {
+    ev_signal watcher; /* its data is the loop */
+    struct slot *handler;
+    struct signal_watch *next;
+};
+
+/* Which ev_loop has a signal, and for how many of its guests. */
+static struct {
+    struct ev_loop *ev;
+    unsigned count;
+} signal_owners[NSIG];
+static pthread_mutex_t signal_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void on_signal(struct ev_loop *ev, ev_signal *watcher, int events)
+{
+    struct signal_watch *watch = (struct signal_watch *)watcher;
+    struct loop *loop = watcher->data;
+    (void)ev, (void)events;
+    if (watch->handler->state != SLOT_WAITING)
+        return; /* still queued: signals coalesce */
+    watch->handler->state = SLOT_QUEUED;
+    queue_append(&loop->collected_signals, watch->handler);
+}
+
+static struct signal_watch **watch_find(struct loop *loop, int number)
+{
+    struct signal_watch **watch = &loop->signals;
+    while (*watch && (*watch)->watcher.signum != number)
+        watch = &(*watch)->next;
+    return watch;
+}
+
+static int check_signal(int number)
+{
+    if (number < 1 || number >= NSIG)
+        return fail(CORA_EVALUE, "invalid signal number %d", number);
+    return 0;
+}
+
+/* Whether the signal may be started in this loop. The lock is held. */
+static int signal_claim(struct loop *loop, int number)
+{
+    struct sigaction now;
+    if (sigaction(number, NULL, &now) < 0 || sigaction(number, &now, NULL) < 0)
+        return errno == EINVAL ? fail(CORA_ERUNTIME, "sig %d cannot be caught", number)
+                               : fail(-errno, "sigaction for signal %d", number);
+    if (signal_owners[number].count > 0 && signal_owners[number].ev != loop->ev)
+        return fail(CORA_ERUNTIME, "signal %d is handled by another loop: a signal belongs to one "
+                                   "loop at a time", number);
+    if (signal_owners[number].count == 0 && now.sa_handler != SIG_DFL &&
+        now.sa_handler != SIG_IGN && !ev_is_default_loop(loop->ev))
+        return fail(CORA_ERUNTIME, "signal %d has a handler already that is not this loop's: "
+                                   "restore the default action first", number);
+    signal_owners[number].ev = loop->ev;
+    signal_owners[number].count++;
+    return 0;
+}
+
+static void signal_release(int number)
+{
+    pthread_mutex_lock(&signal_lock);
+    signal_owners[number].count--;
+    pthread_mutex_unlock(&signal_lock);
+}
+
+/* Whether libev could install its handler: it does not tell. */
+static bool signal_installed(int number)
+{
+    struct sigaction now;
+    return sigaction(number, NULL, &now) == 0 && now.sa_handler != SIG_DFL &&
+           now.sa_handler != SIG_IGN;
+}
+
+static void watch_stop(struct loop *loop, struct signal_watch *watch)
+{
+    int number = watch->watcher.signum;
+    if (loop->ev)
+        ev_signal_stop(loop->ev, &watch->watcher);
+    signal_release(number);
+    block_put(watch, sizeof *watch);
+}
+
+/* Starts a watch for a handler that is stored. */
+static int watch_start(struct loop *loop, int number, struct slot *handler)
+{
+    struct signal_watch *watch = block_get(sizeof *watch);
+    if (!watch)
+        return fail_with(memory_error());
+    pthread_mutex_lock(&signal_lock);
+    int code = signal_claim(loop, number);
+    pthread_mutex_unlock(&signal_lock);
+    if (code < 0) {
+        block_put(watch, sizeof *watch);
+        return code;
+    }
+    memset(watch, 0, sizeof *watch);
+    ev_signal_init(&watch->watcher, on_signal, number);
+    watch->watcher.data = loop;
+    watch->handler = handler;
+    ev_signal_start(loop->ev, &watch->watcher);
+    if (!signal_installed(number)) {
+        watch_stop(loop, watch);
+        return fail(CORA_ERUNTIME, "sig %d cannot be caught", number);
+    }
+    watch->next = loop->signals;
+    loop->signals = watch;
+    return 0;
+}
+
+int cora_add_signal_handler(cora_loop handle, int number, cora_callback callback)
+{
+    struct loop *loop = loop_get(handle);
+    if (!loop)
+        return cora_error_code(cora_last_error());
+    int code = check_signal(number);
+    if (code < 0)
+        return code;
+    struct slot *slot = pool_take(&loop->handles);
+    if (!slot)
+        return fail_with(memory_error());
+    if (!callback_store(slot, slot_callback(slot), callback.partial)) {
+        pool_give(&loop->handles, slot);
+        return CORA_EMEMORY;
+    }
+    slot->flags |= CALLBACK_PERSISTS;
+    struct signal_watch *watch = *watch_find(loop, number);
+    if (watch) {
+        struct slot *old = watch->handler;
+        watch->handler = slot;
+        handle_remove(loop, old);
+        return 0;
+    }
+    code = watch_start(loop, number, slot);
+    if (code < 0) {
+        callback_drop(slot, slot_callback(slot));
+        pool_give(&loop->handles, slot);
+    }
+    return code;
+}
+
+int cora_remove_signal_handler(cora_loop handle, int number)
+{
+    int code = check_signal(number);
+    if (code < 0)
+        return code;
+    struct loop *loop = loop_get(handle);
+    if (!loop)
+        return cora_is_closed(handle) ? 0 : cora_error_code(cora_last_error());
+    struct signal_watch **place = watch_find(loop, number), *watch = *place;
+    if (!watch)
+        return 0;
+    struct slot *slot = watch->handler;
+    *place = watch->next;
+    watch_stop(loop, watch);
+    handle_remove(loop, slot);
+    return 1;
+}
+
+void cora_keyboard_interrupt(cora_args bound)
+{
+    (void)bound;
+    cora_fail(cora_error(CORA_EKEYBOARDINTERRUPT, "%s", ""));
+}
+
+/* The handlers themselves are dropped with the loop's other handles. */
+void signals_drop(struct loop *loop)
+{
+    for (struct signal_watch *next, *watch = loop->signals; watch; watch = next) {
+        next = watch->next;
+        watch_stop(loop, watch);
+    }
+    loop->signals = NULL;
+}

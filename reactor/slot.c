@@ -1,0 +1,174 @@
+/*
+ * How it works: a pool takes slots from its free list, last in first out, as those are still in the
+ * cache; then from the part of its newest chunk that was never used, which need not be touched before.
+ * A chunk is made for one kind and keeps that kind for ever, so that generations stay where they are.
+ *
+ * Cancelled slots stay in state SLOT_CANCELLED when they are put on the free list: a handle then reads
+ * "cancelled" until the slot is taken again, and handle_get (private.h) treats both states as stale
+ * but for that question. Generations never wrap: a slot that has used all of them is left out for ever.
+ */
+#include "slot.h"
+
+#include "private_value.h"
+
+#include <pthread.h>
+
+#define KEPT_MAX 4096 /* slots that debug mode keeps from reuse, by kind */
+
+_Atomic(struct chunk *) cora_chunks[CHUNK_LIMIT];
+
+static pthread_mutex_t chunk_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint32_t chunk_count;
+static struct chunk *spare_chunks[SLOT_KINDS]; /* of loops that were closed */
+
+void pool_init(struct pool *pool, struct loop *owner, enum slot_kind kind, size_t slot_size)
+{
+    *pool = (struct pool){ .owner = owner, .kind = kind, .slot_size = (uint32_t)slot_size };
+}
+
+/* A chunk for this pool's kind, numbered. */
+static struct chunk *chunk_new(const struct pool *pool)
+{
+    pthread_mutex_lock(&chunk_lock);
+    struct chunk *chunk = spare_chunks[pool->kind];
+    if (chunk) {
+        spare_chunks[pool->kind] = chunk->next;
+    } else if (chunk_count + 1 < CHUNK_LIMIT && (chunk = chunk_map())) {
+        chunk->number = ++chunk_count;
+        chunk->kind = pool->kind;
+        chunk->slot_size = pool->slot_size;
+        chunk->used = CHUNK_HEAD;
+        atomic_store_explicit(&cora_chunks[chunk->number], chunk, memory_order_release);
+    }
+    pthread_mutex_unlock(&chunk_lock);
+    return chunk;
+}
+
+static struct slot *chunk_slot(struct chunk *chunk, size_t offset)
+{
+    return (struct slot *)(void *)((char *)chunk + offset);
+}
+
+/* Adds a chunk, with the slots in it that an earlier loop has used. */
+static bool pool_grow(struct pool *pool)
+{
+    struct chunk *chunk = chunk_new(pool);
+    if (!chunk)
+        return false;
+    for (size_t offset = CHUNK_HEAD; offset < chunk->used; offset += chunk->slot_size) {
+        struct slot *slot = chunk_slot(chunk, offset);
+        slot->next = pool->free;
+        pool->free = slot;
+    }
+    atomic_store_explicit(&chunk->owner, pool->owner, memory_order_relaxed);
+    chunk->next = pool->chunks;
+    pool->chunks = chunk;
+    return true;
+}
+
+/* The next slot of the newest chunk that was never used, or NULL. */
+static struct slot *pool_fresh(struct pool *pool)
+{
+    struct chunk *chunk = pool->chunks;
+    if (!chunk || chunk->used + pool->slot_size > CHUNK_SIZE)
+        return NULL;
+    struct slot *slot = chunk_slot(chunk, chunk->used);
+    chunk->used += pool->slot_size;
+    slot->kind = (uint8_t)pool->kind;
+    return slot;
+}
+
+struct slot *pool_take_slow(struct pool *pool)
+{
+    for (;;) {
+        struct slot *slot = pool->free;
+        if (slot)
+            pool->free = slot->next;
+        else
+            slot = pool_fresh(pool);
+        if (!slot) {
+            if (!pool_grow(pool))
+                return NULL;
+            continue;
+        }
+        if (slot->generation == UINT32_MAX)
+            continue; /* retired */
+        pool->live++;
+        slot->generation++;
+        slot->state = SLOT_WAITING;
+        return slot;
+    }
+}
+
+bool pool_reserve(struct pool *pool, size_t count)
+{
+    size_t ready = 0;
+    for (struct slot *slot = pool->free; slot && ready < count; slot = slot->next)
+        ready++;
+    for (; ready < count; ready++) {
+        struct slot *slot = pool_fresh(pool);
+        if (!slot) {
+            if (!pool_grow(pool))
+                return false;
+            continue;
+        }
+        slot->next = pool->free;
+        pool->free = slot;
+    }
+    return true;
+}
+
+void pool_give_cancelled(struct pool *pool, struct slot *slot)
+{
+    slot->state = SLOT_CANCELLED;
+    slot->next = pool->cancelled;
+    if (!pool->cancelled)
+        pool->cancelled_last = slot;
+    pool->cancelled = slot;
+    pool->live--;
+}
+
+void pool_give_kept(struct pool *pool, struct slot *slot)
+{
+    slot->state = SLOT_FREE;
+    slot->next = NULL;
+    if (pool->kept)
+        pool->kept_last->next = slot;
+    else
+        pool->kept = slot;
+    pool->kept_last = slot;
+    pool->live--;
+    if (++pool->kept_count <= KEPT_MAX)
+        return;
+    pool->kept_count--;
+    slot = pool->kept;
+    pool->kept = slot->next;
+    slot->next = pool->free;
+    pool->free = slot;
+}
+
+void pool_visit(struct pool *pool, void (*visit)(struct slot *slot))
+{
+    for (struct chunk *chunk = pool->chunks; chunk; chunk = chunk->next)
+        for (size_t offset = CHUNK_HEAD; offset < chunk->used; offset += chunk->slot_size) {
+            struct slot *slot = chunk_slot(chunk, offset);
+            if (slot->state == SLOT_WAITING || slot->state == SLOT_QUEUED ||
+                slot->state == SLOT_RUNNING)
+                visit(slot);
+        }
+}
+
+void pool_release(struct pool *pool)
+{
+    for (struct chunk *chunk = pool->chunks, *next; chunk; chunk = next) {
+        next = chunk->next;
+        for (size_t offset = CHUNK_HEAD; offset < chunk->used; offset += chunk->slot_size)
+            chunk_slot(chunk, offset)->state = SLOT_FREE;
+        atomic_store_explicit(&chunk->owner, NULL, memory_order_relaxed);
+        pthread_mutex_lock(&chunk_lock);
+        chunk->next = spare_chunks[pool->kind];
+        spare_chunks[pool->kind] = chunk;
+        pthread_mutex_unlock(&chunk_lock);
+    }
+    pool_init(pool, pool->owner, (enum slot_kind)pool->kind, pool->slot_size);
+}

@@ -1,0 +1,162 @@
+/*
+ * slot.h (private): slots, the pools they come from, and the handles that name them.
+ *
+ * A slot is the memory of one object: a head, then what its kind adds. Each loop has a pool for each
+ * kind, made of chunks that belong to the loop while it lives and go to the next one afterwards; they
+ * stay mapped for ever, so that looking at an old handle never faults.
+ *
+ * A handle is index and generation: the index says which chunk and how far in units of 16 bytes, the
+ * generation is counted up each time the slot is taken. A free slot keeps generation and state until
+ * it is taken again.
+ *
+ *     handle: | generation 32 | chunk 20 | unit 12 |
+ */
+#ifndef CORA_SLOT_H
+#define CORA_SLOT_H
+
+#include "memory.h"
+#include "value.h"
+
+#include <stdatomic.h>
+
+struct loop;
+
+enum slot_kind {
+    SLOT_LOOP,
+    SLOT_READY,  /* call_soon, and one reader, writer or signal handler */
+    SLOT_TIMER,  /* call_later, call_at */
+    SLOT_SHARED, /* call_soon_threadsafe */
+    SLOT_KINDS,
+};
+
+enum slot_state {
+    SLOT_FREE,
+    SLOT_WAITING,   /* registered: in libev's timers, or waiting for its event */
+    SLOT_QUEUED,    /* in a list of the loop's: it will run */
+    SLOT_RUNNING,   /* its callback runs */
+    SLOT_CANCELLED, /* will not run; in a list, or free at the end of the tick */
+};
+
+/* The head of a slot. A shared slot's first eight bytes are read and changed as one atomic word. */
+struct slot {
+    uint32_t generation;
+    uint8_t kind;
+    uint8_t state;
+    uint8_t flags;     /* what callback.h stores: CALLBACK_... */
+    uint8_t count;     /* bound arguments */
+    struct slot *next; /* in the list that it is in */
+};
+
+/* The head of a chunk, which names it and its owner. */
+struct chunk {
+    _Atomic(struct loop *) owner; /* NULL: in nobody's pool */
+    struct chunk *next;
+    uint32_t number;
+    uint32_t slot_size;
+    uint32_t used; /* bytes that hold slots taken at least once */
+    uint32_t kind;
+};
+
+#define CHUNK_HEAD ((size_t)64)
+
+/* The slots of one kind of one loop. */
+struct pool {
+    struct slot *free;
+    struct slot *cancelled, *cancelled_last; /* free at the end of the tick */
+    struct slot *kept, *kept_last;           /* debug mode: not to be taken for a while */
+    size_t kept_count;
+    struct chunk *chunks; /* the newest first; only it has room that was never used */
+    size_t live;
+    struct loop *owner;
+    uint32_t slot_size;
+    uint32_t kind;
+};
+
+void pool_init(struct pool *pool, struct loop *owner, enum slot_kind kind, size_t slot_size);
+
+/* Gives the chunks to other loops. Every slot must be free. */
+void pool_release(struct pool *pool);
+
+/* A slot of a new generation, in state SLOT_WAITING; NULL without memory. */
+struct slot *pool_take_slow(struct pool *pool);
+
+/* Makes sure that this many more slots can be taken. False without memory. */
+bool pool_reserve(struct pool *pool, size_t count);
+
+/* Calls visit for every slot in use, in the order of memory. It may give the slot back. */
+void pool_visit(struct pool *pool, void (*visit)(struct slot *slot));
+
+/* The chunks by number. Number 0 is never given, so that the null handle finds nothing. */
+#define CHUNK_LIMIT (1u << 18)
+extern _Atomic(struct chunk *) cora_chunks[CHUNK_LIMIT];
+
+static inline struct chunk *slot_chunk(const struct slot *slot)
+{
+    return (struct chunk *)((uintptr_t)slot & ~(uintptr_t)(CHUNK_SIZE - 1));
+}
+
+static inline struct loop *slot_owner(const struct slot *slot)
+{
+    return atomic_load_explicit(&slot_chunk(slot)->owner, memory_order_relaxed);
+}
+
+static inline uint64_t slot_bits(const struct slot *slot)
+{
+    uint64_t unit = ((uintptr_t)slot & (CHUNK_SIZE - 1)) / 16;
+    return (uint64_t)slot->generation << 32 | (uint64_t)slot_chunk(slot)->number << 12 | unit;
+}
+
+/* The slot that a handle names, whatever is in it now; NULL if there never was one. */
+static inline struct slot *slot_at(uint64_t bits)
+{
+    uint32_t number = (uint32_t)bits >> 12;
+    if (CORA_UNLIKELY(number >= CHUNK_LIMIT))
+        return NULL;
+    struct chunk *chunk = atomic_load_explicit(&cora_chunks[number], memory_order_acquire);
+    if (CORA_UNLIKELY(!chunk))
+        return NULL;
+    return (struct slot *)(void *)((char *)chunk + (bits & 0xfff) * 16);
+}
+
+static inline uint32_t generation_of(uint64_t bits)
+{
+    return (uint32_t)(bits >> 32);
+}
+
+static inline struct slot *pool_take(struct pool *pool)
+{
+    struct slot *slot = pool->free;
+    if (CORA_UNLIKELY(!slot || slot->generation == UINT32_MAX))
+        return pool_take_slow(pool);
+    pool->free = slot->next;
+    pool->live++;
+    slot->generation++;
+    slot->state = SLOT_WAITING;
+    return slot;
+}
+
+static inline void pool_give(struct pool *pool, struct slot *slot)
+{
+    slot->state = SLOT_FREE;
+    slot->next = pool->free;
+    pool->free = slot;
+    pool->live--;
+}
+
+/* Gives back a slot that was cancelled just now: readable as such until pool_settle. */
+void pool_give_cancelled(struct pool *pool, struct slot *slot);
+
+/* Gives back a slot in debug mode: not to be taken before many others. */
+void pool_give_kept(struct pool *pool, struct slot *slot);
+
+/* The tick ends: what was cancelled in it becomes free. */
+static inline void pool_settle(struct pool *pool)
+{
+    if (CORA_UNLIKELY(pool->cancelled != NULL)) {
+        pool->cancelled_last->next = pool->free;
+        pool->free = pool->cancelled;
+        pool->cancelled = NULL;
+    }
+}
+
+#endif

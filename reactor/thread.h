@@ -1,0 +1,42 @@
+/*
+ * thread.h (private): what Cora knows of each thread: whose callback runs, in which context, and what
+ * is to be done when it has returned.
+ *
+ * A thread is identified by the address of its record, so that "is this the loop's thread?" is one
+ * atomic read and a comparison.
+ */
+#ifndef CORA_THREAD_H
+#define CORA_THREAD_H
+
+#include "error.h"
+#include "memory.h"
+
+struct thread {
+    struct loop *running;             /* the loop that runs in this thread, innermost */
+    struct cora_counted *context;     /* the current context's variables, counted; NULL: none set */
+    struct cora_counted *temporaries; /* values to drop when the running callback has returned */
+    cora_value failure;               /* what the running callback failed with, counted */
+    bool attention;                   /* a temporary, failure or context is there: look when it returns */
+    bool registered;                  /* the clean-up at the thread's end is arranged */
+    unsigned depth;                   /* callbacks' batches running, one inside the other */
+    cora_loop current;                /* cora_set_current_loop */
+    cora_value last_error;            /* counted */
+    struct block_cache blocks;
+};
+
+/*
+ * Initial-exec: the library is linked at start-up in nearly every program, and the record is small
+ * enough for the room that the system keeps for libraries loaded later.
+ */
+extern _Thread_local struct thread cora_thread __attribute__((tls_model("initial-exec")));
+
+/* Arranges thread_end for the thread's end. 0, or -1 without memory. */
+int thread_register(void);
+
+/* Drops what a thread still holds: temporaries, its last error, its context, free blocks. */
+void thread_end(void);
+
+/* Drops the temporaries that were made since the list was this. */
+void thread_drop_temporaries(void);
+
+#endif

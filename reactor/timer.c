@@ -1,0 +1,264 @@
+/*
+ * How it works: a timer is an ev_timer in a slot. libev counts from its own clock, which stands still
+ * while callbacks run; so the delay that libev is told is the deadline minus libev's clock. That clock
+ * is learnt from a probe, a timer far away whose remaining time libev tells, once in an iteration, and
+ * checked with each start: a timer that was set to another time than wanted shows that the clock has
+ * moved (a host may update it at any time), and is set again.
+ *
+ * What libev fires is collected with its deadline and order of arming, and sorted if it did not come
+ * sorted: libev's heap leaves the order of equal deadlines open. A timer that is due when it is armed
+ * does not go to libev, which fires only what lies in its past, but is collected in the next tick.
+ */
+#include "timer.h"
+
+#include "private.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define NEVER 1e9      /* seconds from now: such a timer never fires */
+#define TOLERANCE 1e-7 /* seconds: libev's rounding is far below, a moved clock above */
+
+double clock_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+double cora_time(cora_loop loop)
+{
+    (void)loop;
+    return clock_now();
+}
+
+static struct timer_slot *timer_of(ev_timer *watcher)
+{
+    return (struct timer_slot *)(void *)((char *)watcher - offsetof(struct timer_slot, watcher));
+}
+
+static uintptr_t timer_order(const struct timer_slot *timer)
+{
+    return (uintptr_t)timer->watcher.data;
+}
+
+/* Whether one fires before the other: by deadline, equal ones in the order of arming. */
+static bool timer_before(const struct timer_slot *one, const struct timer_slot *other)
+{
+    if (one->when != other->when)
+        return one->when < other->when;
+    return timer_order(one) < timer_order(other);
+}
+
+/* ---- collecting ---- */
+
+static void timer_collect(struct loop *loop, struct timer_slot *timer)
+{
+    struct timer_slot *last = (struct timer_slot *)loop->collected_timers.tail;
+    if (!loop->collected_timers.head)
+        loop->timers_sorted = true;
+    else if (timer_before(timer, last))
+        loop->timers_sorted = false;
+    timer->slot.state = SLOT_QUEUED;
+    queue_append(&loop->collected_timers, &timer->slot);
+}
+
+static void on_timer(struct ev_loop *ev, ev_timer *watcher, int events)
+{
+    struct timer_slot *timer = timer_of(watcher);
+    struct loop *loop = slot_owner(&timer->slot);
+    (void)ev, (void)events;
+    loop->armed--;
+    loop->earliest = loop->armed ? timer->when : INFINITY;
+    timer_collect(loop, timer);
+}
+
+/* Merges two sorted lists. */
+static struct slot *timers_merge(struct slot *one, struct slot *other)
+{
+    struct slot *merged = NULL, **end = &merged;
+    while (one && other) {
+        bool second = timer_before((struct timer_slot *)other, (struct timer_slot *)one);
+        struct slot **next = second ? &other : &one;
+        *end = *next;
+        end = &(*next)->next;
+        *next = (*next)->next;
+    }
+    *end = one ? one : other;
+    return merged;
+}
+
+/* Merge sort without recursion: sorted[i] is empty or 2^i long. */
+static struct queue timers_sort(struct slot *list)
+{
+    struct slot *sorted[64] = { NULL }, *result = NULL;
+    while (list) {
+        struct slot *run = list;
+        list = list->next;
+        run->next = NULL;
+        unsigned i = 0;
+        for (; sorted[i]; i++) {
+            run = timers_merge(sorted[i], run);
+            sorted[i] = NULL;
+        }
+        sorted[i] = run;
+    }
+    for (unsigned i = 0; i < 64; i++)
+        if (sorted[i])
+            result = timers_merge(sorted[i], result);
+    struct queue queue = { result, result };
+    while (queue.tail && queue.tail->next)
+        queue.tail = queue.tail->next;
+    return queue;
+}
+
+/* Queues what libev fired and what was due when it was armed. */
+void timers_collect(struct loop *loop)
+{
+    struct slot *due = loop->due.head;
+    loop->due.head = NULL;
+    for (struct slot *next; due; due = next) {
+        next = due->next;
+        if (due->state == SLOT_CANCELLED)
+            pool_give_cancelled(&loop->timers, due);
+        else
+            timer_collect(loop, (struct timer_slot *)due);
+    }
+    if (!loop->timers_sorted && loop->collected_timers.head)
+        loop->collected_timers = timers_sort(loop->collected_timers.head);
+    queue_join(&loop->ready, &loop->collected_timers);
+}
+
+/* ---- arming ---- */
+
+static void libev_clock_learn(struct loop *loop)
+{
+    loop->libev_clock = loop->probe.at - ev_timer_remaining(loop->ev, &loop->probe);
+    loop->clock_known = true;
+}
+
+/* Starts libev's timer for this deadline. */
+static void timer_start(struct loop *loop, struct timer_slot *timer)
+{
+    ev_timer *watcher = &timer->watcher;
+    if (CORA_UNLIKELY(!loop->clock_known))
+        libev_clock_learn(loop);
+    ev_timer_set(watcher, timer->when - loop->libev_clock, 0.);
+    ev_timer_start(loop->ev, watcher);
+    double error = watcher->at - timer->when;
+    if (CORA_UNLIKELY(error > TOLERANCE || error < -TOLERANCE)) {
+        ev_timer_stop(loop->ev, watcher);
+        libev_clock_learn(loop);
+        ev_timer_set(watcher, timer->when - loop->libev_clock, 0.);
+        ev_timer_start(loop->ev, watcher);
+    }
+    loop->armed++;
+    if (timer->when < loop->earliest)
+        loop->earliest = timer->when;
+}
+
+/* Arms a timer; now: a time that has been reached for sure. */
+static cora_handle timer_arm(struct loop *loop, double when, double now, cora_callback callback)
+{
+    const cora_handle none = { 0 };
+    struct timer_slot *timer = (struct timer_slot *)pool_take(&loop->timers);
+    if (CORA_UNLIKELY(!timer)) {
+        fail_with(memory_error());
+        return none;
+    }
+    if (CORA_UNLIKELY(!callback_store(&timer->slot, &timer->callback, callback.partial))) {
+        pool_give(&loop->timers, &timer->slot);
+        return none;
+    }
+    ev_timer_init(&timer->watcher, on_timer, 0., 0.);
+    timer->watcher.data = (void *)loop->arming_order++;
+    timer->when = when;
+    if (CORA_UNLIKELY(when <= now)) {
+        timer->slot.state = SLOT_QUEUED;
+        queue_append(&loop->due, &timer->slot);
+        loop_wake(loop);
+    } else if (CORA_LIKELY(when < now + NEVER)) {
+        timer_start(loop, timer);
+    }
+    return (cora_handle){ slot_bits(&timer->slot) };
+}
+
+static cora_handle refuse_nan(const char *what)
+{
+    fail(CORA_EVALUE, "%s must not be NaN", what);
+    return (cora_handle){ 0 };
+}
+
+cora_handle cora_call_later(cora_loop handle, double delay, cora_callback callback)
+{
+    struct loop *loop = loop_get(handle);
+    if (CORA_UNLIKELY(!loop))
+        return (cora_handle){ 0 };
+    if (CORA_UNLIKELY(isnan(delay)))
+        return refuse_nan("the delay");
+    double now = clock_now();
+    return timer_arm(loop, now + delay, now, callback);
+}
+
+cora_handle cora_call_at(cora_loop handle, double when, cora_callback callback)
+{
+    struct loop *loop = loop_get(handle);
+    if (CORA_UNLIKELY(!loop))
+        return (cora_handle){ 0 };
+    if (CORA_UNLIKELY(isnan(when)))
+        return refuse_nan("the time");
+    if (!loop->clock_known)
+        libev_clock_learn(loop);
+    return timer_arm(loop, when, loop->libev_clock, callback);
+}
+
+/* ---- cancelling, dropping, reserving ---- */
+
+void timer_cancel(struct loop *loop, struct timer_slot *timer)
+{
+    if (!ev_is_active(&timer->watcher) && !ev_is_pending(&timer->watcher))
+        return; /* it is due never, and was not started */
+    ev_timer_stop(loop->ev, &timer->watcher);
+    if (--loop->armed == 0)
+        loop->earliest = INFINITY;
+}
+
+static void timer_drop(struct slot *slot)
+{
+    struct timer_slot *timer = (struct timer_slot *)slot;
+    struct loop *loop = slot_owner(slot);
+    if (slot->state == SLOT_RUNNING)
+        return;
+    if (loop->ev)
+        ev_timer_stop(loop->ev, &timer->watcher);
+    slot->state = SLOT_CANCELLED;
+    callback_drop(slot, &timer->callback);
+}
+
+void timers_drop(struct loop *loop)
+{
+    pool_visit(&loop->timers, timer_drop);
+}
+
+/* Lets libev's heap, and its list of what is pending, grow to this many timers. */
+int timers_reserve(struct loop *loop, size_t count)
+{
+    ev_timer *timers = calloc(count ? count : 1, sizeof *timers);
+    if (!timers || !pool_reserve(&loop->timers, count)) {
+        free(timers);
+        return fail_with(memory_error());
+    }
+    for (size_t i = 0; i < count; i++) {
+        ev_timer_init(&timers[i], on_timer, NEVER, 0.);
+        ev_timer_start(loop->ev, &timers[i]);
+        ev_feed_event(loop->ev, &timers[i], 0);
+    }
+    for (size_t i = count; i-- > 0;) {
+        ev_clear_pending(loop->ev, &timers[i]);
+        ev_timer_stop(loop->ev, &timers[i]);
+    }
+    free(timers);
+    return 0;
+}

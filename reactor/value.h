@@ -1,0 +1,253 @@
+/*
+ * value.h: a small tagged value, passed by value: what callbacks are bound to and results are made of.
+ *
+ * A value is a type descriptor and eight bytes. Nothing, integers, reals, pointers, handles and static
+ * texts need no memory; texts, bytes, lists, errors and owned pointers are counted, and immutable.
+ *
+ * Ownership: a constructor gives a *temporary*: valid until the running callback returns, in main()
+ * until the next run. Whatever keeps a value (bound arguments, cora_set_context, cora_copy) adds a
+ * reference of its own and never takes one over, so one value may go to many places.
+ * Counted values may go from thread to thread; a temporary belongs to the thread that made it.
+ *
+ * Reading a value as another type than it is gives the zero of the asked type and fails the running
+ * callback with a TypeError, never a reinterpretation; cora_get_x returns a code instead and fails
+ * nothing. An integer may be read as a real.
+ */
+#ifndef CORA_VALUE_H
+#define CORA_VALUE_H
+
+#include "handle.h"
+
+CORA_BEGIN
+
+/*
+ * What a value is. Programs add types of their own for cora_own: name, drop and print are theirs, the
+ * rest stays zero. The descriptor must outlive its values.
+ */
+typedef struct cora_type {
+    const char *name;
+    void (*drop)(void *pointer); /* the last reference is gone; runs inside the call that drops it */
+    int (*print)(const void *pointer, char *buffer, size_t size); /* as snprintf; may be NULL */
+    int kind;                                                     /* Cora's own; 0 for yours */
+} cora_type;
+
+struct cora_counted; /* a counted value's memory, private */
+
+typedef struct cora_value {
+    const cora_type *type; /* NULL: nothing */
+    union {
+        int64_t integer;
+        double real;
+        const char *chars;
+        void *pointer;
+        uint64_t handle;
+        struct cora_counted *counted;
+    } as;
+} cora_value;
+
+CORA_API extern const cora_type cora_type_int, cora_type_real, cora_type_pointer;
+CORA_API extern const cora_type cora_type_static, cora_type_chars, cora_type_text, cora_type_bytes;
+CORA_API extern const cora_type cora_type_list, cora_type_error, cora_type_context;
+CORA_API extern const cora_type cora_type_loop, cora_type_handle, cora_type_future, cora_type_coro;
+
+/* ---- values without memory of their own ---- */
+
+static inline cora_value cora_nothing(void)
+{
+    cora_value value = { NULL, { 0 } };
+    return value;
+}
+
+static inline cora_value cora_int(int64_t integer)
+{
+    cora_value value = { &cora_type_int, { integer } };
+    return value;
+}
+
+static inline cora_value cora_from_unsigned(unsigned long long integer)
+{
+    return cora_int((int64_t)integer); /* a larger one wraps */
+}
+
+static inline cora_value cora_real(double real)
+{
+    cora_value value = { &cora_type_real, { 0 } };
+    value.as.real = real;
+    return value;
+}
+
+/* A pointer of the program's, never freed by Cora. */
+static inline cora_value cora_pointer(const void *pointer)
+{
+    cora_value value = { &cora_type_pointer, { 0 } };
+    value.as.pointer = (void *)(uintptr_t)pointer;
+    return value;
+}
+
+/* A text that stays where it is for ever: a string literal. Borrowed; needs no memory. */
+static inline cora_value cora_static(const char *text)
+{
+    cora_value value = { &cora_type_static, { 0 } };
+    value.as.chars = text ? text : "";
+    return value;
+}
+
+/*
+ * A text of the program's, borrowed while the call that gets it runs: what keeps it makes a copy. This
+ * is what a char pointer among bound arguments becomes.
+ */
+static inline cora_value cora_chars(const char *text)
+{
+    cora_value value = { &cora_type_chars, { 0 } };
+    value.as.chars = text ? text : "";
+    return value;
+}
+
+static inline cora_value cora_from_loop(cora_loop loop)
+{
+    cora_value value = { &cora_type_loop, { 0 } };
+    value.as.handle = loop.bits;
+    return value;
+}
+
+static inline cora_value cora_from_handle(cora_handle handle)
+{
+    cora_value value = { &cora_type_handle, { 0 } };
+    value.as.handle = handle.bits;
+    return value;
+}
+
+static inline cora_value cora_from_future(cora_future future)
+{
+    cora_value value = { &cora_type_future, { 0 } };
+    value.as.handle = future.bits;
+    return value;
+}
+
+static inline cora_value cora_from_coro(cora_coro coro)
+{
+    cora_value value = { &cora_type_coro, { 0 } };
+    value.as.handle = coro.bits;
+    return value;
+}
+
+static inline cora_value cora_from_value(cora_value value)
+{
+    return value;
+}
+
+/* ---- counted values: temporaries ---- */
+
+/* A copy of a text; a printf-like text; a copy of bytes. An error value if memory has run out. */
+CORA_API cora_value cora_text(const char *text);
+CORA_API cora_value cora_textf(const char *format, ...) CORA_PRINTF(1, 2);
+CORA_API cora_value cora_bytes(const void *bytes, size_t size);
+
+/*
+ * Takes over a pointer: type->drop(pointer) runs once, when the last reference is gone; at once if
+ * memory has run out, and then the value is an error.
+ */
+CORA_API cora_value cora_own(void *pointer, const cora_type *type);
+
+/* A list of these values, in this order. Adds references. An error value if memory has run out. */
+CORA_API cora_value cora_list(const cora_value *values, size_t count);
+
+/* ---- references ---- */
+
+/* A reference of your own, to be given back with cora_drop; an error value if memory has run out. */
+CORA_API cora_value cora_copy(cora_value value) CORA_MUST_CHECK;
+CORA_API void cora_drop(cora_value value);
+
+/* ---- reading ---- */
+
+static inline bool cora_is_nothing(cora_value value)
+{
+    return !value.type;
+}
+
+/* The value as this type, or its zero (0, 0.0, "", NULL, null handle) and a TypeError. */
+CORA_API int64_t cora_as_int(cora_value value);
+CORA_API double cora_as_real(cora_value value);
+CORA_API const char *cora_as_text(cora_value value); /* borrowed from the value */
+CORA_API const void *cora_as_bytes(cora_value value, size_t *ret_size); /* texts too */
+CORA_API void *cora_as_pointer(cora_value value);                       /* owned ones too */
+CORA_API cora_loop cora_as_loop(cora_value value);
+CORA_API cora_handle cora_as_handle(cora_value value);
+CORA_API cora_future cora_as_future(cora_value value);
+
+/* The same with a code: 0, or CORA_ETYPE and *ret untouched. */
+CORA_API int cora_get_int(cora_value value, int64_t *ret_integer) CORA_MUST_CHECK;
+CORA_API int cora_get_real(cora_value value, double *ret_real) CORA_MUST_CHECK;
+CORA_API int cora_get_text(cora_value value, const char **ret_text) CORA_MUST_CHECK;
+CORA_API int cora_get_pointer(cora_value value, void **ret_pointer) CORA_MUST_CHECK;
+
+/* A list's length, and one of its values, borrowed from it; nothing and an error outside of it. */
+CORA_API size_t cora_list_size(cora_value list);
+CORA_API cora_value cora_list_at(cora_value list, size_t index);
+
+/*
+ * Equal: numbers, texts, bytes and lists by content, handles and pointers by identity. An integer
+ * equals a real of the same value.
+ */
+CORA_API bool cora_equal(cora_value one, cora_value other);
+
+/*
+ * Writes the value for a person to read ("text" in quotes, errors as Name: message), cut to size and
+ * terminated. Returns the length that the whole would have, as snprintf.
+ */
+CORA_API int cora_print(cora_value value, char *buffer, size_t size);
+
+CORA_END
+
+/*
+ * The value of a C expression, by its type: numbers, char pointers (copied where they are kept),
+ * handles, values as they are, any other pointer as a pointer.
+ */
+#ifndef __cplusplus
+#define cora_from(x)                                                                               \
+    _Generic((x),                                                                                  \
+        bool: cora_int,                                                                            \
+        char: cora_int,                                                                            \
+        signed char: cora_int,                                                                     \
+        unsigned char: cora_int,                                                                   \
+        short: cora_int,                                                                           \
+        unsigned short: cora_int,                                                                  \
+        int: cora_int,                                                                             \
+        unsigned: cora_int,                                                                        \
+        long: cora_int,                                                                            \
+        unsigned long: cora_from_unsigned,                                                         \
+        long long: cora_int,                                                                       \
+        unsigned long long: cora_from_unsigned,                                                    \
+        float: cora_real,                                                                          \
+        double: cora_real,                                                                         \
+        char *: cora_chars,                                                                        \
+        const char *: cora_chars,                                                                  \
+        cora_loop: cora_from_loop,                                                                 \
+        cora_handle: cora_from_handle,                                                             \
+        cora_future: cora_from_future,                                                             \
+        cora_coro: cora_from_coro,                                                                 \
+        cora_value: cora_from_value,                                                               \
+        default: cora_pointer)(x)
+#else
+#include <type_traits>
+static inline cora_value cora_from(const char *x) { return cora_chars(x); }
+static inline cora_value cora_from(const void *x) { return cora_pointer(x); }
+static inline cora_value cora_from(cora_loop x) { return cora_from_loop(x); }
+static inline cora_value cora_from(cora_handle x) { return cora_from_handle(x); }
+static inline cora_value cora_from(cora_future x) { return cora_from_future(x); }
+static inline cora_value cora_from(cora_coro x) { return cora_from_coro(x); }
+static inline cora_value cora_from(cora_value x) { return x; }
+template <class T>
+static inline typename std::enable_if<std::is_integral<T>::value, cora_value>::type cora_from(T x)
+{
+    return cora_int(static_cast<int64_t>(x));
+}
+template <class T>
+static inline typename std::enable_if<std::is_floating_point<T>::value, cora_value>::type
+cora_from(T x)
+{
+    return cora_real(static_cast<double>(x));
+}
+#endif
+
+#endif

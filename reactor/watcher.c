@@ -1,0 +1,291 @@
+/*
+ * How it works: each watched descriptor has one ev_io for both directions, and a stored callback for
+ * each. An event only collects the callbacks, the reader's before the writer's. libev runs pending
+ * watchers last in, first out, so each collected descriptor goes before the ones collected earlier.
+ *
+ * libev aborts the process when it is told of a descriptor that is closed. So a closed one is refused
+ * when it is added, and everything changed since the last poll is looked at again just before the next
+ * poll, in a prepare watcher that is active only then.
+ */
+#include "watcher.h"
+
+#include "private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/select.h>
+
+struct descriptor {
+    ev_io watcher; /* its data is the loop */
+    struct slot *reader, *writer;
+    bool unchecked;
+    struct descriptor *next_unchecked;
+};
+
+/* ---- events ---- */
+
+static void descriptor_collect(struct loop *loop, struct slot *slot)
+{
+    if (!slot || slot->state != SLOT_WAITING)
+        return; /* still queued, or running in an outer ev_run */
+    slot->state = SLOT_QUEUED;
+    slot->next = loop->collected_descriptors;
+    loop->collected_descriptors = slot;
+}
+
+/* Frees a descriptor that nobody watches. One that is to be checked is freed then. */
+static void descriptor_free(struct loop *loop, struct descriptor *descriptor)
+{
+    loop->descriptors[descriptor->watcher.fd] = NULL;
+    if (!descriptor->unchecked)
+        block_put(descriptor, sizeof *descriptor);
+}
+
+/* The descriptor is closed or cannot be polled: forgets it, and tells. */
+static void descriptor_lost(struct loop *loop, struct descriptor *descriptor)
+{
+    int number = descriptor->watcher.fd;
+    struct slot *first = descriptor->reader ? descriptor->reader : descriptor->writer;
+    const struct cora_place *place = slot_callback(first)->place;
+    cora_value error = cora_error(-EBADF, "descriptor %d was watched for %s when it was closed: "
+                                          "remove readers and writers before closing",
+                                  number, place->name);
+    if (loop->ev)
+        ev_io_stop(loop->ev, &descriptor->watcher);
+    if (descriptor->reader)
+        handle_remove(loop, descriptor->reader);
+    if (descriptor->writer)
+        handle_remove(loop, descriptor->writer);
+    descriptor->reader = descriptor->writer = NULL;
+    descriptor_free(loop, descriptor);
+    report_plain(loop, "A watched descriptor is not valid", error, place);
+}
+
+static void on_descriptor(struct ev_loop *ev, ev_io *watcher, int events)
+{
+    struct descriptor *descriptor = (struct descriptor *)watcher;
+    struct loop *loop = watcher->data;
+    (void)ev;
+    if (events & EV_ERROR) {
+        descriptor_lost(loop, descriptor);
+        return;
+    }
+    if (events & EV_WRITE)
+        descriptor_collect(loop, descriptor->writer);
+    if (events & EV_READ)
+        descriptor_collect(loop, descriptor->reader);
+}
+
+/* ---- the check before the poll ---- */
+
+static void descriptor_uncheck(struct loop *loop, struct descriptor *descriptor)
+{
+    if (descriptor->unchecked)
+        return;
+    if (!loop->unchecked)
+        ev_prepare_start(loop->ev, &loop->prepare);
+    descriptor->unchecked = true;
+    descriptor->next_unchecked = loop->unchecked;
+    loop->unchecked = descriptor;
+}
+
+void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
+{
+    struct loop *loop = watcher->data;
+    (void)events;
+    ev_prepare_stop(ev, watcher);
+    struct descriptor *descriptor = loop->unchecked;
+    loop->unchecked = NULL;
+    for (struct descriptor *next; descriptor; descriptor = next) {
+        next = descriptor->next_unchecked;
+        descriptor->unchecked = false;
+        if (!descriptor->reader && !descriptor->writer)
+            block_put(descriptor, sizeof *descriptor);
+        else if (fcntl(descriptor->watcher.fd, F_GETFD) < 0)
+            descriptor_lost(loop, descriptor);
+    }
+}
+
+/* ---- adding and removing ---- */
+
+/* Tells libev what is watched now. */
+static void descriptor_update(struct loop *loop, struct descriptor *descriptor)
+{
+    ev_io *watcher = &descriptor->watcher;
+    int wanted = (descriptor->reader ? EV_READ : 0) | (descriptor->writer ? EV_WRITE : 0);
+    if (wanted && ev_is_active(watcher) && (watcher->events & (EV_READ | EV_WRITE)) == wanted)
+        return;
+    ev_io_stop(loop->ev, watcher);
+    if (!wanted) {
+        descriptor_free(loop, descriptor);
+        return;
+    }
+    ev_io_set(watcher, watcher->fd, wanted);
+    ev_io_start(loop->ev, watcher);
+    descriptor_uncheck(loop, descriptor);
+}
+
+/* Makes room in the table for this number. */
+static int table_grow(struct loop *loop, size_t number)
+{
+    if (number < loop->descriptor_room)
+        return 0;
+    size_t room = loop->descriptor_room ? loop->descriptor_room : 64;
+    while (room <= number)
+        room *= 2;
+    struct descriptor **table = realloc(loop->descriptors, room * sizeof(struct descriptor *));
+    if (!table)
+        return fail_with(memory_error());
+    memset(table + loop->descriptor_room, 0,
+           (room - loop->descriptor_room) * sizeof(struct descriptor *));
+    loop->descriptors = table;
+    loop->descriptor_room = room;
+    return 0;
+}
+
+/* The record of this number, made if there is none; NULL without memory. */
+static struct descriptor *descriptor_get(struct loop *loop, int number)
+{
+    if (table_grow(loop, (size_t)number) < 0)
+        return NULL;
+    struct descriptor *descriptor = loop->descriptors[number];
+    if (descriptor)
+        return descriptor;
+    descriptor = block_get(sizeof *descriptor);
+    if (!descriptor) {
+        fail_with(memory_error());
+        return NULL;
+    }
+    memset(descriptor, 0, sizeof *descriptor);
+    ev_io_init(&descriptor->watcher, on_descriptor, number, 0);
+    descriptor->watcher.data = loop;
+    loop->descriptors[number] = descriptor;
+    return descriptor;
+}
+
+static int check_number(const struct loop *loop, int number)
+{
+    if (number < 0)
+        return fail(CORA_EVALUE, "Invalid file descriptor: %d", number);
+    if (loop && loop->is_select && number >= FD_SETSIZE)
+        return fail(CORA_EVALUE,
+                    "descriptor %d is beyond what select can watch (%d): use poll or epoll", number,
+                    FD_SETSIZE);
+    if (loop && fcntl(number, F_GETFD) < 0)
+        return fail(-errno, "descriptor %d", number);
+    return 0;
+}
+
+static struct slot **direction(struct descriptor *descriptor, int event)
+{
+    return event == EV_READ ? &descriptor->reader : &descriptor->writer;
+}
+
+static int watch(cora_loop handle, int number, int event, cora_callback callback)
+{
+    struct loop *loop = loop_get(handle);
+    if (!loop)
+        return cora_error_code(cora_last_error());
+    int code = check_number(loop, number);
+    if (code < 0)
+        return code;
+    struct slot *slot = pool_take(&loop->handles);
+    if (!slot)
+        return fail_with(memory_error());
+    if (!callback_store(slot, slot_callback(slot), callback.partial)) {
+        pool_give(&loop->handles, slot);
+        return CORA_EMEMORY;
+    }
+    slot->flags |= CALLBACK_PERSISTS;
+    struct descriptor *descriptor = descriptor_get(loop, number);
+    if (!descriptor) {
+        callback_drop(slot, slot_callback(slot));
+        pool_give(&loop->handles, slot);
+        return CORA_EMEMORY;
+    }
+    struct slot **place = direction(descriptor, event), *old = *place;
+    *place = slot;
+    descriptor_update(loop, descriptor);
+    if (old)
+        handle_remove(loop, old);
+    return 0;
+}
+
+static bool unwatch(cora_loop handle, int number, int event)
+{
+    if (check_number(NULL, number) < 0)
+        return false;
+    struct loop *loop = loop_get(handle);
+    if (!loop || (size_t)number >= loop->descriptor_room || !loop->descriptors[number])
+        return false;
+    struct descriptor *descriptor = loop->descriptors[number];
+    struct slot **place = direction(descriptor, event), *old = *place;
+    if (!old)
+        return false;
+    *place = NULL;
+    descriptor_update(loop, descriptor);
+    handle_remove(loop, old);
+    return true;
+}
+
+int cora_add_reader(cora_loop loop, int descriptor, cora_callback callback)
+{
+    return watch(loop, descriptor, EV_READ, callback);
+}
+
+int cora_add_writer(cora_loop loop, int descriptor, cora_callback callback)
+{
+    return watch(loop, descriptor, EV_WRITE, callback);
+}
+
+bool cora_remove_reader(cora_loop loop, int descriptor)
+{
+    return unwatch(loop, descriptor, EV_READ);
+}
+
+bool cora_remove_writer(cora_loop loop, int descriptor)
+{
+    return unwatch(loop, descriptor, EV_WRITE);
+}
+
+/* ---- dropping and reserving ---- */
+
+/* The callbacks themselves are dropped with the loop's other handles. */
+void watchers_drop(struct loop *loop)
+{
+    for (struct descriptor *next, *d = loop->unchecked; d; d = next) {
+        next = d->next_unchecked;
+        d->unchecked = false;
+        if (!d->reader && !d->writer)
+            block_put(d, sizeof *d);
+    }
+    loop->unchecked = NULL;
+    for (size_t i = 0; i < loop->descriptor_room; i++) {
+        if (!loop->descriptors[i])
+            continue;
+        if (loop->ev)
+            ev_io_stop(loop->ev, &loop->descriptors[i]->watcher);
+        block_put(loop->descriptors[i], sizeof(struct descriptor));
+    }
+    free(loop->descriptors);
+    loop->descriptors = NULL;
+    loop->descriptor_room = 0;
+}
+
+/* libev's table grows when a watcher for the highest number is started; it is stopped at once. */
+int watchers_reserve(struct loop *loop, size_t count)
+{
+    if (count == 0)
+        return 0;
+    if (count > INT32_MAX)
+        return fail(CORA_EVALUE, "%zu descriptors are more than there can be", count);
+    if (table_grow(loop, count - 1) < 0)
+        return CORA_EMEMORY;
+    ev_io highest;
+    ev_io_init(&highest, on_descriptor, (int)count - 1, EV_READ);
+    ev_io_start(loop->ev, &highest);
+    ev_io_stop(loop->ev, &highest);
+    return 0;
+}

@@ -1,0 +1,285 @@
+/* The limit: the work itself, written by hand, with no library and no service around it.
+ *
+ * How it works: W1 is a ring of function and argument, drained to its end without a poll.  W5 is a
+ * 4-ary heap whose entries hold the deadline next to the pointer, as libev's does; each timer is a
+ * bare struct that knows its place.  W11 is a mailbox whose reader sleeps in epoll_wait on an
+ * eventfd.  No cancellation handle, no order among equal deadlines, no error path: nobody can
+ * use this as an event loop, so nobody has to beat it. */
+#include "bench.h"
+#include "mailbox.h"
+#include "ring.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+/* W1: a ring. */
+
+static struct ring ring;
+static size_t left; /* calls still to be queued */
+
+static void again(void *unused)
+{
+    if (left == 0)
+        return;
+    left--;
+    ring_push(&ring, again, unused);
+}
+
+static void chains(const char *phase, size_t n, size_t width)
+{
+    left = n - width;
+    bench_begin();
+    for (size_t i = 0; i < width; i++)
+        ring_push(&ring, again, NULL);
+    while (!ring_is_empty(&ring))
+        ring_run_one(&ring);
+    bench_end(phase, n);
+}
+
+static void w1a_round(size_t n)
+{
+    chains("W1a", n, 1);
+}
+
+static void w1b_round(size_t n)
+{
+    chains("W1b", n, BENCH_TICK);
+}
+
+static void w1_close(void)
+{
+    free(ring.calls);
+}
+
+/* W5: a heap. */
+
+struct timer {
+    void (*function)(struct timer *timer);
+    size_t place; /* in the heap */
+};
+
+struct entry {
+    double at;
+    struct timer *timer;
+};
+
+static struct bench_timers plan;
+static struct timer *timers;
+static struct entry *heap;
+static size_t heap_count;
+static size_t fired;
+
+static void heap_put(size_t place, struct entry entry)
+{
+    heap[place] = entry;
+    entry.timer->place = place;
+}
+
+static void heap_up(size_t place, struct entry entry)
+{
+    while (place > 0) {
+        size_t parent = (place - 1) / 4;
+        if (heap[parent].at <= entry.at)
+            break;
+        heap_put(place, heap[parent]);
+        place = parent;
+    }
+    heap_put(place, entry);
+}
+
+static size_t first_of(size_t child, size_t end)
+{
+    size_t first = child;
+
+    for (child++; child < end; child++)
+        if (heap[child].at < heap[first].at)
+            first = child;
+    return first;
+}
+
+static void heap_down(size_t place, struct entry entry)
+{
+    for (;;) {
+        size_t child = 4 * place + 1;
+        if (child >= heap_count)
+            break;
+        child = first_of(child, child + 4 < heap_count ? child + 4 : heap_count);
+        if (entry.at <= heap[child].at)
+            break;
+        heap_put(place, heap[child]);
+        place = child;
+    }
+    heap_put(place, entry);
+}
+
+static void heap_remove(size_t place)
+{
+    struct entry last = heap[--heap_count];
+
+    if (place == heap_count)
+        return;
+    if (place > 0 && last.at < heap[(place - 1) / 4].at)
+        heap_up(place, last);
+    else
+        heap_down(place, last);
+}
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+static void fire(struct timer *unused)
+{
+    (void)unused;
+    fired++;
+}
+
+static void w5_setup(size_t n)
+{
+    bench_timers_plan(&plan, n);
+    timers = bench_array(n, sizeof *timers);
+    heap = bench_array(n, sizeof *heap);
+    for (size_t i = 0; i < n; i++)
+        timers[i].function = fire;
+}
+
+static void w5_round(size_t n)
+{
+    double started = now();
+    fired = 0;
+
+    bench_begin();
+    for (size_t i = 0; i < n; i++)
+        heap_up(heap_count++, (struct entry){started + plan.delay[i], &timers[i]});
+    bench_end("W5.start", n);
+
+    bench_begin();
+    for (size_t i = 0; i < plan.cancelled; i++)
+        heap_remove(timers[plan.order[i]].place);
+    bench_end("W5.cancel", plan.cancelled);
+
+    bench_timers_sleep();
+    bench_begin();
+    for (double due = now(); heap_count > 0 && heap[0].at <= due;) {
+        struct timer *timer = heap[0].timer;
+        heap_remove(0);
+        timer->function(timer);
+    }
+    bench_end("W5.fire", fired);
+    bench_timers_check(&plan, fired);
+}
+
+static void w5_close(void)
+{
+    bench_timers_free(&plan);
+    free(timers);
+    free(heap);
+}
+
+/* W11: a mailbox and an eventfd, written only while the reader sleeps (as libev does inside). */
+
+static struct mailbox box;
+static int poll_fd;
+static int wake_fd;
+static atomic_bool asleep; /* the reader is in epoll_wait, or about to look once more */
+static bool done;
+
+static void open_poll(void)
+{
+    poll_fd = epoll_create1(EPOLL_CLOEXEC);
+    wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event event = {.events = EPOLLIN};
+    if (poll_fd < 0 || wake_fd < 0 || epoll_ctl(poll_fd, EPOLL_CTL_ADD, wake_fd, &event) != 0)
+        bench_fail("cannot open epoll and eventfd");
+}
+
+static void receive(void *unused)
+{
+    (void)unused;
+    done = bench_received();
+}
+
+static void send_one(size_t i)
+{
+    uint64_t one = 1;
+
+    (void)i;
+    if (!mailbox_put(&box, receive, NULL) || !atomic_load(&asleep))
+        return;
+    if (write(wake_fd, &one, sizeof one) != sizeof one)
+        bench_fail("cannot write to the eventfd");
+}
+
+/* Polls, and sleeps only if no call waits.  A call put in before the look is seen by it; one put
+ * in after it finds the reader asleep.  The poll is made even when calls wait, as in any loop; it
+ * also lets the calls gather, which costs less than to fight for the mutex over each one. */
+static void wait_for_mail(void)
+{
+    struct epoll_event event;
+    uint64_t wakes;
+
+    atomic_store(&asleep, true);
+    if (!mailbox_is_empty(&box))
+        atomic_store(&asleep, false);
+    if (epoll_wait(poll_fd, &event, 1, atomic_load(&asleep) ? -1 : 0) == 1)
+        if (read(wake_fd, &wakes, sizeof wakes) < 0)
+            bench_fail("cannot read the eventfd");
+    atomic_store(&asleep, false);
+}
+
+static void w11_setup(size_t n)
+{
+    mailbox_open(&box, n);
+    open_poll();
+}
+
+static void w11_round(size_t n)
+{
+    done = false;
+    bench_sender_start(n, send_one);
+    while (!done) {
+        wait_for_mail();
+        mailbox_run(&box);
+    }
+    bench_sender_join();
+}
+
+static void w11_close(void)
+{
+    close(wake_fd);
+    close(poll_fd);
+    mailbox_close(&box);
+}
+
+/* W12: what a loop needs at least, and one call. */
+
+static void w12_setup(size_t n)
+{
+    (void)n;
+    open_poll();
+}
+
+static void w12_round(size_t n)
+{
+    chains("W12", n, 1);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct bench_workload table[] = {
+        {"W1a", NULL, w1a_round, w1_close},
+        {"W1b", NULL, w1b_round, w1_close},
+        {"W5", w5_setup, w5_round, w5_close},
+        {"W11", w11_setup, w11_round, w11_close},
+        {"W12", w12_setup, w12_round, NULL},
+        {0},
+    };
+    return bench_main(argc, argv, "limit", table);
+}

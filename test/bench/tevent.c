@@ -1,0 +1,209 @@
+/* tevent, Samba's loop on talloc, as a peer.
+ *
+ * How it works: W1 is tevent's own call_soon, tevent_schedule_immediate, with its immediates made
+ * once and scheduled again, as Samba's long-lived objects do (making and freeing one per call costs
+ * nearly twice as much); tevent runs one immediate per turn of the loop and does not poll while
+ * there are any.  W5 is tevent_add_timer, which allocates each timer and inserts it into a sorted
+ * list: a million would take days, so the driver gives it few, and the figure is not to be
+ * compared with a heap's.  W11 is tevent_threaded_schedule_immediate; each call needs an immediate
+ * of its own, and all are made before the round: this favours tevent. */
+#include "bench.h"
+
+#include <talloc.h>
+#include <tevent.h>
+
+static struct tevent_context *loop;
+
+static void open_loop(void)
+{
+    loop = tevent_context_init(NULL);
+    if (loop == NULL)
+        bench_fail("cannot make a loop");
+}
+
+static void close_loop(void)
+{
+    talloc_free(loop);
+}
+
+static struct tevent_immediate *new_immediate(void)
+{
+    struct tevent_immediate *immediate = tevent_create_immediate(loop);
+
+    if (immediate == NULL)
+        bench_fail("out of memory");
+    return immediate;
+}
+
+/* W1: immediates. */
+
+static struct tevent_immediate *callbacks[BENCH_TICK];
+static size_t left;   /* calls still to be queued */
+static size_t active; /* immediates that have not had their last call */
+
+static void again(struct tevent_context *unused, struct tevent_immediate *immediate, void *argument)
+{
+    (void)unused;
+    if (left == 0) {
+        active--;
+        return;
+    }
+    left--;
+    tevent_schedule_immediate(immediate, loop, again, argument);
+}
+
+static void chains(const char *phase, size_t n, size_t width)
+{
+    left = n - width;
+    active = width;
+    bench_begin();
+    for (size_t i = 0; i < width; i++)
+        tevent_schedule_immediate(callbacks[i], loop, again, NULL);
+    while (active > 0)
+        tevent_loop_once(loop);
+    bench_end(phase, n);
+}
+
+static void w1_setup(size_t n)
+{
+    (void)n;
+    open_loop();
+    for (size_t i = 0; i < BENCH_TICK; i++)
+        callbacks[i] = new_immediate();
+}
+
+static void w1a_round(size_t n)
+{
+    chains("W1a", n, 1);
+}
+
+static void w1b_round(size_t n)
+{
+    chains("W1b", n, BENCH_TICK);
+}
+
+/* W5: timers. */
+
+static struct bench_timers plan;
+static struct tevent_timer **timers;
+static size_t fired;
+
+static void fire(struct tevent_context *unused, struct tevent_timer *timer, struct timeval now,
+                 void *argument)
+{
+    (void)unused, (void)timer, (void)now, (void)argument;
+    fired++;
+}
+
+static void w5_setup(size_t n)
+{
+    open_loop();
+    bench_timers_plan(&plan, n);
+    timers = bench_array(n, sizeof(struct tevent_timer *));
+}
+
+/* tevent frees a timer that has fired. */
+static void w5_round(size_t n)
+{
+    struct timeval started = tevent_timeval_current();
+    fired = 0;
+
+    bench_begin();
+    for (size_t i = 0; i < n; i++) {
+        uint32_t microseconds = (uint32_t)((plan.delay[i] - 1.0) * 1e6);
+        struct timeval at = tevent_timeval_add(&started, 1, microseconds);
+        timers[i] = tevent_add_timer(loop, loop, at, fire, NULL);
+    }
+    bench_end("W5.start", n);
+
+    bench_begin();
+    for (size_t i = 0; i < plan.cancelled; i++)
+        talloc_free(timers[plan.order[i]]);
+    bench_end("W5.cancel", plan.cancelled);
+
+    bench_timers_sleep();
+    bench_begin();
+    while (fired < n - plan.cancelled)
+        tevent_loop_once(loop);
+    bench_end("W5.fire", fired);
+    bench_timers_check(&plan, fired);
+}
+
+static void w5_close(void)
+{
+    bench_timers_free(&plan);
+    free(timers);
+    close_loop();
+}
+
+/* W11: threaded immediates. */
+
+static struct tevent_threaded_context *threaded;
+static struct tevent_immediate **calls;
+static bool done;
+
+static void receive(struct tevent_context *unused, struct tevent_immediate *immediate,
+                    void *argument)
+{
+    (void)unused, (void)immediate, (void)argument;
+    done = bench_received();
+}
+
+static void send_one(size_t i)
+{
+    tevent_threaded_schedule_immediate(threaded, calls[i], receive, NULL);
+}
+
+static void w11_setup(size_t n)
+{
+    open_loop();
+    threaded = tevent_threaded_context_create(loop, loop);
+    if (threaded == NULL)
+        bench_fail("no threads");
+    calls = bench_array(n, sizeof(struct tevent_immediate *));
+    for (size_t i = 0; i < n; i++)
+        calls[i] = new_immediate();
+}
+
+static void w11_round(size_t n)
+{
+    done = false;
+    bench_sender_start(n, send_one);
+    while (!done)
+        tevent_loop_once(loop);
+    bench_sender_join();
+}
+
+static void w11_close(void)
+{
+    talloc_free(threaded);
+    close_loop();
+    free(calls);
+}
+
+/* W12: W1a with one call. */
+
+static void w12_setup(size_t n)
+{
+    (void)n;
+    open_loop();
+    callbacks[0] = new_immediate();
+}
+
+static void w12_round(size_t n)
+{
+    chains("W12", n, 1);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct bench_workload table[] = {
+        {"W1a", w1_setup, w1a_round, close_loop},
+        {"W1b", w1_setup, w1b_round, close_loop},
+        {"W5", w5_setup, w5_round, w5_close},
+        {"W11", w11_setup, w11_round, w11_close},
+        {"W12", w12_setup, w12_round, NULL},
+        {0},
+    };
+    return bench_main(argc, argv, "tevent", table);
+}
