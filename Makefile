@@ -33,7 +33,7 @@ WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Wvla -Wform
 C_ONLY    := -Wstrict-prototypes -Wmissing-prototypes
 CFLAGS    ?= -O2 -g
 COMPILE    = $(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(C_ONLY) $(if $(WERROR),-Werror) \
-             $(SANFLAGS) -fPIC -fvisibility=hidden -MMD -MP -I$(OUT)/include -I. $(EV_CFLAGS)
+             $(SANFLAGS) -fPIC -fvisibility=hidden -MMD -MP -I$(OUT)/include -I. -Itest/harness -Itest/virtual_clock $(EV_CFLAGS)
 LINK       = $(CC) $(CFLAGS) $(SANFLAGS)
 LIBS       = $(EV_LIBS) -lm -pthread
 
@@ -214,7 +214,7 @@ SCRIPTS     := $(wildcard test/rosetta/test_*.sh test/install/test_*.sh test/cat
 RUN = OUT=$(OUT) SHARED=$(SHARED) MAKE="$(MAKE)" CC="$(CC)" CXX="$(CXX)" SAN="$(SAN)" \
       CORA_BACKEND=$(BACKEND) T=$(T) WRAPPER="$(WRAPPER)" test/harness/run.sh $(OUT)/tap
 
-check: setup-test library $(UNIT_TESTS) $(RELIABILITY) $(EXAMPLE_TESTS) $(OUT)/demo $(EXAMPLES) $(ROSETTA)
+check: setup-test library $(UNIT_TESTS) $(RELIABILITY) $(EXAMPLE_TESTS) $(if $(DEMO),$(OUT)/demo) $(EXAMPLES) $(ROSETTA)
 	@$(RUN) $(UNIT_TESTS) $(RELIABILITY) $(EXAMPLE_TESTS) $(if $(SAN)$(WRAPPER),,$(SCRIPTS))
 
 reliability: setup-core $(RELIABILITY)

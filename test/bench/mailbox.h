@@ -12,14 +12,10 @@
 #include <stdlib.h>
 
 #include "bench.h"
-
-struct mail {
-    void (*function)(void *argument);
-    void *argument;
-};
+#include "ring.h"
 
 struct mailbox_page {
-    struct mail *mails;
+    struct call *calls;
     size_t count;
     size_t size;
 };
@@ -30,12 +26,12 @@ struct mailbox {
     struct mailbox_page running; /* the loop's thread's own */
 };
 
-/* Room for n calls from the start, so that no round pays for growth. */
+/* Makes room for n calls, so that no round pays for growth. */
 static inline void mailbox_open(struct mailbox *box, size_t n)
 {
     pthread_mutex_init(&box->mutex, NULL);
-    box->filling = (struct mailbox_page){bench_array(n, sizeof(struct mail)), 0, n};
-    box->running = (struct mailbox_page){bench_array(n, sizeof(struct mail)), 0, n};
+    box->filling = (struct mailbox_page){bench_array(n, sizeof(struct call)), 0, n};
+    box->running = (struct mailbox_page){bench_array(n, sizeof(struct call)), 0, n};
 }
 
 /* Puts a call in.  Any thread.  Returns whether the box was empty: wake the loop then. */
@@ -45,7 +41,7 @@ static inline bool mailbox_put(struct mailbox *box, void (*function)(void *), vo
     struct mailbox_page *page = &box->filling;
     if (page->count == page->size)
         bench_fail("mailbox full");
-    page->mails[page->count++] = (struct mail){function, argument};
+    page->calls[page->count++] = (struct call){function, argument};
     bool was_empty = page->count == 1;
     pthread_mutex_unlock(&box->mutex);
     return was_empty;
@@ -70,14 +66,14 @@ static inline void mailbox_run(struct mailbox *box)
     pthread_mutex_unlock(&box->mutex);
 
     for (size_t i = 0; i < page.count; i++)
-        page.mails[i].function(page.mails[i].argument);
+        page.calls[i].function(page.calls[i].argument);
     box->running.count = 0;
 }
 
 static inline void mailbox_close(struct mailbox *box)
 {
-    free(box->filling.mails);
-    free(box->running.mails);
+    free(box->filling.calls);
+    free(box->running.calls);
     pthread_mutex_destroy(&box->mutex);
 }
 
