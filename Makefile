@@ -186,8 +186,8 @@ $(OUT)/lib/%.a:
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-HARNESS := $(OUT)/obj/test/harness/harness.o $(OUT)/obj/test/harness/live.o \
-           $(OUT)/obj/test/virtual_clock/virtual_clock.o
+HARNESS := $(OUT)/obj/test/harness/harness.o $(OUT)/obj/test/virtual_clock/virtual_clock.o
+LIVE    := $(OUT)/obj/test/harness/live.o
 UPTO_reactor := reactor
 UPTO_futures := futures reactor
 UPTO_sync    := sync futures reactor
@@ -195,13 +195,13 @@ UPTO_queue   := queue sync futures reactor
 
 # $(1) folder of tests, $(2) folders of the library
 define test_rule
-$(OUT)/test/$(1)/%: $(OUT)/obj/test/$(1)/%.o $(HARNESS) $(patsubst %,$(OUT)/lib/%.a,$(2))
+$(OUT)/test/$(1)/%: $(OUT)/obj/test/$(1)/%.o $(HARNESS) $(if $(2),$(LIVE)) $(patsubst %,$(OUT)/lib/%.a,$(2))
 	@mkdir -p $$(@D)
-	$$(LINK) -o $$@ $$< $(HARNESS) $(patsubst %,$(OUT)/lib/%.a,$(2)) $$(LIBS)
+	$$(LINK) -o $$@ $$< $(HARNESS) $(if $(2),$(LIVE)) $(patsubst %,$(OUT)/lib/%.a,$(2)) $$(LIBS)
 endef
 $(foreach folder,$(FOLDERS),$(eval $(call test_rule,$(folder),$(UPTO_$(folder)))))
-$(eval $(call test_rule,harness,reactor))
-$(eval $(call test_rule,virtual_clock,reactor))
+$(eval $(call test_rule,harness,))
+$(eval $(call test_rule,virtual_clock,))
 $(eval $(call test_rule,reliability,$(UPTO_queue)))
 $(eval $(call test_rule,examples,$(UPTO_queue)))
 

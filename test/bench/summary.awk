@@ -1,9 +1,9 @@
 # Turns result lines into build/bench.tsv.
 #
 # In: workload, subject, n, ns per operation, allocations per operation and, from programs that
-# measure many times themselves, their minimum.  Out: a line for each workload and subject, both
-# in the order of their first appearance: n, median and minimum, the most allocations seen, and the ratio
-# of the median to ours ("-" where there is nothing to compare).
+# measure many times themselves, their minimum.  Out: a line for each workload and subject, both in
+# the order of their first appearance: n, median and minimum, the most allocations seen, and the
+# ratio of the median to ours ("-" where there is nothing to compare).
 BEGIN {
     FS = OFS = "\t"
     print "workload", "subject", "n", "median_ns", "min_ns", "mallocs", "ratio"

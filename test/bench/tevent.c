@@ -4,7 +4,7 @@
  * once and scheduled again, as Samba's long-lived objects do (making and freeing one per call costs
  * nearly twice as much); tevent runs one immediate per turn of the loop and does not poll while
  * there are any.  W5 is tevent_add_timer, which allocates each timer and inserts it into a sorted
- * list: a million would take days, so the driver gives it few, and the figure is not to be
+ * list: a million would take hours, so the driver gives it few, and the figure is not to be
  * compared with a heap's.  W11 is tevent_threaded_schedule_immediate; each call needs an immediate
  * of its own, and all are made before the round: this favours tevent. */
 #include "bench.h"

@@ -15,6 +15,9 @@
  * is no cancellation point. A program built with _FORTIFY_SOURCE may reach poll by another name,
  * which stays real; libev does not.
  */
+/* What libev calls must be found by the dynamic linker, also in a build that hides symbols. */
+#pragma GCC visibility push(default)
+
 #include "virtual_clock.h"
 
 #include <errno.h>
