@@ -46,39 +46,35 @@ static bool array_store(struct slot *slot, struct callback *callback,
     return true;
 }
 
-bool callback_store(struct slot *slot, struct callback *callback,
-                    const struct cora_partial *partial)
+bool callback_store_slow(struct slot *slot, struct callback *callback,
+                         const struct cora_partial *partial)
 {
     callback->function = partial->function;
     callback->place = partial->place;
-    callback->context = NULL;
     slot->flags = 0;
     slot->count = (uint8_t)partial->count;
-    bool stored = CORA_LIKELY(partial->count <= INLINE_ARGUMENTS)
+    bool stored = partial->count <= INLINE_ARGUMENTS
                       ? values_store(slot, callback->arguments.inline_values, partial->arguments,
                                      partial->count)
                       : array_store(slot, callback, partial);
-    if (CORA_LIKELY(stored && !partial->context && !cora_thread.context))
-        return true;
-    if (!stored) {
+    if (!stored)
         fail_with(memory_error());
-        return false;
-    }
-    return context_snapshot(slot, callback, partial);
+    else if (partial->context || cora_thread.context)
+        context_snapshot(slot, callback, partial);
+    return stored;
 }
 
 void callback_drop_slow(struct slot *slot, struct callback *callback)
 {
     cora_args bound = callback_args(slot, callback);
     uint8_t flags = slot->flags;
-    struct cora_counted *context = callback->context;
+    struct cora_counted *context = flags & CALLBACK_CONTEXT ? callback->context : NULL;
     cora_value values[INLINE_ARGUMENTS];
     if (!(flags & CALLBACK_ARRAY))
         for (size_t i = 0; i < bound.count; i++)
             values[i] = bound.values[i];
     slot->flags = flags & CALLBACK_PERSISTS;
     slot->count = 0;
-    callback->context = NULL;
     /* From here the slot is not looked at: a drop function may do anything. */
     for (size_t i = 0; i < bound.count; i++)
         cora_drop(flags & CALLBACK_ARRAY ? bound.values[i] : values[i]);

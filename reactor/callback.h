@@ -44,9 +44,10 @@ typedef void (*cora_exception_function)(cora_args bound, cora_loop loop,
 struct cora_partial {
     cora_function function;
     const struct cora_place *place;
-    struct cora_counted *context;
     const cora_value *arguments;
-    size_t count;
+    uint32_t count;
+    uint32_t plain; /* 1: the arguments' C types need no reference, and there is no context */
+    struct cora_counted *context;
 };
 
 /* The kinds of callback: borrowed descriptions, see above. */
@@ -144,33 +145,37 @@ static inline cora_exception_callback cora_make_exception_callback(struct cora_p
     return (cora_exception_callback){ partial };
 }
 
-#define CORA_PARTIAL(fn, bound, count)                                                             \
+#define CORA_PARTIAL(fn, bound, count, plain)                                                      \
     _Generic((fn),                                                                                 \
         cora_callback_function: cora_make_callback,                                                \
         cora_done_function: cora_make_done_callback,                                               \
-        cora_exception_function: cora_make_exception_callback)(                                    \
-        &(struct cora_partial){ (cora_function)(fn), CORA_PLACE(#fn), NULL, bound, count })
+        cora_exception_function: cora_make_exception_callback)(&(struct cora_partial){             \
+        (cora_function)(fn), CORA_PLACE(#fn), bound, count, plain, NULL })
+
+/* 1 for a C expression whose value needs no reference to be kept. */
+#define CORA_PLAIN(x) _Generic((x), char *: 0, const char *: 0, cora_value: 0, default: 1)
 
 #define CORA_VALUES (const cora_value[])
-#define CORA_PARTIAL_1(fn) CORA_PARTIAL(fn, NULL, 0)
-#define CORA_PARTIAL_2(fn, a) CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a) }), 1)
-#define CORA_PARTIAL_3(fn, a, b) CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b) }), 2)
+#define CORA_PARTIAL_1(fn) CORA_PARTIAL(fn, NULL, 0, 1)
+#define CORA_PARTIAL_2(fn, a) CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a) }), 1, CORA_PLAIN(a))
+#define CORA_PARTIAL_3(fn, a, b)                                                                   \
+    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b) }), 2, CORA_PLAIN(a) & CORA_PLAIN(b))
 #define CORA_PARTIAL_4(fn, a, b, c)                                                                \
-    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c) }), 3)
+    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c) }), 3, 0)
 #define CORA_PARTIAL_5(fn, a, b, c, d)                                                             \
-    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d) }), 4)
+    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d) }), 4, 0)
 #define CORA_PARTIAL_6(fn, a, b, c, d, e)                                                          \
     CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),         \
-                                   cora_from(e) }), 5)
+                                   cora_from(e) }), 5, 0)
 #define CORA_PARTIAL_7(fn, a, b, c, d, e, f)                                                       \
     CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),         \
-                                   cora_from(e), cora_from(f) }), 6)
+                                   cora_from(e), cora_from(f) }), 6, 0)
 #define CORA_PARTIAL_8(fn, a, b, c, d, e, f, g)                                                    \
     CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),         \
-                                   cora_from(e), cora_from(f), cora_from(g) }), 7)
+                                   cora_from(e), cora_from(f), cora_from(g) }), 7, 0)
 #define CORA_PARTIAL_9(fn, a, b, c, d, e, f, g, h)                                                 \
     CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),         \
-                                   cora_from(e), cora_from(f), cora_from(g), cora_from(h) }), 8)
+                                   cora_from(e), cora_from(f), cora_from(g), cora_from(h) }), 8, 0)
 
 /* cora_partial(function, arguments...) */
 #define cora_partial(...) CORA_PICK(__VA_ARGS__)(__VA_ARGS__)
@@ -193,8 +198,8 @@ cora_make_partial_of(const struct cora_place *place, Function function, Argument
 {
     static_assert(sizeof...(Arguments) <= CORA_ARGUMENTS_MAX, "at most eight bound arguments");
     return { { cora_from(arguments)... },
-             { reinterpret_cast<cora_function>(function), place, nullptr, nullptr,
-               sizeof...(Arguments) } };
+             { reinterpret_cast<cora_function>(function), place, nullptr, sizeof...(Arguments), 0,
+               nullptr } };
 }
 
 template <class... A>

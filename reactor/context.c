@@ -131,10 +131,17 @@ cora_value cora_copy_context(void)
     return counted_temporary(&context->head);
 }
 
+static struct cora_partial in_context(struct cora_partial partial, cora_value context)
+{
+    partial.context = context.as.counted;
+    partial.plain = 0;
+    return partial;
+}
+
 cora_callback cora_in_context(cora_value context, cora_callback callback)
 {
     if (context.type == &cora_type_context)
-        callback.partial->context = context.as.counted;
+        *callback.partial = in_context(*callback.partial, context);
     else
         cora_fail(cora_error(CORA_ETYPE, "cora_in_context wants a context"));
     return callback;
@@ -143,15 +150,14 @@ cora_callback cora_in_context(cora_value context, cora_callback callback)
 /* ---- for ready.c ---- */
 
 /* Gives a stored callback its context: the one asked for, or a copy of the current one. */
-bool context_snapshot(struct slot *slot, struct callback *callback,
+void context_snapshot(struct slot *slot, struct callback *callback,
                       const struct cora_partial *partial)
 {
     callback->context = partial->context ? partial->context : cora_thread.context;
     counted_keep(callback->context);
-    slot->flags |= CALLBACK_DROPS;
+    slot->flags |= CALLBACK_CONTEXT | CALLBACK_DROPS;
     if (partial->context)
         slot->flags |= CALLBACK_IN_CONTEXT;
-    return true;
 }
 
 /* Where a callback's variables are kept between its runs; NULL: they are dropped when it returns. */
@@ -183,7 +189,6 @@ void context_run(struct loop *loop, struct slot *slot, struct callback *callback
         struct cora_counted *before = *home;
         *home = variables;
         variables = before;
-        slot->flags |= CALLBACK_DROPS;
     }
     if (variables)
         counted_drop(variables);

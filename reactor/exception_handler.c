@@ -155,7 +155,7 @@ void report_callback(struct loop *loop, struct slot *slot, cora_value error)
              slot->kind == SLOT_TIMER ? "TimerHandle" : "Handle", text);
     struct cora_report report = { .message = message,
                                   .exception = error,
-                                  .handle = { slot_bits(slot) },
+                                  .handle = { slot->bits },
                                   .object = object,
                                   .place = callback->place };
     loop_report(loop, &report);

@@ -1,6 +1,6 @@
 /*
  * How it works: a handle is looked up by its index (slot.h); it is good if the slot's loop is this
- * thread's, the generation is the handle's, and the slot is in use. Whose loop it is comes first: the
+ * thread's, the slot holds the handle's bits, and it is in use. Whose loop it is comes first: the
  * slot of another thread's loop must not be looked at, unless it is shared (shared.c).
  */
 #include "handle.h"
@@ -33,7 +33,7 @@ static struct slot *handle_refuse(cora_handle handle)
     } else if (!slot_loop(slot)) {
         fail(CORA_EWRONGTHREAD, "the handle belongs to a loop of another thread; from here only "
                                 "cora_call_soon_threadsafe may be used");
-    } else if (slot->generation != generation_of(handle.bits)) {
+    } else if (slot->bits != handle.bits) {
         fail(CORA_ESTALE, "the handle is stale: its callback has run or was dropped");
     } else {
         const struct cora_place *place = slot_callback(slot)->place;
@@ -48,7 +48,7 @@ static struct slot *handle_refuse(cora_handle handle)
 static struct slot *handle_get(cora_handle handle)
 {
     struct slot *slot = slot_at(handle.bits);
-    if (CORA_UNLIKELY(!slot_loop(slot) || slot->generation != generation_of(handle.bits) ||
+    if (CORA_UNLIKELY(!slot_loop(slot) || slot->bits != handle.bits ||
                       slot->state == SLOT_FREE || slot->state == SLOT_CANCELLED))
         return handle_refuse(handle);
     return slot;
@@ -116,7 +116,7 @@ bool cora_handle_cancelled(cora_handle handle)
     if (CORA_UNLIKELY(handle_is_shared(handle)))
         return shared_cancelled(handle);
     struct slot *slot = slot_at(handle.bits);
-    return slot_loop(slot) && slot->generation == generation_of(handle.bits) &&
+    return slot_loop(slot) && slot->bits == handle.bits &&
            slot->state == SLOT_CANCELLED;
 }
 
@@ -125,7 +125,7 @@ double cora_handle_when(cora_handle handle)
     if (handle_is_shared(handle))
         return (double)NAN;
     struct slot *slot = handle_get(handle);
-    return slot && slot->kind == SLOT_TIMER ? ((struct timer_slot *)slot)->when : (double)NAN;
+    return slot && slot->kind == SLOT_TIMER ? timer_when((struct timer_slot *)slot) : (double)NAN;
 }
 
 /* The object's text: "TimerHandle when=12.345 on_ring(3)"; parts that are left out are empty. */
@@ -136,7 +136,7 @@ static int object_print(struct slot *slot, char *buffer, size_t size)
     bool debug = slot_owner(slot)->debug;
     char when[40] = "", text[300] = "", place[200] = "";
     if (slot->kind == SLOT_TIMER)
-        snprintf(when, sizeof when, " when=%g", ((struct timer_slot *)slot)->when);
+        snprintf(when, sizeof when, " when=%g", timer_when((struct timer_slot *)slot));
     if (!cancelled)
         callback_print(slot, callback, text, sizeof text);
     else if (debug && slot->count == 1)
@@ -154,7 +154,7 @@ int cora_handle_print(cora_handle handle, char *buffer, size_t size)
 {
     struct slot *slot = slot_at(handle.bits);
     if (handle_is_shared(handle) || !slot_loop(slot) ||
-        slot->generation != generation_of(handle.bits) || slot->state == SLOT_FREE)
+        slot->bits != handle.bits || slot->state == SLOT_FREE)
         return snprintf(buffer, size, "<Handle #%llx>", (unsigned long long)handle.bits);
     return object_print(slot, buffer, size);
 }

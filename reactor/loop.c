@@ -68,8 +68,7 @@ struct loop *loop_find(cora_loop handle)
 static struct loop *loop_find_open(cora_loop handle)
 {
     struct loop *loop = loop_find(handle);
-    if (!loop || atomic_load_explicit(&loop->generation, memory_order_relaxed) !=
-                     generation_of(handle.bits))
+    if (!loop || loop_bits(loop) != handle.bits)
         return NULL;
     return atomic_load_explicit(&loop->state, memory_order_relaxed) == LOOP_CLOSED ? NULL : loop;
 }
@@ -84,11 +83,14 @@ static int check_loop(cora_loop handle)
     return 0;
 }
 
-struct loop *loop_refuse(cora_loop handle)
+struct loop *loop_get_slow(cora_loop handle)
 {
+    struct loop *loop = loop_find_open(handle);
+    if (loop && atomic_load_explicit(&loop->thread, memory_order_relaxed) == &cora_thread)
+        return loop;
     if (check_loop(handle) < 0)
         return NULL;
-    if (loop_find_open(handle))
+    if (loop)
         fail(CORA_EWRONGTHREAD, "the loop belongs to another thread; from here only "
                                 "cora_call_soon_threadsafe may be used");
     else
@@ -134,7 +136,7 @@ void loop_start_idle(struct loop *loop)
 {
     if (!loop->ev)
         return;
-    loop->idle_active = true;
+    loop->idle_active = loop->awake = true;
     ev_idle_start(loop->ev, &loop->idle);
 }
 
@@ -189,7 +191,7 @@ static struct loop *loop_alloc(void)
     if (loop) {
         size_t head = offsetof(struct loop, ev), tail = offsetof(struct loop, shared);
         memset((char *)loop + head, 0, tail - head);
-        if (loop->slot.generation == 1) {
+        if (loop->slot.bits >> 32 == 1) {
             pthread_mutex_init(&loop->shared.lock, NULL);
             pthread_cond_init(&loop->shared.finished, NULL);
         }
@@ -226,6 +228,15 @@ static int check_version(void)
                 EV_VERSION_MINOR, ev_version_major(), ev_version_minor());
 }
 
+static void queues_clear(struct loop *loop)
+{
+    queue_clear(&loop->ready);
+    queue_clear(&loop->collected_timers);
+    queue_clear(&loop->collected_signals);
+    queue_clear(&loop->due);
+    loop->collected_descriptors = NULL;
+}
+
 /* Becomes a loop on this ev_loop, which belongs to the host or is the loop's own. */
 static cora_loop loop_start(struct loop *loop, struct ev_loop *ev, bool guest,
                             const struct cora_loop_options *options)
@@ -239,12 +250,12 @@ static cora_loop loop_start(struct loop *loop, struct ev_loop *ev, bool guest,
     loop->slow_callback_duration = 0.1;
     pool_init(&loop->handles, loop, SLOT_READY, (sizeof(struct ready_slot) + 15) & ~(size_t)15);
     pool_init(&loop->timers, loop, SLOT_TIMER, (sizeof(struct timer_slot) + 63) & ~(size_t)63);
+    queues_clear(loop);
     watchers_start(loop);
     pthread_mutex_lock(&loop->shared.lock);
     shared_init(loop);
     atomic_store(&loop->state, LOOP_IDLE);
     atomic_store(&loop->thread, &cora_thread);
-    atomic_store(&loop->generation, loop->slot.generation);
     pthread_mutex_unlock(&loop->shared.lock);
     return loop_handle(loop);
 }
@@ -332,6 +343,7 @@ void loop_fail(struct loop *loop, cora_value error)
 {
     cora_value old = loop->fatal;
     loop->fatal = cora_copy(error);
+    loop->interrupted = true;
     cora_drop(old);
 }
 
@@ -369,8 +381,9 @@ static int run_leave(struct loop *loop)
 {
     cora_value fatal = loop->fatal;
     loop->fatal = cora_nothing();
-    loop->stopping = false;
+    loop->stopping = loop->interrupted = false;
     cora_thread.running = NULL;
+    cora_thread.running_bits = 0;
     atomic_store(&loop->state, LOOP_IDLE);
     if (cora_is_nothing(fatal))
         return 0;
@@ -389,6 +402,7 @@ int cora_run_forever(cora_loop handle)
     if (code < 0)
         return code;
     cora_thread.running = loop;
+    cora_thread.running_bits = handle.bits;
     ev_ref(loop->ev);
     ev_run(loop->ev, 0);
     ev_unref(loop->ev);
@@ -456,14 +470,15 @@ static void loop_close(struct loop *loop)
 {
     atomic_store(&loop->state, LOOP_CLOSED);
     atomic_store(&loop->thread, NULL);
+    loop->awake = loop->interrupted = true;
+    if (cora_thread.running == loop)
+        cora_thread.running_bits = 0;
     shared_drop(loop);
     watchers_drop(loop);
     signals_drop(loop);
     timers_drop(loop);
     pool_visit(&loop->handles, handle_drop);
-    loop->ready.head = loop->due.head = NULL;
-    loop->collected_timers.head = loop->collected_signals.head = NULL;
-    loop->collected_descriptors = NULL;
+    queues_clear(loop);
     loop->exception_handler = NULL;
     if (loop->ev)
         watchers_stop(loop);
@@ -555,9 +570,7 @@ size_t cora_live(cora_loop handle)
     if (!loop)
         return 0;
     pthread_mutex_lock(&loop->shared.lock);
-    size_t shared = loop->shared.pool.live;
-    for (struct slot *slot = loop->shared.used.head; slot; slot = slot->next)
-        shared--;
+    size_t shared = loop->shared.pool.live - loop->shared.used_count;
     pthread_mutex_unlock(&loop->shared.lock);
     return loop->handles.live + loop->timers.live + shared;
 }

@@ -29,11 +29,12 @@
 
 #define INLINE_ARGUMENTS 2
 
-/* slot.flags */
+/* slot.flags; none of them: plain arguments, runs once */
 #define CALLBACK_DROPS 1      /* something to drop: counted arguments, an array, a context */
 #define CALLBACK_ARRAY 2      /* more arguments than fit: in a block of their own */
-#define CALLBACK_IN_CONTEXT 4 /* runs in this very context, not in a copy */
-#define CALLBACK_PERSISTS 8   /* reader, writer, signal handler: runs many times */
+#define CALLBACK_CONTEXT 4    /* has a context */
+#define CALLBACK_IN_CONTEXT 8 /* runs in this very context, not in a copy */
+#define CALLBACK_PERSISTS 16  /* reader, writer, signal handler: runs many times */
 
 struct callback {
     cora_function function;
@@ -51,18 +52,37 @@ struct ready_slot {
 };
 
 /*
- * libev's watcher comes first, so that starting, sifting and cancelling touch one cache line of the
- * two. Its data pointer is free for us: it holds the order of arming.
+ * libev's watcher comes first, so that starting, sifting and cancelling touch little more than one cache
+ * line of the two. Its data pointer, free for us, holds the deadline's bits: timer_when.
  */
 struct timer_slot {
     struct slot slot;
     ev_timer watcher;
-    double when;
     struct callback callback;
 };
 
-/* Stores function and arguments, adding references. False without memory, and nothing is held. */
-bool callback_store(struct slot *slot, struct callback *callback, const struct cora_partial *partial);
+/*
+ * Stores function and arguments, adding references; sets the slot's flags and count. False without
+ * memory, and nothing is held.
+ */
+bool callback_store_slow(struct slot *slot, struct callback *callback,
+                         const struct cora_partial *partial);
+
+static inline bool callback_store(struct slot *slot, struct callback *callback,
+                                  const struct cora_partial *partial)
+{
+    if (CORA_UNLIKELY(!partial->plain || cora_thread.context))
+        return callback_store_slow(slot, callback, partial);
+    callback->function = partial->function;
+    callback->place = partial->place;
+    slot->flags = 0;
+    slot->count = (uint8_t)partial->count;
+    if (partial->count > 0)
+        callback->arguments.inline_values[0] = partial->arguments[0];
+    if (partial->count > 1)
+        callback->arguments.inline_values[1] = partial->arguments[1];
+    return true;
+}
 
 /* Drops arguments and context, once. */
 void callback_drop_slow(struct slot *slot, struct callback *callback);
@@ -87,30 +107,32 @@ int callback_print(const struct slot *slot, const struct callback *callback, cha
 
 /* ---- lists of slots ---- */
 
+/* First in, first out. Empty: end is &head. */
 struct queue {
-    struct slot *head, *tail;
+    struct slot *head, **end;
 };
+
+static inline void queue_clear(struct queue *queue)
+{
+    queue->head = NULL;
+    queue->end = &queue->head;
+}
 
 static inline void queue_append(struct queue *queue, struct slot *slot)
 {
     slot->next = NULL;
-    if (queue->head)
-        queue->tail->next = slot;
-    else
-        queue->head = slot;
-    queue->tail = slot;
+    *queue->end = slot;
+    queue->end = &slot->next;
 }
 
+/* Moves all of the one behind the other. */
 static inline void queue_join(struct queue *queue, struct queue *more)
 {
     if (!more->head)
         return;
-    if (queue->head)
-        queue->tail->next = more->head;
-    else
-        queue->head = more->head;
-    queue->tail = more->tail;
-    more->head = more->tail = NULL;
+    *queue->end = more->head;
+    queue->end = more->end;
+    queue_clear(more);
 }
 
 /* ---- the loop ---- */
@@ -127,7 +149,8 @@ struct shared {
     pthread_cond_t finished; /* a shared callback has run, and somebody waits for that */
     struct queue queue;      /* call_soon_threadsafe */
     struct pool pool;
-    struct queue used; /* slots that have run, for the pool; the loop's thread only, until given */
+    struct queue used; /* slots that have run, for the pool: the loop's thread's, until given */
+    size_t used_count;
     atomic_bool waiting; /* the queue has something: read without the lock */
     atomic_uint waiters; /* threads that wait for finished */
     bool open;
@@ -135,24 +158,26 @@ struct shared {
 
 struct loop {
     struct slot slot;
-    atomic_uint generation;           /* the slot's, for other threads' eyes */
     _Atomic(struct thread *) thread;  /* whose it is; NULL: closed */
     atomic_int state;                 /* enum loop_state */
     struct ev_loop *ev;               /* NULL: closed, or the host destroyed it */
     bool guest;
     bool in_tick;
+    bool idle_active;
+    bool awake;         /* in a tick, idle active, or closed: nobody needs to wake it */
+    bool interrupted;   /* the tick ends now: a fatal error, or closed */
     bool stopping;      /* the run ends with the tick */
     bool debug;
     bool poll_every_tick;
     bool is_select;     /* refuses descriptors beyond FD_SETSIZE */
     bool clock_known;   /* libev_clock is the iteration's */
     bool timers_sorted; /* the collected timers came in order */
-    bool idle_active;
     bool fork_reported; /* this process is a child without cora_after_fork, and that was said */
 
     struct queue ready;
     struct slot *collected_descriptors; /* the last collected first, as libev's order is reversed */
     struct queue collected_timers;
+    struct slot *last_timer; /* of the collected ones */
     struct queue collected_signals;
     struct queue due; /* timers armed when they were due already: collected in the next tick */
 
@@ -160,7 +185,7 @@ struct loop {
     size_t armed;           /* timers in libev */
     double earliest;        /* no armed timer is due before */
     double libev_clock;     /* what ev_timer_start counts from */
-    uintptr_t arming_order; /* counts up */
+    uint32_t arming_order;  /* counts up */
     unsigned skipped;       /* ticks since the last poll */
     double poll_time;       /* when the first of them began */
 
@@ -185,22 +210,24 @@ struct loop {
 };
 
 /* The loop of this handle, if it is this thread's and open; else NULL, and the error is set. */
-struct loop *loop_refuse(cora_loop handle);
+struct loop *loop_get_slow(cora_loop handle);
 
 static inline struct loop *loop_get(cora_loop handle)
 {
-    struct loop *loop = (struct loop *)slot_at(handle.bits);
-    if (CORA_LIKELY(loop && loop->slot.kind == SLOT_LOOP &&
-                    atomic_load_explicit(&loop->generation, memory_order_relaxed) ==
-                        generation_of(handle.bits) &&
-                    atomic_load_explicit(&loop->thread, memory_order_relaxed) == &cora_thread))
-        return loop;
-    return loop_refuse(handle);
+    if (CORA_LIKELY(handle.bits == cora_thread.running_bits && handle.bits))
+        return cora_thread.running;
+    return loop_get_slow(handle);
+}
+
+/* Other threads read a loop's bits, too. */
+static inline uint64_t loop_bits(const struct loop *loop)
+{
+    return __atomic_load_n(&loop->slot.bits, __ATOMIC_RELAXED);
 }
 
 static inline cora_loop loop_handle(const struct loop *loop)
 {
-    return (cora_loop){ slot_bits(&loop->slot) };
+    return (cora_loop){ loop_bits(loop) };
 }
 
 /* The loop's memory for a handle that other threads hold, open or not; NULL if it is no loop. */
@@ -211,7 +238,7 @@ void loop_start_idle(struct loop *loop);
 
 static inline void loop_wake(struct loop *loop)
 {
-    if (!loop->in_tick && !loop->idle_active)
+    if (CORA_UNLIKELY(!loop->awake))
         loop_start_idle(loop);
 }
 
@@ -260,6 +287,7 @@ void shared_init(struct loop *loop);
 void shared_take(struct loop *loop);
 void shared_run(struct loop *loop, struct slot *slot);
 void shared_drop(struct loop *loop);
+void shared_drop_one(struct slot *slot);
 bool shared_cancel(cora_handle handle);
 bool shared_cancelled(cora_handle handle);
 
@@ -271,6 +299,7 @@ static inline bool shared_waiting(struct loop *loop)
 
 /* timer.c */
 double clock_now(void);
+double timer_when(const struct timer_slot *timer);
 void timers_collect(struct loop *loop);
 void timer_cancel(struct loop *loop, struct timer_slot *timer);
 void timers_drop(struct loop *loop);
@@ -286,7 +315,7 @@ void signals_drop(struct loop *loop);
 
 /* context.c */
 void context_run(struct loop *loop, struct slot *slot, struct callback *callback);
-bool context_snapshot(struct slot *slot, struct callback *callback,
+void context_snapshot(struct slot *slot, struct callback *callback,
                       const struct cora_partial *partial);
 
 /* exception_handler.c */

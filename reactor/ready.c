@@ -45,7 +45,7 @@ cora_handle cora_call_soon(cora_loop handle, cora_callback callback)
     slot->state = SLOT_QUEUED;
     queue_append(&loop->ready, slot);
     loop_wake(loop);
-    return (cora_handle){ slot_bits(slot) };
+    return (cora_handle){ slot->bits };
 }
 
 /* ---- running ---- */
@@ -75,7 +75,7 @@ static void after_callback(struct loop *loop, struct slot *slot, struct callback
     thread->context = NULL;
     if (variables && slot->flags & CALLBACK_PERSISTS) {
         callback->context = variables;
-        slot->flags |= CALLBACK_DROPS;
+        slot->flags |= CALLBACK_CONTEXT | CALLBACK_DROPS;
     } else if (variables) {
         counted_drop(variables);
     }
@@ -85,7 +85,7 @@ static void after_callback(struct loop *loop, struct slot *slot, struct callback
 
 static void callback_call(struct loop *loop, struct slot *slot, struct callback *callback)
 {
-    if (CORA_UNLIKELY(callback->context != NULL))
+    if (CORA_UNLIKELY(slot->flags & CALLBACK_CONTEXT))
         context_run(loop, slot, callback);
     else
         ((cora_callback_function)callback->function)(callback_args(slot, callback));
@@ -130,37 +130,68 @@ static void persistent_run(struct loop *loop, struct slot *slot)
     handle_free(loop, slot);
 }
 
-static void other_run(struct loop *loop, struct slot *slot)
+/* Runs, or gives back, a slot that was taken from the queue. */
+static void any_run(struct loop *loop, struct slot *slot)
 {
-    if (slot->kind == SLOT_SHARED)
+    if (slot->kind == SLOT_SHARED) {
         shared_run(loop, slot);
-    else if (slot->state == SLOT_CANCELLED)
+    } else if (slot->state == SLOT_CANCELLED) {
         pool_give_cancelled(slot_pool(loop, slot), slot);
-    else
+    } else if (slot->flags & CALLBACK_PERSISTS) {
         persistent_run(loop, slot);
+    } else {
+        slot->state = SLOT_RUNNING;
+        slot_run(loop, slot);
+        callback_drop(slot, slot_callback(slot));
+        handle_free(loop, slot);
+    }
 }
 
-/* Runs the queue up to this slot. Returns how many there were. */
-static size_t queue_run(struct loop *loop, struct slot *last)
+/* The usual one: call_soon with plain arguments, outside of debug mode. */
+static bool slot_is_simple(const struct slot *slot)
+{
+    return slot->kind == SLOT_READY && slot->state == SLOT_QUEUED && slot->flags == 0;
+}
+
+static void simple_run(struct loop *loop, struct slot *slot)
+{
+    struct callback *callback = &((struct ready_slot *)slot)->callback;
+    slot->state = SLOT_RUNNING;
+    cora_args bound = { callback->arguments.inline_values, slot->count };
+    ((cora_callback_function)callback->function)(bound);
+    if (CORA_UNLIKELY(cora_thread.attention))
+        after_callback(loop, slot, callback);
+    pool_give(&loop->handles, slot);
+}
+
+/*
+ * Runs what is queued now. An interrupted tick leaves the rest at the front of the queue, unless the
+ * loop was closed, which has dropped it. Returns how many there were.
+ */
+static size_t queue_run(struct loop *loop)
 {
     size_t count = 0;
-    struct slot *slot;
-    do {
-        slot = loop->ready.head;
-        loop->ready.head = slot->next;
-        __builtin_prefetch(slot->next);
+    struct slot *slot = loop->ready.head, **end = loop->ready.end;
+    bool debug = loop->debug;
+    queue_clear(&loop->ready);
+    while (slot) {
+        struct slot *next = slot->next;
+        __builtin_prefetch(next);
         count++;
-        if (CORA_LIKELY(slot->state == SLOT_QUEUED && slot->kind != SLOT_SHARED &&
-                        !(slot->flags & CALLBACK_PERSISTS))) {
-            slot->state = SLOT_RUNNING;
-            slot_run(loop, slot);
-            callback_drop(slot, slot_callback(slot));
-            handle_free(loop, slot);
-        } else {
-            other_run(loop, slot);
-        }
-    } while (slot != last && CORA_LIKELY(cora_is_nothing(loop->fatal)) &&
-             CORA_LIKELY(loop->ready.head != NULL));
+        if (CORA_LIKELY(slot_is_simple(slot) && !debug))
+            simple_run(loop, slot);
+        else
+            any_run(loop, slot);
+        slot = next;
+        if (CORA_UNLIKELY(loop->interrupted))
+            break;
+    }
+    if (slot && loop->ev) {
+        *end = loop->ready.head;
+        if (!loop->ready.head)
+            loop->ready.end = end;
+        loop->ready.head = slot;
+    }
     return count;
 }
 
@@ -169,13 +200,11 @@ static size_t queue_run(struct loop *loop, struct slot *last)
 /* asyncio's order: earlier call_soon, descriptors, timers, and last signals. */
 static void collected_join(struct loop *loop)
 {
-    if (loop->collected_descriptors) {
-        struct queue descriptors = { loop->collected_descriptors, loop->collected_descriptors };
-        while (descriptors.tail->next)
-            descriptors.tail = descriptors.tail->next;
-        loop->collected_descriptors = NULL;
-        queue_join(&loop->ready, &descriptors);
+    for (struct slot *next, *slot = loop->collected_descriptors; slot; slot = next) {
+        next = slot->next;
+        queue_append(&loop->ready, slot);
     }
+    loop->collected_descriptors = NULL;
     if (loop->collected_timers.head || loop->due.head)
         timers_collect(loop);
     queue_join(&loop->ready, &loop->collected_signals);
@@ -187,7 +216,7 @@ static size_t tick(struct loop *loop)
     if (shared_waiting(loop) || loop->shared.used.head)
         shared_take(loop);
     collected_join(loop);
-    size_t count = loop->ready.head ? queue_run(loop, loop->ready.tail) : 0;
+    size_t count = queue_run(loop);
     pool_settle(&loop->handles);
     pool_settle(&loop->timers);
     return count;
@@ -208,7 +237,7 @@ static bool loop_has_collected(const struct loop *loop)
 static bool may_skip_poll(struct loop *loop, size_t ran)
 {
     if (ran != 1 || !loop->ready.head || loop_has_collected(loop) || loop->stopping ||
-        loop->poll_every_tick || !cora_is_nothing(loop->fatal))
+        loop->poll_every_tick || loop->interrupted)
         return false;
     if (++loop->skipped >= TICKS_BETWEEN_POLLS)
         return false;
@@ -237,6 +266,7 @@ static void tick_end(struct loop *loop)
 /* What outlives a tick in a thread: another loop's callback may be running further out. */
 struct outer {
     struct loop *running;
+    uint64_t running_bits;
     struct cora_counted *context, *temporaries;
     cora_value failure;
 };
@@ -246,9 +276,10 @@ static struct outer thread_enter(struct loop *loop)
     struct thread *thread = &cora_thread;
     if (thread->depth++ == 0)
         thread_drop_temporaries();
-    struct outer outer = { thread->running, thread->context, thread->temporaries,
-                           thread->failure };
+    struct outer outer = { thread->running, thread->running_bits, thread->context,
+                           thread->temporaries, thread->failure };
     thread->running = loop;
+    thread->running_bits = loop->slot.bits;
     thread->context = NULL;
     thread->temporaries = NULL;
     thread->failure = cora_nothing();
@@ -261,6 +292,7 @@ static void thread_leave(struct outer outer)
     struct thread *thread = &cora_thread;
     thread->depth--;
     thread->running = outer.running;
+    thread->running_bits = outer.running_bits;
     thread->context = outer.context;
     thread->temporaries = outer.temporaries;
     thread->failure = outer.failure;
@@ -292,6 +324,7 @@ static void guest_leave(struct loop *loop)
         return;
     cora_value fatal = loop->fatal;
     loop->fatal = cora_nothing();
+    loop->interrupted = false;
     report_plain(loop, "Fatal error in a callback of a guest loop", fatal, NULL);
     cora_drop(fatal);
 }
@@ -308,7 +341,7 @@ void on_check(struct ev_loop *ev, ev_check *watcher, int events)
         atomic_store_explicit(&loop->state, LOOP_RUNNING, memory_order_relaxed);
     }
     struct outer outer = thread_enter(loop);
-    loop->in_tick = true;
+    loop->in_tick = loop->awake = true;
     loop->clock_known = false;
     loop->skipped = 0;
     size_t ran;
@@ -321,6 +354,7 @@ void on_check(struct ev_loop *ev, ev_check *watcher, int events)
     if (open && !stop_if_forked(loop))
         tick_end(loop);
     loop->in_tick = false;
+    loop->awake = loop->idle_active;
     thread_drop_temporaries();
     thread_leave(outer);
     if (!open)

@@ -3,65 +3,58 @@
  * first into the empty queue wakes the loop; the loop takes the whole queue at once, in the tick or
  * when its own thread queues something, so that the order is that of queueing.
  *
- * A shared slot's generation, state, flags and count are one atomic word, so that any thread may look
- * at it and cancel it: the loop claims a slot by changing QUEUED to RUNNING, a canceller by changing it
- * to CANCELLED, and one of them wins. Arguments are dropped by the loop's thread in both cases.
+ * A shared slot's state is changed by atomic exchange only: the loop claims a slot by changing QUEUED
+ * to RUNNING, a canceller, who holds the lock so that the slot is not taken anew meanwhile, by changing
+ * it to CANCELLED, and one of them wins. Arguments are dropped by the loop's thread in both cases.
  * Who asks while the callback runs waits for the loop to announce that it has returned.
  */
 #include "private.h"
 
-#include <string.h>
-
-/* The first word of a slot's head. */
-union word {
-    struct {
-        uint32_t generation;
-        uint8_t kind, state, flags, count;
-    } head;
-    uint64_t bits;
-};
-
-static union word word_read(const struct slot *slot)
+static enum slot_state state_of(const struct slot *slot)
 {
-    union word word;
-    word.bits = __atomic_load_n((const uint64_t *)(const void *)slot, __ATOMIC_ACQUIRE);
-    return word;
+    return (enum slot_state)__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
 }
 
-static void word_write(struct slot *slot, union word word)
+static void set_state(struct slot *slot, enum slot_state state)
 {
-    __atomic_store_n((uint64_t *)(void *)slot, word.bits, __ATOMIC_RELEASE);
+    __atomic_store_n(&slot->state, (uint8_t)state, __ATOMIC_RELEASE);
 }
 
-/* Changes the state if nothing else has changed the word. */
-static bool word_change(struct slot *slot, union word from, enum slot_state state)
+/* Changes the state from QUEUED; false if it was another already. */
+static bool claim(struct slot *slot, enum slot_state state)
 {
-    union word to = from;
-    to.head.state = (uint8_t)state;
-    return __atomic_compare_exchange_n((uint64_t *)(void *)slot, &from.bits, to.bits, false,
+    uint8_t queued = SLOT_QUEUED;
+    return __atomic_compare_exchange_n(&slot->state, &queued, (uint8_t)state, false,
                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+static uint64_t bits_of(const struct slot *slot)
+{
+    return __atomic_load_n(&slot->bits, __ATOMIC_RELAXED);
 }
 
 void shared_init(struct loop *loop)
 {
     struct shared *shared = &loop->shared;
     pool_init(&shared->pool, loop, SLOT_SHARED, sizeof(struct ready_slot));
-    shared->queue = shared->used = (struct queue){ NULL, NULL };
+    queue_clear(&shared->queue);
+    queue_clear(&shared->used);
     atomic_store(&shared->waiting, false);
     shared->open = true;
 }
 
-/* A slot for a new callback, its word not yet written. The lock is held. */
-static struct slot *shared_slot(struct pool *pool)
+/* A slot for a new callback. The lock is held. */
+static struct slot *shared_slot(struct shared *shared)
 {
-    struct slot *slot = pool->free;
-    while (slot && word_read(slot).head.generation == UINT32_MAX)
-        slot = slot->next; /* retired */
-    if (!slot && !pool_reserve(pool, 1))
+    struct pool *pool = &shared->pool;
+    while (pool->free && slot_is_retired(pool->free))
+        pool->free = pool->free->next;
+    if (!pool->free && !pool_reserve(pool, 1))
         return NULL;
-    slot = slot ? slot : pool->free;
+    struct slot *slot = pool->free;
     pool->free = slot->next;
     pool->live++;
+    __atomic_store_n(&slot->bits, slot->bits + GENERATION_STEP, __ATOMIC_RELAXED);
     return slot;
 }
 
@@ -69,22 +62,17 @@ static struct slot *shared_slot(struct pool *pool)
 static cora_handle shared_add(struct loop *loop, const struct cora_partial *partial)
 {
     struct shared *shared = &loop->shared;
-    struct slot *slot = shared_slot(&shared->pool);
+    struct slot *slot = shared_slot(shared);
     if (!slot) {
         fail_with(memory_error());
         return (cora_handle){ 0 };
     }
-    struct slot head = { 0 };
-    if (!callback_store(&head, &((struct ready_slot *)slot)->callback, partial)) {
-        slot->next = shared->pool.free;
-        shared->pool.free = slot;
-        shared->pool.live--;
+    if (!callback_store(slot, &((struct ready_slot *)slot)->callback, partial)) {
+        pool_give(&shared->pool, slot);
         return (cora_handle){ 0 };
     }
-    union word word = { .head = { word_read(slot).head.generation + 1, SLOT_SHARED, SLOT_QUEUED,
-                                  head.flags, head.count } };
-    word_write(slot, word);
-    cora_handle handle = { (uint64_t)word.head.generation << 32 | (uint32_t)slot_bits(slot) };
+    set_state(slot, SLOT_QUEUED);
+    cora_handle handle = { slot->bits };
     bool first = !shared->queue.head;
     queue_append(&shared->queue, slot);
     atomic_store_explicit(&shared->waiting, true, memory_order_release);
@@ -102,9 +90,7 @@ cora_handle cora_call_soon_threadsafe(cora_loop handle, cora_callback callback)
         return added;
     }
     pthread_mutex_lock(&loop->shared.lock);
-    bool open = loop->shared.open &&
-                atomic_load_explicit(&loop->generation, memory_order_relaxed) ==
-                    generation_of(handle.bits);
+    bool open = loop->shared.open && loop_bits(loop) == handle.bits;
     if (open)
         added = shared_add(loop, callback.partial);
     pthread_mutex_unlock(&loop->shared.lock);
@@ -118,47 +104,42 @@ void shared_take(struct loop *loop)
 {
     struct shared *shared = &loop->shared;
     pthread_mutex_lock(&shared->lock);
-    struct queue queue = shared->queue;
-    shared->queue.head = NULL;
+    queue_join(&loop->ready, &shared->queue);
     atomic_store_explicit(&shared->waiting, false, memory_order_relaxed);
-    for (struct slot *slot = shared->used.head, *next; slot; slot = next) {
-        next = slot->next;
-        slot->next = shared->pool.free;
-        shared->pool.free = slot;
-        shared->pool.live--;
+    if (shared->used.head) {
+        *shared->used.end = shared->pool.free;
+        shared->pool.free = shared->used.head;
+        shared->pool.live -= shared->used_count;
+        shared->used_count = 0;
+        queue_clear(&shared->used);
     }
-    shared->used.head = NULL;
     pthread_mutex_unlock(&shared->lock);
-    if (!queue.head)
-        return;
-    queue_join(&loop->ready, &queue);
-    loop_wake(loop);
+    if (loop->ready.head)
+        loop_wake(loop);
 }
 
-/* Drops function and arguments; the slot's own word stays as it is. */
+/* Drops function and arguments. Flags and count are only the loop's thread's and the adder's. */
 static void shared_forget(struct slot *slot)
 {
-    union word word = word_read(slot);
-    struct slot head = { .flags = word.head.flags, .count = word.head.count };
-    callback_drop(&head, &((struct ready_slot *)slot)->callback);
+    callback_drop(slot, &((struct ready_slot *)slot)->callback);
 }
 
 void shared_run(struct loop *loop, struct slot *slot)
 {
     struct shared *shared = &loop->shared;
-    union word word = word_read(slot);
-    bool runs = word.head.state == SLOT_QUEUED && word_change(slot, word, SLOT_RUNNING);
+    bool runs = claim(slot, SLOT_RUNNING);
     if (runs)
         slot_run(loop, slot);
     shared_forget(slot);
-    word.head.state = runs ? SLOT_FREE : SLOT_CANCELLED;
-    word_write(slot, word);
+    if (runs)
+        set_state(slot, SLOT_FREE);
     if (atomic_load(&shared->waiters) > 0) {
         pthread_mutex_lock(&shared->lock);
         pthread_cond_broadcast(&shared->finished);
         pthread_mutex_unlock(&shared->lock);
     }
     queue_append(&shared->used, slot);
+    shared->used_count++;
 }
 
 /* The loop is closed: what is queued is dropped. */
@@ -167,62 +148,65 @@ void shared_drop(struct loop *loop)
     struct shared *shared = &loop->shared;
     pthread_mutex_lock(&shared->lock);
     shared->open = false;
-    struct queue queue = shared->queue;
-    shared->queue.head = NULL;
+    struct slot *slot = shared->queue.head;
+    queue_clear(&shared->queue);
     atomic_store_explicit(&shared->waiting, false, memory_order_relaxed);
     pthread_cond_broadcast(&shared->finished);
     pthread_mutex_unlock(&shared->lock);
-    for (struct slot *slot = queue.head, *next; slot; slot = next) {
+    for (struct slot *next; slot; slot = next) {
         next = slot->next;
-        union word word = word_read(slot);
-        while (word.head.state == SLOT_QUEUED && !word_change(slot, word, SLOT_CANCELLED))
-            word = word_read(slot);
-        shared_forget(slot);
+        shared_drop_one(slot);
     }
 }
 
-/* Waits until a shared callback that another thread runs has returned. */
-static void shared_wait(struct slot *slot, cora_handle handle)
+/* One that is queued, here or in the ready queue, where other threads may still cancel it. */
+void shared_drop_one(struct slot *slot)
 {
-    struct loop *loop = slot_owner(slot);
-    if (!loop || atomic_load_explicit(&loop->thread, memory_order_relaxed) == &cora_thread)
-        return;
+    claim(slot, SLOT_CANCELLED);
+    shared_forget(slot);
+}
+
+/* Waits until a shared callback that another thread runs has returned. The lock is held. */
+static void shared_wait(struct loop *loop, struct slot *slot, cora_handle handle)
+{
     struct shared *shared = &loop->shared;
+    if (atomic_load_explicit(&loop->thread, memory_order_relaxed) == &cora_thread)
+        return;
     atomic_fetch_add(&shared->waiters, 1);
-    pthread_mutex_lock(&shared->lock);
-    for (;;) {
-        union word word = word_read(slot);
-        if (!shared->open || word.head.generation != generation_of(handle.bits) ||
-            word.head.state != SLOT_RUNNING)
-            break;
+    while (shared->open && bits_of(slot) == handle.bits && state_of(slot) == SLOT_RUNNING)
         pthread_cond_wait(&shared->finished, &shared->lock);
-    }
-    pthread_mutex_unlock(&shared->lock);
     atomic_fetch_sub(&shared->waiters, 1);
 }
 
 bool shared_cancel(cora_handle handle)
 {
     struct slot *slot = slot_at(handle.bits);
-    union word word = word_read(slot);
-    while (word.head.generation == generation_of(handle.bits) && word.head.state == SLOT_QUEUED) {
-        if (word_change(slot, word, SLOT_CANCELLED))
-            return true; /* the loop drops its arguments when it meets the slot */
-        word = word_read(slot);
+    struct loop *loop = slot_owner(slot);
+    bool cancelled = false;
+    if (loop) {
+        pthread_mutex_lock(&loop->shared.lock);
+        if (bits_of(slot) == handle.bits) {
+            cancelled = claim(slot, SLOT_CANCELLED);
+            if (!cancelled)
+                shared_wait(loop, slot, handle);
+        }
+        pthread_mutex_unlock(&loop->shared.lock);
     }
-    if (word.head.generation == generation_of(handle.bits) && word.head.state == SLOT_RUNNING)
-        shared_wait(slot, handle);
-    fail(CORA_ESTALE, "the handle is stale: its callback has run or was cancelled");
-    return false;
+    if (!cancelled)
+        fail(CORA_ESTALE, "the handle is stale: its callback has run or was cancelled");
+    return cancelled;
 }
 
 bool shared_cancelled(cora_handle handle)
 {
     struct slot *slot = slot_at(handle.bits);
-    union word word = word_read(slot);
-    if (word.head.generation != generation_of(handle.bits))
+    struct loop *loop = slot_owner(slot);
+    if (!loop)
         return false;
-    if (word.head.state == SLOT_RUNNING)
-        shared_wait(slot, handle);
-    return word.head.state == SLOT_CANCELLED;
+    pthread_mutex_lock(&loop->shared.lock);
+    if (bits_of(slot) == handle.bits)
+        shared_wait(loop, slot, handle);
+    bool cancelled = bits_of(slot) == handle.bits && state_of(slot) == SLOT_CANCELLED;
+    pthread_mutex_unlock(&loop->shared.lock);
+    return cancelled;
 }

@@ -74,6 +74,7 @@ static struct slot *pool_fresh(struct pool *pool)
         return NULL;
     struct slot *slot = chunk_slot(chunk, chunk->used);
     chunk->used += pool->slot_size;
+    slot->bits = (uint64_t)chunk->number << 12 | ((uintptr_t)slot & (CHUNK_SIZE - 1)) / 16;
     slot->kind = (uint8_t)pool->kind;
     return slot;
 }
@@ -91,10 +92,10 @@ struct slot *pool_take_slow(struct pool *pool)
                 return NULL;
             continue;
         }
-        if (slot->generation == UINT32_MAX)
-            continue; /* retired */
+        if (slot_is_retired(slot))
+            continue;
         pool->live++;
-        slot->generation++;
+        __atomic_store_n(&slot->bits, slot->bits + GENERATION_STEP, __ATOMIC_RELAXED);
         slot->state = SLOT_WAITING;
         return slot;
     }

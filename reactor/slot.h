@@ -5,9 +5,10 @@
  * kind, made of chunks that belong to the loop while it lives and go to the next one afterwards; they
  * stay mapped for ever, so that looking at an old handle never faults.
  *
- * A handle is index and generation: the index says which chunk and how far in units of 16 bytes, the
- * generation is counted up each time the slot is taken. A free slot keeps generation and state until
- * it is taken again.
+ * A handle is generation and index: the index says which chunk and how far in units of 16 bytes, the
+ * generation is counted up each time the slot is taken. The slot holds the bits of the handle that
+ * names it now, so that one comparison tells whether a handle is good. A free slot keeps bits and state
+ * until it is taken again.
  *
  *     handle: | generation 32 | chunk 20 | unit 12 |
  */
@@ -37,13 +38,14 @@ enum slot_state {
     SLOT_CANCELLED, /* will not run; in a list, or free at the end of the tick */
 };
 
-/* The head of a slot. A shared slot's first eight bytes are read and changed as one atomic word. */
+/* The head of a slot. */
 struct slot {
-    uint32_t generation;
+    uint64_t bits; /* the handle's; a free slot's last one's */
     uint8_t kind;
     uint8_t state;
-    uint8_t flags;     /* what callback.h stores: CALLBACK_... */
+    uint8_t flags;     /* what callback_store says: CALLBACK_... */
     uint8_t count;     /* bound arguments */
+    uint32_t order;    /* a timer's order of arming */
     struct slot *next; /* in the list that it is in */
 };
 
@@ -100,37 +102,32 @@ static inline struct loop *slot_owner(const struct slot *slot)
     return atomic_load_explicit(&slot_chunk(slot)->owner, memory_order_relaxed);
 }
 
-static inline uint64_t slot_bits(const struct slot *slot)
-{
-    uint64_t unit = ((uintptr_t)slot & (CHUNK_SIZE - 1)) / 16;
-    return (uint64_t)slot->generation << 32 | (uint64_t)slot_chunk(slot)->number << 12 | unit;
-}
-
 /* The slot that a handle names, whatever is in it now; NULL if there never was one. */
 static inline struct slot *slot_at(uint64_t bits)
 {
-    uint32_t number = (uint32_t)bits >> 12;
-    if (CORA_UNLIKELY(number >= CHUNK_LIMIT))
-        return NULL;
+    uint32_t number = ((uint32_t)bits >> 12) & (CHUNK_LIMIT - 1);
     struct chunk *chunk = atomic_load_explicit(&cora_chunks[number], memory_order_acquire);
     if (CORA_UNLIKELY(!chunk))
         return NULL;
     return (struct slot *)(void *)((char *)chunk + (bits & 0xfff) * 16);
 }
 
-static inline uint32_t generation_of(uint64_t bits)
+#define GENERATION_STEP ((uint64_t)1 << 32)
+#define LAST_GENERATION UINT32_MAX
+
+static inline bool slot_is_retired(const struct slot *slot)
 {
-    return (uint32_t)(bits >> 32);
+    return slot->bits >> 32 == LAST_GENERATION;
 }
 
 static inline struct slot *pool_take(struct pool *pool)
 {
     struct slot *slot = pool->free;
-    if (CORA_UNLIKELY(!slot || slot->generation == UINT32_MAX))
+    if (CORA_UNLIKELY(!slot || slot_is_retired(slot)))
         return pool_take_slow(pool);
     pool->free = slot->next;
     pool->live++;
-    slot->generation++;
+    __atomic_store_n(&slot->bits, slot->bits + GENERATION_STEP, __ATOMIC_RELAXED);
     slot->state = SLOT_WAITING;
     return slot;
 }

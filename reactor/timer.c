@@ -16,6 +16,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define NEVER 1e9      /* seconds from now: such a timer never fires */
@@ -39,28 +40,39 @@ static struct timer_slot *timer_of(ev_timer *watcher)
     return (struct timer_slot *)(void *)((char *)watcher - offsetof(struct timer_slot, watcher));
 }
 
-static uintptr_t timer_order(const struct timer_slot *timer)
+/* The deadline lives where libev has room for a pointer of ours. */
+double timer_when(const struct timer_slot *timer)
 {
-    return (uintptr_t)timer->watcher.data;
+    double when;
+    _Static_assert(sizeof when <= sizeof timer->watcher.data, "a deadline fits into a pointer");
+    memcpy(&when, &timer->watcher.data, sizeof when);
+    return when;
 }
 
-/* Whether one fires before the other: by deadline, equal ones in the order of arming. */
+static void timer_set_when(struct timer_slot *timer, double when)
+{
+    memcpy(&timer->watcher.data, &when, sizeof when);
+}
+
+/*
+ * Whether one fires before the other: by deadline, equal ones in the order of arming. The order may
+ * wrap around between timers of equal deadlines, so it is their distance that counts.
+ */
 static bool timer_before(const struct timer_slot *one, const struct timer_slot *other)
 {
-    if (one->when != other->when)
-        return one->when < other->when;
-    return timer_order(one) < timer_order(other);
+    double a = timer_when(one), b = timer_when(other);
+    return a != b ? a < b : (int32_t)(one->slot.order - other->slot.order) < 0;
 }
 
 /* ---- collecting ---- */
 
 static void timer_collect(struct loop *loop, struct timer_slot *timer)
 {
-    struct timer_slot *last = (struct timer_slot *)loop->collected_timers.tail;
     if (!loop->collected_timers.head)
         loop->timers_sorted = true;
-    else if (timer_before(timer, last))
+    else if (timer_before(timer, (struct timer_slot *)loop->last_timer))
         loop->timers_sorted = false;
+    loop->last_timer = &timer->slot;
     timer->slot.state = SLOT_QUEUED;
     queue_append(&loop->collected_timers, &timer->slot);
 }
@@ -71,7 +83,7 @@ static void on_timer(struct ev_loop *ev, ev_timer *watcher, int events)
     struct loop *loop = slot_owner(&timer->slot);
     (void)ev, (void)events;
     loop->armed--;
-    loop->earliest = loop->armed ? timer->when : INFINITY;
+    loop->earliest = loop->armed ? timer_when(timer) : INFINITY;
     timer_collect(loop, timer);
 }
 
@@ -91,7 +103,7 @@ static struct slot *timers_merge(struct slot *one, struct slot *other)
 }
 
 /* Merge sort without recursion: sorted[i] is empty or 2^i long. */
-static struct queue timers_sort(struct slot *list)
+static struct slot *timers_sort(struct slot *list)
 {
     struct slot *sorted[64] = { NULL }, *result = NULL;
     while (list) {
@@ -108,17 +120,14 @@ static struct queue timers_sort(struct slot *list)
     for (unsigned i = 0; i < 64; i++)
         if (sorted[i])
             result = timers_merge(sorted[i], result);
-    struct queue queue = { result, result };
-    while (queue.tail && queue.tail->next)
-        queue.tail = queue.tail->next;
-    return queue;
+    return result;
 }
 
 /* Queues what libev fired and what was due when it was armed. */
 void timers_collect(struct loop *loop)
 {
     struct slot *due = loop->due.head;
-    loop->due.head = NULL;
+    queue_clear(&loop->due);
     for (struct slot *next; due; due = next) {
         next = due->next;
         if (due->state == SLOT_CANCELLED)
@@ -126,9 +135,18 @@ void timers_collect(struct loop *loop)
         else
             timer_collect(loop, (struct timer_slot *)due);
     }
-    if (!loop->timers_sorted && loop->collected_timers.head)
-        loop->collected_timers = timers_sort(loop->collected_timers.head);
-    queue_join(&loop->ready, &loop->collected_timers);
+    if (!loop->collected_timers.head)
+        return;
+    if (loop->timers_sorted) {
+        queue_join(&loop->ready, &loop->collected_timers);
+        return;
+    }
+    struct slot *sorted = timers_sort(loop->collected_timers.head);
+    queue_clear(&loop->collected_timers);
+    for (struct slot *next; sorted; sorted = next) {
+        next = sorted->next;
+        queue_append(&loop->ready, sorted);
+    }
 }
 
 /* ---- arming ---- */
@@ -140,23 +158,23 @@ static void libev_clock_learn(struct loop *loop)
 }
 
 /* Starts libev's timer for this deadline. */
-static void timer_start(struct loop *loop, struct timer_slot *timer)
+static void timer_start(struct loop *loop, struct timer_slot *timer, double when)
 {
     ev_timer *watcher = &timer->watcher;
     if (CORA_UNLIKELY(!loop->clock_known))
         libev_clock_learn(loop);
-    ev_timer_set(watcher, timer->when - loop->libev_clock, 0.);
+    ev_timer_set(watcher, when - loop->libev_clock, 0.);
     ev_timer_start(loop->ev, watcher);
-    double error = watcher->at - timer->when;
+    double error = watcher->at - when;
     if (CORA_UNLIKELY(error > TOLERANCE || error < -TOLERANCE)) {
         ev_timer_stop(loop->ev, watcher);
         libev_clock_learn(loop);
-        ev_timer_set(watcher, timer->when - loop->libev_clock, 0.);
+        ev_timer_set(watcher, when - loop->libev_clock, 0.);
         ev_timer_start(loop->ev, watcher);
     }
     loop->armed++;
-    if (timer->when < loop->earliest)
-        loop->earliest = timer->when;
+    if (when < loop->earliest)
+        loop->earliest = when;
 }
 
 /* Arms a timer; now: a time that has been reached for sure. */
@@ -173,16 +191,16 @@ static cora_handle timer_arm(struct loop *loop, double when, double now, cora_ca
         return none;
     }
     ev_timer_init(&timer->watcher, on_timer, 0., 0.);
-    timer->watcher.data = (void *)loop->arming_order++;
-    timer->when = when;
+    timer->slot.order = loop->arming_order++;
+    timer_set_when(timer, when);
     if (CORA_UNLIKELY(when <= now)) {
         timer->slot.state = SLOT_QUEUED;
         queue_append(&loop->due, &timer->slot);
         loop_wake(loop);
     } else if (CORA_LIKELY(when < now + NEVER)) {
-        timer_start(loop, timer);
+        timer_start(loop, timer, when);
     }
-    return (cora_handle){ slot_bits(&timer->slot) };
+    return (cora_handle){ timer->slot.bits };
 }
 
 static cora_handle refuse_nan(const char *what)
