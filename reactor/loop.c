@@ -383,7 +383,7 @@ static int run_leave(struct loop *loop)
     loop->fatal = cora_nothing();
     loop->stopping = loop->interrupted = false;
     cora_thread.running = NULL;
-    cora_thread.running_bits = 0;
+    cora_thread.running_bits = NO_LOOP_RUNS;
     atomic_store(&loop->state, LOOP_IDLE);
     if (cora_is_nothing(fatal))
         return 0;
@@ -472,7 +472,7 @@ static void loop_close(struct loop *loop)
     atomic_store(&loop->thread, NULL);
     loop->awake = loop->interrupted = true;
     if (cora_thread.running == loop)
-        cora_thread.running_bits = 0;
+        cora_thread.running_bits = NO_LOOP_RUNS;
     shared_drop(loop);
     watchers_drop(loop);
     signals_drop(loop);

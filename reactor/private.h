@@ -68,19 +68,41 @@ struct timer_slot {
 bool callback_store_slow(struct slot *slot, struct callback *callback,
                          const struct cora_partial *partial);
 
-static inline bool callback_store(struct slot *slot, struct callback *callback,
-                                  const struct cora_partial *partial)
+/* Whether storing needs no reference and no memory, and so cannot fail. */
+static inline bool partial_is_plain(const struct cora_partial *partial)
 {
-    if (CORA_UNLIKELY(!partial->plain || cora_thread.context))
-        return callback_store_slow(slot, callback, partial);
+    return CORA_LIKELY(partial->plain && !cora_thread.context);
+}
+
+/*
+ * Word by word: the caller has just written the value as two words, and a wider read would have to wait
+ * for both to leave the store buffer.
+ */
+static inline void value_copy_plain(cora_value *to, const cora_value *from)
+{
+    to->type = from->type;
+    to->as.integer = from->as.integer;
+}
+
+static inline void callback_store_plain(struct slot *slot, struct callback *callback,
+                                        const struct cora_partial *partial)
+{
     callback->function = partial->function;
     callback->place = partial->place;
     slot->flags = 0;
     slot->count = (uint8_t)partial->count;
     if (partial->count > 0)
-        callback->arguments.inline_values[0] = partial->arguments[0];
+        value_copy_plain(&callback->arguments.inline_values[0], &partial->arguments[0]);
     if (partial->count > 1)
-        callback->arguments.inline_values[1] = partial->arguments[1];
+        value_copy_plain(&callback->arguments.inline_values[1], &partial->arguments[1]);
+}
+
+static inline bool callback_store(struct slot *slot, struct callback *callback,
+                                  const struct cora_partial *partial)
+{
+    if (!partial_is_plain(partial))
+        return callback_store_slow(slot, callback, partial);
+    callback_store_plain(slot, callback, partial);
     return true;
 }
 
@@ -214,7 +236,7 @@ struct loop *loop_get_slow(cora_loop handle);
 
 static inline struct loop *loop_get(cora_loop handle)
 {
-    if (CORA_LIKELY(handle.bits == cora_thread.running_bits && handle.bits))
+    if (CORA_LIKELY(handle.bits == cora_thread.running_bits))
         return cora_thread.running;
     return loop_get_slow(handle);
 }

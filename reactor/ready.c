@@ -24,27 +24,47 @@
 
 /* ---- registering ---- */
 
-cora_handle cora_call_soon(cora_loop handle, cora_callback callback)
+/* The whole of call_soon; cora_call_soon is its usual case. */
+static cora_handle call_soon_slow(cora_loop handle, cora_callback callback)
 {
     const cora_handle none = { 0 };
     struct loop *loop = loop_get(handle);
-    if (CORA_UNLIKELY(!loop))
+    if (!loop)
         return none;
     if (shared_waiting(loop))
         shared_take(loop);
     struct slot *slot = pool_take(&loop->handles);
-    if (CORA_UNLIKELY(!slot)) {
+    if (!slot) {
         fail_with(memory_error());
         return none;
     }
-    if (CORA_UNLIKELY(
-            !callback_store(slot, &((struct ready_slot *)slot)->callback, callback.partial))) {
+    if (!callback_store(slot, slot_callback(slot), callback.partial)) {
         pool_give(&loop->handles, slot);
         return none;
     }
     slot->state = SLOT_QUEUED;
     queue_append(&loop->ready, slot);
     loop_wake(loop);
+    return (cora_handle){ slot->bits };
+}
+
+/*
+ * The usual case calls nothing: in a callback of this loop, with plain arguments and a slot at hand.
+ * Everything else goes the long way round.
+ */
+cora_handle cora_call_soon(cora_loop handle, cora_callback callback)
+{
+    if (CORA_UNLIKELY(handle.bits != cora_thread.running_bits))
+        return call_soon_slow(handle, callback);
+    struct loop *loop = cora_thread.running;
+    if (CORA_UNLIKELY(shared_waiting(loop) || !loop->awake || !partial_is_plain(callback.partial)))
+        return call_soon_slow(handle, callback);
+    struct slot *slot = pool_take_fast(&loop->handles);
+    if (CORA_UNLIKELY(!slot))
+        return call_soon_slow(handle, callback);
+    callback_store_plain(slot, &((struct ready_slot *)slot)->callback, callback.partial);
+    slot->state = SLOT_QUEUED;
+    queue_append(&loop->ready, slot);
     return (cora_handle){ slot->bits };
 }
 

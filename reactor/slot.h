@@ -120,16 +120,24 @@ static inline bool slot_is_retired(const struct slot *slot)
     return slot->bits >> 32 == LAST_GENERATION;
 }
 
-static inline struct slot *pool_take(struct pool *pool)
+/* The usual case of pool_take: a slot that was used before; NULL if there is none at hand. */
+static inline struct slot *pool_take_fast(struct pool *pool)
 {
     struct slot *slot = pool->free;
-    if (CORA_UNLIKELY(!slot || slot_is_retired(slot)))
-        return pool_take_slow(pool);
+    uint64_t bits;
+    if (CORA_UNLIKELY(!slot || __builtin_add_overflow(slot->bits, GENERATION_STEP, &bits)))
+        return NULL;
     pool->free = slot->next;
     pool->live++;
-    __atomic_store_n(&slot->bits, slot->bits + GENERATION_STEP, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->bits, bits, __ATOMIC_RELAXED);
     slot->state = SLOT_WAITING;
     return slot;
+}
+
+static inline struct slot *pool_take(struct pool *pool)
+{
+    struct slot *slot = pool_take_fast(pool);
+    return CORA_LIKELY(slot != NULL) ? slot : pool_take_slow(pool);
 }
 
 static inline void pool_give(struct pool *pool, struct slot *slot)

@@ -9,7 +9,9 @@
 
 #include <pthread.h>
 
-_Thread_local struct thread cora_thread __attribute__((tls_model("initial-exec")));
+_Thread_local struct thread cora_thread __attribute__((tls_model("initial-exec"))) = {
+    .running_bits = NO_LOOP_RUNS,
+};
 
 static pthread_key_t thread_key;
 static pthread_once_t thread_key_once = PTHREAD_ONCE_INIT;

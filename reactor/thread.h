@@ -11,9 +11,12 @@
 #include "error.h"
 #include "memory.h"
 
+/* Equals no handle, not even the null one. */
+#define NO_LOOP_RUNS UINT64_MAX
+
 struct thread {
     struct loop *running;             /* the loop that runs in this thread, innermost */
-    uint64_t running_bits;            /* its handle while it is open; 0 */
+    uint64_t running_bits;            /* its handle while it is open; NO_LOOP_RUNS */
     struct cora_counted *context;     /* the current context's variables, counted; NULL: none set */
     struct cora_counted *temporaries; /* values to drop when the running callback has returned */
     cora_value failure;               /* what the running callback failed with, counted */

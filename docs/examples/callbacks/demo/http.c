@@ -4,6 +4,7 @@
  */
 #include "http.h"
 
+#include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,7 +60,7 @@ const char *http_url_parse(const char *text, struct http_url *ret_url)
     if (!is_plain(text))
         return "has a space or another character that must be percent-encoded";
     const char *authority = text + 7, *path = authority + strcspn(authority, "/?#");
-    if (path - authority >= (ptrdiff_t)sizeof ret_url->host)
+    if (path - authority >= (ptrdiff_t)sizeof ret_url->authority)
         return "has a host that is too long";
     if (memchr(authority, '@', (size_t)(path - authority)))
         return "has a user name, which is not supported";
@@ -162,7 +163,7 @@ static const char *head_byte(struct http_response *response, char byte)
     }
     if (after_return || byte == '\n')
         return "a header line that does not end in CR LF";
-    if ((byte < ' ' && byte >= 0 && byte != '\t' && byte != '\r') || byte == '\x7f')
+    if (iscntrl((unsigned char)byte) && byte != '\t' && byte != '\r')
         return "a control character in the header";
     if (size == HTTP_LINE_MAX)
         return "a header line larger than 8 KiB";

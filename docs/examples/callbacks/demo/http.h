@@ -18,9 +18,9 @@
 
 /* http://authority/path, where the authority is a host and perhaps a port. */
 struct http_url {
-    char authority[262]; /* as written, for the Host field */
-    char host[256];      /* without the brackets of an IPv6 address */
-    uint16_t port;       /* 80 unless written */
+    char authority[256];         /* as written, for the Host field */
+    char host[256];              /* without the brackets of an IPv6 address */
+    uint16_t port;               /* 80 unless written */
     char path[HTTP_URL_MAX + 2]; /* with its query, without a fragment; "/" at least */
 };
 
