@@ -1,6 +1,8 @@
 /*
- * How it works: chunks are cut from mappings of a mebibyte, which are never given back: checking an old
- * handle must be safe for ever, and a second run of the same load adds no memory.
+ * How it works: chunks are cut from mappings, which are never given back: checking an old handle must be
+ * safe for ever, and a second run of the same load adds no memory. Each mapping is twice as large as
+ * the one before, up to a limit, and the large ones ask for huge pages: a million timers in small ones
+ * would miss the processor's address cache at each step.
  *
  * Blocks are kept in free lists by size class, one set for each thread. A block may be freed in another
  * thread than it came from (a value that was sent to a loop), so a thread with too many passes a batch
@@ -16,7 +18,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define MAPPING_SIZE (16 * CHUNK_SIZE)
+#define FIRST_MAPPING ((size_t)1 << 20)
+#define LARGEST_MAPPING ((size_t)32 << 20)
+#define HUGE_PAGE ((size_t)2 << 20)
 #define SMALLEST_BLOCK ((size_t)32)
 #define LARGEST_BLOCK (SMALLEST_BLOCK << (BLOCK_CLASSES - 1))
 #define BATCH 32
@@ -36,7 +40,8 @@ struct block {
 };
 
 static pthread_mutex_t memory_lock = PTHREAD_MUTEX_INITIALIZER;
-static char *mapping_next, *mapping_end;              /* what is left of the last mapping */
+static char *mapping_next, *mapping_end; /* what is left of the last mapping */
+static size_t mapping_size = FIRST_MAPPING;           /* of the next one */
 static struct block *common_batches[BLOCK_CLASSES];   /* batches of BATCH blocks or fewer */
 static char *cut_next[BLOCK_CLASSES], *cut_end[BLOCK_CLASSES]; /* the chunk being cut, by class */
 
@@ -44,23 +49,37 @@ static char *cut_next[BLOCK_CLASSES], *cut_end[BLOCK_CLASSES]; /* the chunk bein
 void __lsan_register_root_region(const void *start, size_t size);
 #endif
 
-/* Maps a new mebibyte, aligned to a chunk. The lock is held. */
+/* Maps memory of this size and alignment, or NULL. */
+static char *map_aligned(size_t size, size_t alignment)
+{
+    char *start = mmap(NULL, size + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                       -1, 0);
+    if (start == MAP_FAILED)
+        return NULL;
+    size_t lead = (alignment - (uintptr_t)start % alignment) % alignment;
+    if (lead > 0)
+        munmap(start, lead);
+    if (lead < alignment)
+        munmap(start + lead + size, alignment - lead);
+    return start + lead;
+}
+
+/* Maps the next piece. The lock is held. */
 static int mapping_grow(void)
 {
-    char *start = mmap(NULL, MAPPING_SIZE + CHUNK_SIZE, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (start == MAP_FAILED)
+    bool huge = mapping_size >= HUGE_PAGE;
+    char *start = map_aligned(mapping_size, huge ? HUGE_PAGE : CHUNK_SIZE);
+    if (!start)
         return -1;
-    size_t lead = (CHUNK_SIZE - (uintptr_t)start % CHUNK_SIZE) % CHUNK_SIZE;
-    if (lead)
-        munmap(start, lead);
-    if (lead < CHUNK_SIZE)
-        munmap(start + lead + MAPPING_SIZE, CHUNK_SIZE - lead);
-    mapping_next = start + lead;
-    mapping_end = mapping_next + MAPPING_SIZE;
+    if (huge)
+        madvise(start, mapping_size, MADV_HUGEPAGE); /* if it can: a matter of speed alone */
+    mapping_next = start;
+    mapping_end = start + mapping_size;
 #ifdef WITH_ASAN
-    __lsan_register_root_region(mapping_next, MAPPING_SIZE); /* slots lead to malloc's memory */
+    __lsan_register_root_region(start, mapping_size); /* slots lead to malloc's memory */
 #endif
+    if (mapping_size < LARGEST_MAPPING)
+        mapping_size *= 2;
     return 0;
 }
 

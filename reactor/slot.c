@@ -5,7 +5,9 @@
  *
  * Cancelled slots stay in state SLOT_CANCELLED when they are put on the free list: a handle then reads
  * "cancelled" until the slot is taken again, and handle_get (private.h) treats both states as stale
- * but for that question. Generations never wrap: a slot that has used all of them is left out for ever.
+ * but for that question. After a mass cancellation the list of such slots would lead all over the
+ * memory, a cache miss for each that is taken; so only the first of a tick are listed, and the others
+ * are swept up in the order of memory when no slot is free. Generations never wrap: a slot that has used all of them is left out for ever.
  */
 #include "slot.h"
 
@@ -13,7 +15,8 @@
 
 #include <pthread.h>
 
-#define KEPT_MAX 4096 /* slots that debug mode keeps from reuse, by kind */
+#define KEPT_MAX 4096   /* slots that debug mode keeps from reuse, by kind */
+#define LISTED_MAX 1024 /* cancelled slots of a tick that are listed; more are scattered */
 
 _Atomic(struct chunk *) cora_chunks[CHUNK_LIMIT];
 
@@ -60,6 +63,7 @@ static bool pool_grow(struct pool *pool)
         slot->next = pool->free;
         pool->free = slot;
     }
+    pool->room += (CHUNK_SIZE - CHUNK_HEAD) / pool->slot_size;
     atomic_store_explicit(&chunk->owner, pool->owner, memory_order_relaxed);
     chunk->next = pool->chunks;
     pool->chunks = chunk;
@@ -79,9 +83,27 @@ static struct slot *pool_fresh(struct pool *pool)
     return slot;
 }
 
+/* Puts the scattered slots of earlier ticks on the free list, in the order of memory. */
+static void pool_sweep(struct pool *pool)
+{
+    struct slot **end = &pool->free;
+    for (struct chunk *chunk = pool->chunks; chunk; chunk = chunk->next)
+        for (size_t offset = CHUNK_HEAD; offset < chunk->used; offset += chunk->slot_size) {
+            struct slot *slot = chunk_slot(chunk, offset);
+            if (slot->state != SLOT_CANCELLED || slot->next != slot || slot->order == pool->tick)
+                continue;
+            *end = slot;
+            end = &slot->next;
+            pool->scattered--;
+        }
+    *end = NULL;
+}
+
 struct slot *pool_take_slow(struct pool *pool)
 {
     for (;;) {
+        if (!pool->free && pool->scattered >= LISTED_MAX && pool->scattered >= pool->room / 8)
+            pool_sweep(pool);
         struct slot *slot = pool->free;
         if (slot)
             pool->free = slot->next;
@@ -106,15 +128,15 @@ bool pool_reserve(struct pool *pool, size_t count)
     size_t ready = 0;
     for (struct slot *slot = pool->free; slot && ready < count; slot = slot->next)
         ready++;
-    for (; ready < count; ready++) {
+    while (ready < count) {
         struct slot *slot = pool_fresh(pool);
-        if (!slot) {
-            if (!pool_grow(pool))
-                return false;
-            continue;
+        if (slot) {
+            slot->next = pool->free;
+            pool->free = slot;
+            ready++;
+        } else if (!pool_grow(pool)) {
+            return false;
         }
-        slot->next = pool->free;
-        pool->free = slot;
     }
     return true;
 }
@@ -122,12 +144,20 @@ bool pool_reserve(struct pool *pool, size_t count)
 void pool_give_cancelled(struct pool *pool, struct slot *slot)
 {
     slot->state = SLOT_CANCELLED;
+    slot->order = pool->tick;
+    pool->live--;
+    if (pool->cancelled_count == LISTED_MAX) {
+        slot->next = slot; /* in no list */
+        pool->scattered++;
+        return;
+    }
     slot->next = pool->cancelled;
     if (!pool->cancelled)
         pool->cancelled_last = slot;
     pool->cancelled = slot;
-    pool->live--;
+    pool->cancelled_count++;
 }
+
 
 void pool_give_kept(struct pool *pool, struct slot *slot)
 {

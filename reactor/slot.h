@@ -65,6 +65,10 @@ struct chunk {
 struct pool {
     struct slot *free;
     struct slot *cancelled, *cancelled_last; /* free at the end of the tick */
+    size_t cancelled_count;
+    size_t scattered; /* cancelled ones in no list, to be swept up when no other is free */
+    uint32_t tick;    /* of this pool's settling: which scattered ones are this tick's */
+    size_t room;      /* slots in all chunks */
     struct slot *kept, *kept_last;           /* debug mode: not to be taken for a while */
     size_t kept_count;
     struct chunk *chunks; /* the newest first; only it has room that was never used */
@@ -161,6 +165,8 @@ static inline void pool_settle(struct pool *pool)
         pool->cancelled_last->next = pool->free;
         pool->free = pool->cancelled;
         pool->cancelled = NULL;
+        pool->cancelled_count = 0;
+        pool->tick++;
     }
 }
 

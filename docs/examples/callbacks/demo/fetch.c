@@ -157,27 +157,60 @@ static socklen_t find_address(const struct http_url *url, union address *ret_add
     return 0;
 }
 
+/* Takes the URL apart and makes the request of it. */
+static const char *fetch_prepare(struct fetch *fetch, const char *url)
+{
+    const char *wrong = http_url_parse(url, &fetch->url);
+    if (wrong)
+        return wrong;
+    return http_request_write(fetch->request, fetch->url.authority, fetch->url.path,
+                              &fetch->request_size);
+}
+
+/* Begins to connect. NULL, or why not. */
+static const char *fetch_connect(struct fetch *fetch)
+{
+    union address address;
+    socklen_t size = find_address(&fetch->url, &address);
+    if (size == 0)
+        return "host names come with a later version: give a numeric address or localhost";
+    fetch->socket = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fetch->socket < 0)
+        return strerror(errno);
+    if (connect(fetch->socket, &address.any, size) < 0 && errno != EINPROGRESS)
+        return strerror(errno);
+    if (cora_add_writer(fetch->loop, fetch->socket, cora_partial(on_connected, fetch)) < 0)
+        return cora_error_message(cora_last_error());
+    return NULL;
+}
+
 static void on_begin(cora_args bound)
 {
     struct fetch *fetch = cora_arg(bound, 0, struct fetch *);
-    union address address;
-    socklen_t size = find_address(&fetch->url, &address);
-    if (size == 0) {
-        fetch_finish(fetch, "host names are not supported yet: use a numeric address");
-        return;
-    }
-    fetch->socket = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fetch->socket < 0 ||
-        (connect(fetch->socket, &address.any, size) < 0 && errno != EINPROGRESS))
-        fetch_finish(fetch, strerror(errno));
-    else if (cora_add_writer(fetch->loop, fetch->socket, cora_partial(on_connected, fetch)) < 0)
-        fetch_unwatched(fetch);
+    const char *wrong = fetch_prepare(fetch, cora_arg_text(bound, 1));
+    if (!wrong)
+        wrong = fetch_connect(fetch);
+    if (wrong)
+        fetch_finish(fetch, wrong);
 }
 
-/* ---- the start ---- */
-
-/* A URL that is wrong is a result, too: the first callback of the fetch then says so. */
-static void on_refused(cora_args bound)
+struct fetch *fetch_start(cora_loop loop, const char *url, double timeout, fetch_done done,
+                          void *owner)
 {
-    fetch_finish(cora_arg(bound, 0, struct fetch *), cora_arg_text(bound, 1));
+    struct fetch *fetch = calloc(1, sizeof *fetch);
+    if (!fetch)
+        return NULL;
+    fetch->loop = loop;
+    fetch->done = done;
+    fetch->owner = owner;
+    fetch->socket = -1;
+    fetch->started = cora_time(loop);
+    http_response_init(&fetch->response);
+    fetch->begin = cora_call_soon(loop, cora_partial(on_begin, fetch, url));
+    fetch->deadline = cora_call_later(loop, timeout, cora_partial(on_deadline, fetch));
+    if (cora_is_null(fetch->begin) || cora_is_null(fetch->deadline)) {
+        fetch_cancel(fetch);
+        return NULL;
+    }
+    return fetch;
 }

@@ -1,0 +1,185 @@
+/* Cora itself, as a program of its users would be written.
+ *
+ * How it works: every call has its handle, a bound argument and can be cancelled.  W5 starts its
+ * timers by call_at, as libev's ev_timer_start does not read the clock either; W5.later is the same
+ * by call_later, which does. */
+#include "bench.h"
+
+#include <cora.h>
+#include <stdlib.h>
+
+static cora_loop loop;
+
+static void open_loop(void)
+{
+    loop = cora_loop_new(NULL);
+    if (cora_is_null(loop))
+        bench_fail("cannot make a loop");
+}
+
+static void close_loop(void)
+{
+    cora_loop_close(loop);
+}
+
+static void stop(cora_args bound)
+{
+    (void)bound;
+    cora_stop(loop);
+}
+
+/* W1: callbacks that schedule themselves again. */
+
+static size_t left, running; /* calls still to be queued; chains that have not ended */
+
+static void again(cora_args bound)
+{
+    size_t *more = cora_arg(bound, 0, size_t *);
+    if (*more > 0) {
+        --*more;
+        cora_call_soon(loop, cora_partial(again, more));
+    } else if (--running == 0) {
+        cora_stop(loop);
+    }
+}
+
+static void chains(const char *phase, size_t n, size_t width)
+{
+    left = n - width;
+    running = width;
+    bench_begin();
+    for (size_t i = 0; i < width; i++)
+        cora_call_soon(loop, cora_partial(again, &left));
+    cora_run_forever(loop);
+    bench_end(phase, n);
+}
+
+static void w1_setup(size_t n)
+{
+    (void)n;
+    open_loop();
+}
+
+static void w1a_round(size_t n)
+{
+    chains("W1a", n, 1);
+}
+
+static void w1b_round(size_t n)
+{
+    chains("W1b", n, BENCH_TICK);
+}
+
+/* W5: timers. */
+
+static struct bench_timers plan;
+static cora_handle *timers;
+static size_t fired;
+
+static void fire(cora_args bound)
+{
+    ++*cora_arg(bound, 0, size_t *);
+    if (fired == plan.n - plan.cancelled)
+        cora_stop(loop);
+}
+
+static void w5_setup(size_t n)
+{
+    open_loop();
+    bench_timers_plan(&plan, n);
+    timers = bench_array(n, sizeof *timers);
+}
+
+static void cancel_in(const char *phase)
+{
+    bench_begin();
+    for (size_t i = 0; i < plan.cancelled; i++)
+        cora_handle_cancel(timers[plan.order[i]]);
+    bench_end(phase, plan.cancelled);
+}
+
+/* One tick in which what was cancelled is settled. */
+static void one_tick(void)
+{
+    cora_call_soon(loop, cora_partial(stop));
+    cora_run_forever(loop);
+}
+
+static void w5_later(size_t n)
+{
+    bench_begin();
+    for (size_t i = 0; i < n; i++)
+        timers[i] = cora_call_later(loop, plan.delay[i], cora_partial(fire, &fired));
+    bench_end("W5.later", n);
+    for (size_t i = 0; i < n; i++)
+        cora_handle_cancel(timers[i]);
+    one_tick();
+}
+
+static void w5_round(size_t n)
+{
+    w5_later(n);
+    fired = 0;
+    double now = cora_time(loop);
+
+    bench_begin();
+    for (size_t i = 0; i < n; i++)
+        timers[i] = cora_call_at(loop, now + plan.delay[i], cora_partial(fire, &fired));
+    bench_end("W5.start", n);
+
+    cancel_in("W5.cancel");
+
+    bench_timers_sleep();
+    bench_begin();
+    cora_run_forever(loop);
+    bench_end("W5.fire", fired);
+    bench_timers_check(&plan, fired);
+}
+
+static void w5_close(void)
+{
+    bench_timers_free(&plan);
+    free(timers);
+    close_loop();
+}
+
+/* W11: call_soon_threadsafe. */
+
+static void receive(cora_args bound)
+{
+    (void)bound;
+    if (bench_received())
+        cora_stop(loop);
+}
+
+static void send(size_t i)
+{
+    cora_call_soon_threadsafe(loop, cora_partial(receive, i));
+}
+
+static void w11_round(size_t n)
+{
+    bench_sender_start(n, send);
+    cora_run_forever(loop);
+    bench_sender_join();
+}
+
+/* W12: a loop, one callback, the end. */
+
+static void w12_round(size_t n)
+{
+    (void)n;
+    open_loop();
+    one_tick();
+    close_loop();
+}
+
+int main(int argc, char **argv)
+{
+    static const struct bench_workload table[] = {
+        { "W1a", w1_setup, w1a_round, close_loop },  { "W1b", w1_setup, w1b_round, close_loop },
+        { "W5", w5_setup, w5_round, w5_close },      { "W11", w1_setup, w11_round, close_loop },
+        { "W12", NULL, w12_round, NULL },            { NULL, NULL, NULL, NULL },
+    };
+    return bench_main(argc, argv, "cora", table);
+}
