@@ -10,27 +10,25 @@
 #include <math.h>
 #include <stdio.h>
 
-/* The slot's loop if it is this thread's. */
-static struct loop *slot_loop(const struct slot *slot)
+/* The handle's loop if it is this thread's. Loops themselves are in no loop's pool. */
+static inline struct loop *handle_loop(cora_handle handle)
 {
-    if (!slot || slot_chunk(slot)->kind == SLOT_LOOP)
-        return NULL;
-    struct loop *loop = slot_owner(slot);
+    struct loop *loop = owner_of(handle.bits);
     if (!loop || atomic_load_explicit(&loop->thread, memory_order_relaxed) != &cora_thread)
         return NULL;
     return loop;
 }
 
 /* The error of a handle that cannot be used: names the callback, as far as it is still known. */
-static struct slot *handle_refuse(cora_handle handle)
+static __attribute__((noinline, cold)) struct slot *handle_refuse(cora_handle handle)
 {
     struct slot *slot = slot_at(handle.bits);
-    struct loop *owner = slot ? slot_owner(slot) : NULL;
+    struct loop *owner = owner_of(handle.bits);
     if (cora_is_null(handle)) {
         fail(CORA_ESTALE, "the handle is null: what it was to hold could not be made");
     } else if (!owner) {
         fail(CORA_ESTALE, "the handle is stale: its loop is closed");
-    } else if (!slot_loop(slot)) {
+    } else if (!handle_loop(handle)) {
         fail(CORA_EWRONGTHREAD, "the handle belongs to a loop of another thread; from here only "
                                 "cora_call_soon_threadsafe may be used");
     } else if (slot->bits != handle.bits) {
@@ -47,9 +45,9 @@ static struct slot *handle_refuse(cora_handle handle)
 /* The slot of a handle that is in use; else NULL, and the error is set. */
 static struct slot *handle_get(cora_handle handle)
 {
-    struct slot *slot = slot_at(handle.bits);
-    if (CORA_UNLIKELY(!slot_loop(slot) || slot->bits != handle.bits ||
-                      slot->state == SLOT_FREE || slot->state == SLOT_CANCELLED))
+    struct slot *slot = handle_loop(handle) ? slot_at(handle.bits) : NULL;
+    if (CORA_UNLIKELY(!slot || slot->bits != handle.bits || slot->state == SLOT_FREE ||
+                      slot->state == SLOT_CANCELLED))
         return handle_refuse(handle);
     return slot;
 }
@@ -57,7 +55,7 @@ static struct slot *handle_get(cora_handle handle)
 static bool handle_is_shared(cora_handle handle)
 {
     struct slot *slot = slot_at(handle.bits);
-    return slot && slot_chunk(slot)->kind == SLOT_SHARED;
+    return slot && slot->kind == SLOT_SHARED;
 }
 
 void handle_remove(struct loop *loop, struct slot *slot)
@@ -85,9 +83,10 @@ static void handle_keep_text(struct slot *slot, struct callback *callback)
     slot->flags |= CALLBACK_DROPS;
 }
 
-bool cora_handle_cancel(cora_handle handle)
+/* All but the usual case of cora_handle_cancel. */
+static bool handle_cancel_slow(cora_handle handle)
 {
-    if (CORA_UNLIKELY(handle_is_shared(handle)))
+    if (handle_is_shared(handle))
         return shared_cancel(handle);
     struct slot *slot = handle_get(handle);
     if (!slot)
@@ -97,7 +96,7 @@ bool cora_handle_cancel(cora_handle handle)
         fail(CORA_EINVALIDSTATE, "the callback %s is running already", callback->place->name);
         return false;
     }
-    struct loop *loop = slot_owner(slot);
+    struct loop *loop = owner_of(handle.bits);
     bool listed = slot->state == SLOT_QUEUED;
     slot->state = SLOT_CANCELLED;
     if (!listed)
@@ -111,13 +110,27 @@ bool cora_handle_cancel(cora_handle handle)
     return true;
 }
 
+/* The usual case: a timer with plain arguments that libev has. */
+bool cora_handle_cancel(cora_handle handle)
+{
+    struct loop *loop = handle_loop(handle);
+    if (CORA_UNLIKELY(!loop || loop->debug))
+        return handle_cancel_slow(handle);
+    struct slot *slot = slot_at(handle.bits);
+    if (CORA_UNLIKELY(slot->bits != handle.bits || slot->kind != SLOT_TIMER ||
+                      slot->state != SLOT_WAITING || slot->flags != 0))
+        return handle_cancel_slow(handle);
+    timer_cancel(loop, (struct timer_slot *)slot);
+    pool_give_cancelled(&loop->timers, slot);
+    return true;
+}
+
 bool cora_handle_cancelled(cora_handle handle)
 {
     if (CORA_UNLIKELY(handle_is_shared(handle)))
         return shared_cancelled(handle);
-    struct slot *slot = slot_at(handle.bits);
-    return slot_loop(slot) && slot->bits == handle.bits &&
-           slot->state == SLOT_CANCELLED;
+    struct slot *slot = handle_loop(handle) ? slot_at(handle.bits) : NULL;
+    return slot && slot->bits == handle.bits && slot->state == SLOT_CANCELLED;
 }
 
 double cora_handle_when(cora_handle handle)
@@ -153,8 +166,8 @@ static int object_print(struct slot *slot, char *buffer, size_t size)
 int cora_handle_print(cora_handle handle, char *buffer, size_t size)
 {
     struct slot *slot = slot_at(handle.bits);
-    if (handle_is_shared(handle) || !slot_loop(slot) ||
-        slot->bits != handle.bits || slot->state == SLOT_FREE)
+    if (handle_is_shared(handle) || !handle_loop(handle) || slot->bits != handle.bits ||
+        slot->state == SLOT_FREE)
         return snprintf(buffer, size, "<Handle #%llx>", (unsigned long long)handle.bits);
     return object_print(slot, buffer, size);
 }

@@ -61,7 +61,7 @@ bool loop_forked(const struct loop *loop)
 struct loop *loop_find(cora_loop handle)
 {
     struct slot *slot = slot_at(handle.bits);
-    return slot && slot_chunk(slot)->kind == SLOT_LOOP ? (struct loop *)slot : NULL;
+    return slot && slot->kind == SLOT_LOOP ? (struct loop *)slot : NULL;
 }
 
 /* The loop of this handle if it is open, whoever's it is. */
@@ -85,9 +85,11 @@ static int check_loop(cora_loop handle)
 
 struct loop *loop_get_slow(cora_loop handle)
 {
-    struct loop *loop = loop_find_open(handle);
-    if (loop && atomic_load_explicit(&loop->thread, memory_order_relaxed) == &cora_thread)
+    struct loop *loop = loop_find(handle);
+    if (CORA_LIKELY(loop && loop_bits(loop) == handle.bits &&
+                    atomic_load_explicit(&loop->thread, memory_order_relaxed) == &cora_thread))
         return loop;
+    loop = loop_find_open(handle);
     if (check_loop(handle) < 0)
         return NULL;
     if (loop)
@@ -249,7 +251,7 @@ static cora_loop loop_start(struct loop *loop, struct ev_loop *ev, bool guest,
     loop->earliest = INFINITY;
     loop->slow_callback_duration = 0.1;
     pool_init(&loop->handles, loop, SLOT_READY, (sizeof(struct ready_slot) + 15) & ~(size_t)15);
-    pool_init(&loop->timers, loop, SLOT_TIMER, (sizeof(struct timer_slot) + 63) & ~(size_t)63);
+    pool_init(&loop->timers, loop, SLOT_TIMER, sizeof(struct timer_slot));
     queues_clear(loop);
     watchers_start(loop);
     pthread_mutex_lock(&loop->shared.lock);

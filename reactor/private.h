@@ -18,6 +18,7 @@
 #include "thread.h"
 
 #include <ev.h>
+#include <math.h>
 #include <pthread.h>
 
 #if !EV_MULTIPLICITY || !EV_IDLE_ENABLE || !EV_CHECK_ENABLE || !EV_PREPARE_ENABLE ||               \
@@ -52,14 +53,27 @@ struct ready_slot {
 };
 
 /*
- * libev's watcher comes first, so that starting, sifting and cancelling touch little more than one cache
- * line of the two. Its data pointer, free for us, holds the deadline's bits: timer_when.
+ * A timer in one cache line: starting, sifting and cancelling a million of them is bound by memory.
+ * libev's watcher has nothing to say while the slot is in a list, so its first two words, which libev
+ * keeps at 0 then and ev_init sets, share their place with the list's link. Its data pointer, free for
+ * us, holds the deadline's bits (timer_when). The callback is in the other half of the chunk.
  */
 struct timer_slot {
-    struct slot slot;
-    ev_timer watcher;
-    struct callback callback;
+    union {
+        struct slot slot;
+        struct {
+            char head[offsetof(struct slot, next)];
+            ev_timer watcher;
+        } libev;
+    } as;
 };
+
+#define timer_watcher(timer) (&(timer)->as.libev.watcher)
+
+static inline struct callback *timer_callback(struct timer_slot *timer)
+{
+    return (struct callback *)(void *)((char *)timer + TIMER_COLD);
+}
 
 /*
  * Stores function and arguments, adding references; sets the slot's flags and count. False without
@@ -283,7 +297,7 @@ void callback_failed(struct loop *loop, struct slot *slot, struct callback *call
 /* handle.c */
 static inline struct callback *slot_callback(struct slot *slot)
 {
-    return slot->kind == SLOT_TIMER ? &((struct timer_slot *)slot)->callback
+    return slot->kind == SLOT_TIMER ? timer_callback((struct timer_slot *)slot)
                                     : &((struct ready_slot *)slot)->callback;
 }
 
@@ -323,9 +337,19 @@ static inline bool shared_waiting(struct loop *loop)
 double clock_now(void);
 double timer_when(const struct timer_slot *timer);
 void timers_collect(struct loop *loop);
-void timer_cancel(struct loop *loop, struct timer_slot *timer);
 void timers_drop(struct loop *loop);
 int timers_reserve(struct loop *loop, size_t count);
+
+/* Takes a waiting timer from libev, unless it is due never and was not started. */
+static inline void timer_cancel(struct loop *loop, struct timer_slot *timer)
+{
+    ev_timer *watcher = timer_watcher(timer);
+    if (!ev_is_active(watcher) && !ev_is_pending(watcher))
+        return;
+    ev_timer_stop(loop->ev, watcher);
+    if (--loop->armed == 0)
+        loop->earliest = INFINITY;
+}
 
 /* watcher.c */
 void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events);

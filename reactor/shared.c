@@ -181,7 +181,7 @@ static void shared_wait(struct loop *loop, struct slot *slot, cora_handle handle
 bool shared_cancel(cora_handle handle)
 {
     struct slot *slot = slot_at(handle.bits);
-    struct loop *loop = slot_owner(slot);
+    struct loop *loop = owner_of(handle.bits);
     bool cancelled = false;
     if (loop) {
         pthread_mutex_lock(&loop->shared.lock);
@@ -200,7 +200,7 @@ bool shared_cancel(cora_handle handle)
 bool shared_cancelled(cora_handle handle)
 {
     struct slot *slot = slot_at(handle.bits);
-    struct loop *loop = slot_owner(slot);
+    struct loop *loop = owner_of(handle.bits);
     if (!loop)
         return false;
     pthread_mutex_lock(&loop->shared.lock);

@@ -16,9 +16,8 @@
 #include <pthread.h>
 
 #define KEPT_MAX 4096   /* slots that debug mode keeps from reuse, by kind */
-#define LISTED_MAX 1024 /* cancelled slots of a tick that are listed; more are scattered */
 
-_Atomic(struct chunk *) cora_chunks[CHUNK_LIMIT];
+struct chunk_entry cora_chunks[CHUNK_LIMIT];
 
 static pthread_mutex_t chunk_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t chunk_count;
@@ -38,10 +37,9 @@ static struct chunk *chunk_new(const struct pool *pool)
         spare_chunks[pool->kind] = chunk->next;
     } else if (chunk_count + 1 < CHUNK_LIMIT && (chunk = chunk_map())) {
         chunk->number = ++chunk_count;
-        chunk->kind = pool->kind;
         chunk->slot_size = pool->slot_size;
         chunk->used = CHUNK_HEAD;
-        atomic_store_explicit(&cora_chunks[chunk->number], chunk, memory_order_release);
+        atomic_store_explicit(&cora_chunks[chunk->number].chunk, chunk, memory_order_release);
     }
     pthread_mutex_unlock(&chunk_lock);
     return chunk;
@@ -63,8 +61,8 @@ static bool pool_grow(struct pool *pool)
         slot->next = pool->free;
         pool->free = slot;
     }
-    pool->room += (CHUNK_SIZE - CHUNK_HEAD) / pool->slot_size;
-    atomic_store_explicit(&chunk->owner, pool->owner, memory_order_relaxed);
+    pool->room += (chunk_end(pool->kind) - CHUNK_HEAD) / pool->slot_size;
+    atomic_store_explicit(&cora_chunks[chunk->number].owner, pool->owner, memory_order_relaxed);
     chunk->next = pool->chunks;
     pool->chunks = chunk;
     return true;
@@ -74,7 +72,7 @@ static bool pool_grow(struct pool *pool)
 static struct slot *pool_fresh(struct pool *pool)
 {
     struct chunk *chunk = pool->chunks;
-    if (!chunk || chunk->used + pool->slot_size > CHUNK_SIZE)
+    if (!chunk || chunk->used + pool->slot_size > chunk_end(pool->kind))
         return NULL;
     struct slot *slot = chunk_slot(chunk, chunk->used);
     chunk->used += pool->slot_size;
@@ -83,26 +81,36 @@ static struct slot *pool_fresh(struct pool *pool)
     return slot;
 }
 
-/* Puts the scattered slots of earlier ticks on the free list, in the order of memory. */
-static void pool_sweep(struct pool *pool)
+/* Puts the scattered slots of one chunk on the free list, in the order of memory. */
+static void chunk_sweep(struct pool *pool, struct chunk *chunk)
 {
     struct slot **end = &pool->free;
-    for (struct chunk *chunk = pool->chunks; chunk; chunk = chunk->next)
-        for (size_t offset = CHUNK_HEAD; offset < chunk->used; offset += chunk->slot_size) {
-            struct slot *slot = chunk_slot(chunk, offset);
-            if (slot->state != SLOT_CANCELLED || slot->next != slot || slot->order == pool->tick)
-                continue;
-            *end = slot;
-            end = &slot->next;
-            pool->scattered--;
-        }
+    for (size_t offset = CHUNK_HEAD; offset < chunk->used; offset += chunk->slot_size) {
+        struct slot *slot = chunk_slot(chunk, offset);
+        if (slot->state != SLOT_CANCELLED || slot->next != slot || slot->order == pool->tick)
+            continue;
+        *end = slot;
+        end = &slot->next;
+        pool->scattered--;
+    }
     *end = NULL;
+}
+
+/* Sweeps chunk by chunk, so that what is found is still in the cache when it is taken. */
+static void pool_sweep(struct pool *pool)
+{
+    if (!pool->sweep && pool->scattered < pool->room / 8)
+        return; /* too few to be worth the way */
+    if (!pool->sweep)
+        pool->sweep = pool->chunks;
+    for (; pool->sweep && !pool->free; pool->sweep = pool->sweep->next)
+        chunk_sweep(pool, pool->sweep);
 }
 
 struct slot *pool_take_slow(struct pool *pool)
 {
     for (;;) {
-        if (!pool->free && pool->scattered >= LISTED_MAX && pool->scattered >= pool->room / 8)
+        if (!pool->free && pool->scattered > 0)
             pool_sweep(pool);
         struct slot *slot = pool->free;
         if (slot)
@@ -141,24 +149,6 @@ bool pool_reserve(struct pool *pool, size_t count)
     return true;
 }
 
-void pool_give_cancelled(struct pool *pool, struct slot *slot)
-{
-    slot->state = SLOT_CANCELLED;
-    slot->order = pool->tick;
-    pool->live--;
-    if (pool->cancelled_count == LISTED_MAX) {
-        slot->next = slot; /* in no list */
-        pool->scattered++;
-        return;
-    }
-    slot->next = pool->cancelled;
-    if (!pool->cancelled)
-        pool->cancelled_last = slot;
-    pool->cancelled = slot;
-    pool->cancelled_count++;
-}
-
-
 void pool_give_kept(struct pool *pool, struct slot *slot)
 {
     slot->state = SLOT_FREE;
@@ -195,7 +185,7 @@ void pool_release(struct pool *pool)
         next = chunk->next;
         for (size_t offset = CHUNK_HEAD; offset < chunk->used; offset += chunk->slot_size)
             chunk_slot(chunk, offset)->state = SLOT_FREE;
-        atomic_store_explicit(&chunk->owner, NULL, memory_order_relaxed);
+        atomic_store_explicit(&cora_chunks[chunk->number].owner, NULL, memory_order_relaxed);
         pthread_mutex_lock(&chunk_lock);
         chunk->next = spare_chunks[pool->kind];
         spare_chunks[pool->kind] = chunk;

@@ -49,17 +49,27 @@ struct slot {
     struct slot *next; /* in the list that it is in */
 };
 
-/* The head of a chunk, which names it and its owner. */
+/*
+ * The head of a chunk. Heads lie at the same place in their chunks, so that many of them would share few
+ * sets of the processor's cache; what is asked often is in cora_chunks instead.
+ */
 struct chunk {
-    _Atomic(struct loop *) owner; /* NULL: in nobody's pool */
     struct chunk *next;
     uint32_t number;
     uint32_t slot_size;
     uint32_t used; /* bytes that hold slots taken at least once */
-    uint32_t kind;
 };
 
 #define CHUNK_HEAD ((size_t)64)
+
+/* A timer's callback lies this far behind its slot: in the other half of the chunk. */
+#define TIMER_COLD (CHUNK_SIZE / 2)
+
+/* Where the slots of a chunk end. */
+static inline size_t chunk_end(uint32_t kind)
+{
+    return kind == SLOT_TIMER ? TIMER_COLD : CHUNK_SIZE;
+}
 
 /* The slots of one kind of one loop. */
 struct pool {
@@ -67,6 +77,7 @@ struct pool {
     struct slot *cancelled, *cancelled_last; /* free at the end of the tick */
     size_t cancelled_count;
     size_t scattered; /* cancelled ones in no list, to be swept up when no other is free */
+    struct chunk *sweep; /* the next chunk to sweep; NULL: the first */
     uint32_t tick;    /* of this pool's settling: which scattered ones are this tick's */
     size_t room;      /* slots in all chunks */
     struct slot *kept, *kept_last;           /* debug mode: not to be taken for a while */
@@ -94,26 +105,35 @@ void pool_visit(struct pool *pool, void (*visit)(struct slot *slot));
 
 /* The chunks by number. Number 0 is never given, so that the null handle finds nothing. */
 #define CHUNK_LIMIT (1u << 18)
-extern _Atomic(struct chunk *) cora_chunks[CHUNK_LIMIT];
+struct chunk_entry {
+    _Atomic(struct chunk *) chunk;
+    _Atomic(struct loop *) owner; /* NULL: in nobody's pool */
+};
+extern struct chunk_entry cora_chunks[CHUNK_LIMIT];
 
-static inline struct chunk *slot_chunk(const struct slot *slot)
+static inline struct chunk_entry *chunk_entry(uint64_t bits)
 {
-    return (struct chunk *)((uintptr_t)slot & ~(uintptr_t)(CHUNK_SIZE - 1));
+    return &cora_chunks[((uint32_t)bits >> 12) & (CHUNK_LIMIT - 1)];
 }
 
-static inline struct loop *slot_owner(const struct slot *slot)
+/* The loop whose pool a handle's slot is in, now; NULL if none. */
+static inline struct loop *owner_of(uint64_t bits)
 {
-    return atomic_load_explicit(&slot_chunk(slot)->owner, memory_order_relaxed);
+    return atomic_load_explicit(&chunk_entry(bits)->owner, memory_order_relaxed);
 }
 
 /* The slot that a handle names, whatever is in it now; NULL if there never was one. */
 static inline struct slot *slot_at(uint64_t bits)
 {
-    uint32_t number = ((uint32_t)bits >> 12) & (CHUNK_LIMIT - 1);
-    struct chunk *chunk = atomic_load_explicit(&cora_chunks[number], memory_order_acquire);
+    struct chunk *chunk = atomic_load_explicit(&chunk_entry(bits)->chunk, memory_order_acquire);
     if (CORA_UNLIKELY(!chunk))
         return NULL;
     return (struct slot *)(void *)((char *)chunk + (bits & 0xfff) * 16);
+}
+
+static inline struct loop *slot_owner(const struct slot *slot)
+{
+    return owner_of(__atomic_load_n(&slot->bits, __ATOMIC_RELAXED));
 }
 
 #define GENERATION_STEP ((uint64_t)1 << 32)
@@ -152,8 +172,26 @@ static inline void pool_give(struct pool *pool, struct slot *slot)
     pool->live--;
 }
 
+/* Cancelled slots of a tick that are listed; more are scattered. */
+#define LISTED_MAX 1024
+
 /* Gives back a slot that was cancelled just now: readable as such until pool_settle. */
-void pool_give_cancelled(struct pool *pool, struct slot *slot);
+static inline void pool_give_cancelled(struct pool *pool, struct slot *slot)
+{
+    slot->state = SLOT_CANCELLED;
+    slot->order = pool->tick;
+    pool->live--;
+    if (pool->cancelled_count == LISTED_MAX) {
+        slot->next = slot; /* the mark of being in no list */
+        pool->scattered++;
+        return;
+    }
+    slot->next = pool->cancelled;
+    if (!pool->cancelled)
+        pool->cancelled_last = slot;
+    pool->cancelled = slot;
+    pool->cancelled_count++;
+}
 
 /* Gives back a slot in debug mode: not to be taken before many others. */
 void pool_give_kept(struct pool *pool, struct slot *slot);

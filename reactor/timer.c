@@ -13,11 +13,13 @@
 
 #include "private.h"
 
-#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+_Static_assert(sizeof(struct timer_slot) == 64, "a timer fits into a cache line");
+_Static_assert(sizeof(struct callback) <= 64, "and its callback into another");
 
 #define NEVER 1e9      /* seconds from now: such a timer never fires */
 #define TOLERANCE 1e-7 /* seconds: libev's rounding is far below, a moved clock above */
@@ -37,21 +39,22 @@ double cora_time(cora_loop loop)
 
 static struct timer_slot *timer_of(ev_timer *watcher)
 {
-    return (struct timer_slot *)(void *)((char *)watcher - offsetof(struct timer_slot, watcher));
+    return (struct timer_slot *)(void *)((char *)watcher -
+                                         offsetof(struct timer_slot, as.libev.watcher));
 }
 
 /* The deadline lives where libev has room for a pointer of ours. */
 double timer_when(const struct timer_slot *timer)
 {
     double when;
-    _Static_assert(sizeof when <= sizeof timer->watcher.data, "a deadline fits into a pointer");
-    memcpy(&when, &timer->watcher.data, sizeof when);
+    _Static_assert(sizeof when <= sizeof timer_watcher(timer)->data, "a deadline fits into a pointer");
+    memcpy(&when, &timer_watcher(timer)->data, sizeof when);
     return when;
 }
 
 static void timer_set_when(struct timer_slot *timer, double when)
 {
-    memcpy(&timer->watcher.data, &when, sizeof when);
+    memcpy(&timer_watcher(timer)->data, &when, sizeof when);
 }
 
 /*
@@ -61,7 +64,7 @@ static void timer_set_when(struct timer_slot *timer, double when)
 static bool timer_before(const struct timer_slot *one, const struct timer_slot *other)
 {
     double a = timer_when(one), b = timer_when(other);
-    return a != b ? a < b : (int32_t)(one->slot.order - other->slot.order) < 0;
+    return a != b ? a < b : (int32_t)(one->as.slot.order - other->as.slot.order) < 0;
 }
 
 /* ---- collecting ---- */
@@ -72,15 +75,15 @@ static void timer_collect(struct loop *loop, struct timer_slot *timer)
         loop->timers_sorted = true;
     else if (timer_before(timer, (struct timer_slot *)loop->last_timer))
         loop->timers_sorted = false;
-    loop->last_timer = &timer->slot;
-    timer->slot.state = SLOT_QUEUED;
-    queue_append(&loop->collected_timers, &timer->slot);
+    loop->last_timer = &timer->as.slot;
+    timer->as.slot.state = SLOT_QUEUED;
+    queue_append(&loop->collected_timers, &timer->as.slot);
 }
 
 static void on_timer(struct ev_loop *ev, ev_timer *watcher, int events)
 {
     struct timer_slot *timer = timer_of(watcher);
-    struct loop *loop = slot_owner(&timer->slot);
+    struct loop *loop = slot_owner(&timer->as.slot);
     (void)ev, (void)events;
     loop->armed--;
     loop->earliest = loop->armed ? timer_when(timer) : INFINITY;
@@ -160,7 +163,7 @@ static void libev_clock_learn(struct loop *loop)
 /* Starts libev's timer for this deadline. */
 static void timer_start(struct loop *loop, struct timer_slot *timer, double when)
 {
-    ev_timer *watcher = &timer->watcher;
+    ev_timer *watcher = timer_watcher(timer);
     if (CORA_UNLIKELY(!loop->clock_known))
         libev_clock_learn(loop);
     ev_timer_set(watcher, when - loop->libev_clock, 0.);
@@ -178,7 +181,7 @@ static void timer_start(struct loop *loop, struct timer_slot *timer, double when
 }
 
 /* Arms a timer; now: a time that has been reached for sure. */
-static cora_handle timer_arm(struct loop *loop, double when, double now, cora_callback callback)
+static inline cora_handle timer_arm(struct loop *loop, double when, double now, cora_callback callback)
 {
     const cora_handle none = { 0 };
     struct timer_slot *timer = (struct timer_slot *)pool_take(&loop->timers);
@@ -186,21 +189,21 @@ static cora_handle timer_arm(struct loop *loop, double when, double now, cora_ca
         fail_with(memory_error());
         return none;
     }
-    if (CORA_UNLIKELY(!callback_store(&timer->slot, &timer->callback, callback.partial))) {
-        pool_give(&loop->timers, &timer->slot);
+    if (CORA_UNLIKELY(!callback_store(&timer->as.slot, timer_callback(timer), callback.partial))) {
+        pool_give(&loop->timers, &timer->as.slot);
         return none;
     }
-    ev_timer_init(&timer->watcher, on_timer, 0., 0.);
-    timer->slot.order = loop->arming_order++;
+    ev_timer_init(timer_watcher(timer), on_timer, 0., 0.);
+    timer->as.slot.order = loop->arming_order++;
     timer_set_when(timer, when);
     if (CORA_UNLIKELY(when <= now)) {
-        timer->slot.state = SLOT_QUEUED;
-        queue_append(&loop->due, &timer->slot);
+        timer->as.slot.state = SLOT_QUEUED;
+        queue_append(&loop->due, &timer->as.slot);
         loop_wake(loop);
     } else if (CORA_LIKELY(when < now + NEVER)) {
         timer_start(loop, timer, when);
     }
-    return (cora_handle){ timer->slot.bits };
+    return (cora_handle){ timer->as.slot.bits };
 }
 
 static cora_handle refuse_nan(const char *what)
@@ -232,16 +235,7 @@ cora_handle cora_call_at(cora_loop handle, double when, cora_callback callback)
     return timer_arm(loop, when, loop->libev_clock, callback);
 }
 
-/* ---- cancelling, dropping, reserving ---- */
-
-void timer_cancel(struct loop *loop, struct timer_slot *timer)
-{
-    if (!ev_is_active(&timer->watcher) && !ev_is_pending(&timer->watcher))
-        return; /* it is due never, and was not started */
-    ev_timer_stop(loop->ev, &timer->watcher);
-    if (--loop->armed == 0)
-        loop->earliest = INFINITY;
-}
+/* ---- dropping and reserving ---- */
 
 static void timer_drop(struct slot *slot)
 {
@@ -250,9 +244,9 @@ static void timer_drop(struct slot *slot)
     if (slot->state == SLOT_RUNNING)
         return;
     if (loop->ev)
-        ev_timer_stop(loop->ev, &timer->watcher);
+        ev_timer_stop(loop->ev, timer_watcher(timer));
     slot->state = SLOT_CANCELLED;
-    callback_drop(slot, &timer->callback);
+    callback_drop(slot, timer_callback(timer));
 }
 
 void timers_drop(struct loop *loop)

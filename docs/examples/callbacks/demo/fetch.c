@@ -7,8 +7,9 @@
 
 #include "http.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -133,52 +134,30 @@ static void on_connected(cora_args bound)
         fetch_unwatched(fetch);
 }
 
-union address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
-
-/* The address of a numeric host or localhost; its size, or 0 for any other name. */
-static socklen_t find_address(const struct http_url *url, union address *ret_address)
+/* The address of a numeric host or localhost, to be freed; NULL for any other name. */
+static struct addrinfo *find_address(const struct http_url *url)
 {
     const char *host = strcasecmp(url->host, "localhost") == 0 ? "127.0.0.1" : url->host;
-    memset(ret_address, 0, sizeof *ret_address);
-    if (inet_pton(AF_INET, host, &ret_address->v4.sin_addr) == 1) {
-        ret_address->v4.sin_family = AF_INET;
-        ret_address->v4.sin_port = htons(url->port);
-        return sizeof ret_address->v4;
-    }
-    if (inet_pton(AF_INET6, host, &ret_address->v6.sin6_addr) == 1) {
-        ret_address->v6.sin6_family = AF_INET6;
-        ret_address->v6.sin6_port = htons(url->port);
-        return sizeof ret_address->v6;
-    }
-    return 0;
+    struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+                              .ai_socktype = SOCK_STREAM };
+    struct addrinfo *address = NULL;
+    return getaddrinfo(host, url->port, &hints, &address) == 0 ? address : NULL;
 }
 
-/* Takes the URL apart and makes the request of it. */
-static const char *fetch_prepare(struct fetch *fetch, const char *url)
-{
-    const char *wrong = http_url_parse(url, &fetch->url);
-    if (wrong)
-        return wrong;
-    return http_request_write(fetch->request, fetch->url.authority, fetch->url.path,
-                              &fetch->request_size);
-}
-
-/* Begins to connect. NULL, or why not. */
+/* Begins to connect, which ends in on_connected. NULL, or why it cannot. */
 static const char *fetch_connect(struct fetch *fetch)
 {
-    union address address;
-    socklen_t size = find_address(&fetch->url, &address);
-    if (size == 0)
+    struct addrinfo *address = find_address(&fetch->url);
+    if (!address)
         return "host names come with a later version: give a numeric address or localhost";
-    fetch->socket = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fetch->socket < 0)
-        return strerror(errno);
-    if (connect(fetch->socket, &address.any, size) < 0 && errno != EINPROGRESS)
-        return strerror(errno);
+    fetch->socket = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool begun = fetch->socket >= 0 &&
+                 (connect(fetch->socket, address->ai_addr, address->ai_addrlen) == 0 ||
+                  errno == EINPROGRESS);
+    int error = errno;
+    freeaddrinfo(address);
+    if (!begun)
+        return strerror(error);
     if (cora_add_writer(fetch->loop, fetch->socket, cora_partial(on_connected, fetch)) < 0)
         return cora_error_message(cora_last_error());
     return NULL;
@@ -187,7 +166,9 @@ static const char *fetch_connect(struct fetch *fetch)
 static void on_begin(cora_args bound)
 {
     struct fetch *fetch = cora_arg(bound, 0, struct fetch *);
-    const char *wrong = fetch_prepare(fetch, cora_arg_text(bound, 1));
+    const char *wrong = http_url_parse(cora_arg_text(bound, 1), &fetch->url);
+    if (!wrong)
+        wrong = http_request_write(fetch->request, &fetch->url, &fetch->request_size);
     if (!wrong)
         wrong = fetch_connect(fetch);
     if (wrong)

@@ -28,26 +28,20 @@ static bool is_plain(const char *text)
     return true;
 }
 
-/* The host's and port's places in an authority, which is host, host:port, [v6] or [v6]:port. */
-static const char *authority_split(struct http_url *url)
+/* Takes an authority apart: host, host:port, [v6] or [v6]:port. */
+static const char *authority_parse(const char *text, struct http_url *ret_url)
 {
-    const char *host = url->authority, *end;
-    if (*host == '[')
-        end = strchr(++host, ']');
-    else
-        end = host + strcspn(host, ":");
-    if (!end || end == host)
+    bool bracket = *text == '[';
+    const char *host = text + bracket;
+    int size = (int)strcspn(host, bracket ? "]" : ":");
+    const char *rest = host + size + (bracket && host[size]);
+    if (size == 0 || (bracket && !host[size]))
         return "has no host";
-    snprintf(url->host, sizeof url->host, "%.*s", (int)(end - host), host);
-    const char *rest = end + (*end == ']');
-    url->port = 80;
-    if (!*rest)
-        return NULL;
-    size_t digits = strspn(rest + 1, DIGITS);
-    unsigned long port = strtoul(rest + 1, NULL, 10);
-    if (*rest != ':' || digits == 0 || digits > 5 || rest[1 + digits] || port < 1 || port > 65535)
+    if (*rest && (*rest++ != ':' || strspn(rest, DIGITS) != strlen(rest) || strlen(rest) > 5 ||
+                  atoi(rest) < 1 || atoi(rest) > 65535))
         return "has no valid port";
-    url->port = (uint16_t)port;
+    snprintf(ret_url->host, sizeof ret_url->host, "%.*s", size, host);
+    snprintf(ret_url->port, sizeof ret_url->port, "%s", *rest ? rest : "80");
     return NULL;
 }
 
@@ -68,13 +62,13 @@ const char *http_url_parse(const char *text, struct http_url *ret_url)
              authority);
     snprintf(ret_url->path, sizeof ret_url->path, "%s%.*s", *path == '/' ? "" : "/",
              (int)strcspn(path, "#"), path);
-    return authority_split(ret_url);
+    return authority_parse(ret_url->authority, ret_url);
 }
 
-const char *http_request_write(char buffer[HTTP_REQUEST_MAX], const char *authority,
-                               const char *path, size_t *ret_size)
+const char *http_request_write(char buffer[HTTP_REQUEST_MAX], const struct http_url *url,
+                               size_t *ret_size)
 {
-    if (!is_plain(authority) || !is_plain(path))
+    if (!is_plain(url->authority) || !is_plain(url->path))
         return "a control character or space in the request";
     int size = snprintf(buffer, HTTP_REQUEST_MAX,
                         "GET %s HTTP/1.1\r\n"
@@ -82,7 +76,7 @@ const char *http_request_write(char buffer[HTTP_REQUEST_MAX], const char *author
                         "User-Agent: cora-demo\r\n"
                         "Connection: close\r\n"
                         "\r\n",
-                        path, authority);
+                        url->path, url->authority);
     if (size < 0 || size >= HTTP_REQUEST_MAX)
         return "the request is too long";
     *ret_size = (size_t)size;

@@ -20,7 +20,7 @@
 struct http_url {
     char authority[256];         /* as written, for the Host field */
     char host[256];              /* without the brackets of an IPv6 address */
-    uint16_t port;               /* 80 unless written */
+    char port[6];                /* 1 to 65535; 80 unless written */
     char path[HTTP_URL_MAX + 2]; /* with its query, without a fragment; "/" at least */
 };
 
@@ -31,8 +31,8 @@ const char *http_url_parse(const char *text, struct http_url *ret_url);
  * Writes a GET request, and its size. What would break out of its line (CR, LF, a space, any control
  * character) is refused, wherever the texts come from.
  */
-const char *http_request_write(char buffer[HTTP_REQUEST_MAX], const char *authority,
-                               const char *path, size_t *ret_size);
+const char *http_request_write(char buffer[HTTP_REQUEST_MAX], const struct http_url *url,
+                               size_t *ret_size);
 
 enum http_part { HTTP_STATUS_LINE, HTTP_FIELDS, HTTP_BODY };
 
