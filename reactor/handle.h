@@ -51,8 +51,9 @@ typedef struct cora_coro {
 CORA_API bool cora_handle_cancel(cora_handle handle);
 
 /*
- * Whether it was cancelled. Known until the end of the tick after the cancel; then the handle is
- * stale, and a stale handle reads false. asyncio: Handle.cancelled.
+ * Whether it was cancelled. Known until the tick ends (of more than a thousand that are cancelled in one
+ * tick, for the first thousand); then the handle is stale, and a stale handle reads false.
+ * asyncio: Handle.cancelled.
  */
 CORA_API bool cora_handle_cancelled(cora_handle handle);
 

@@ -7,7 +7,7 @@
  * "cancelled" until the slot is taken again, and handle_get (private.h) treats both states as stale
  * but for that question. After a mass cancellation the list of such slots would lead all over the
  * memory, a cache miss for each that is taken; so only the first of a tick are listed, and the others
- * are swept up in the order of memory when no slot is free. Generations never wrap: a slot that has used all of them is left out for ever.
+ * are swept up in the order of memory when no slot is free. Sweeping starts when it finds one in eight. Generations never wrap: a slot that has used all of them is left out for ever.
  */
 #include "slot.h"
 
@@ -87,7 +87,7 @@ static void chunk_sweep(struct pool *pool, struct chunk *chunk)
     struct slot **end = &pool->free;
     for (size_t offset = CHUNK_HEAD; offset < chunk->used; offset += chunk->slot_size) {
         struct slot *slot = chunk_slot(chunk, offset);
-        if (slot->state != SLOT_CANCELLED || slot->next != slot || slot->order == pool->tick)
+        if (slot->state != SLOT_CANCELLED || slot->next != slot)
             continue;
         *end = slot;
         end = &slot->next;

@@ -78,7 +78,6 @@ struct pool {
     size_t cancelled_count;
     size_t scattered; /* cancelled ones in no list, to be swept up when no other is free */
     struct chunk *sweep; /* the next chunk to sweep; NULL: the first */
-    uint32_t tick;    /* of this pool's settling: which scattered ones are this tick's */
     size_t room;      /* slots in all chunks */
     struct slot *kept, *kept_last;           /* debug mode: not to be taken for a while */
     size_t kept_count;
@@ -175,11 +174,13 @@ static inline void pool_give(struct pool *pool, struct slot *slot)
 /* Cancelled slots of a tick that are listed; more are scattered. */
 #define LISTED_MAX 1024
 
-/* Gives back a slot that was cancelled just now: readable as such until pool_settle. */
+/*
+ * Gives back a slot that was cancelled just now: readable as such until it is taken again, which for
+ * the listed ones is after the tick.
+ */
 static inline void pool_give_cancelled(struct pool *pool, struct slot *slot)
 {
     slot->state = SLOT_CANCELLED;
-    slot->order = pool->tick;
     pool->live--;
     if (pool->cancelled_count == LISTED_MAX) {
         slot->next = slot; /* the mark of being in no list */
@@ -204,7 +205,6 @@ static inline void pool_settle(struct pool *pool)
         pool->free = pool->cancelled;
         pool->cancelled = NULL;
         pool->cancelled_count = 0;
-        pool->tick++;
     }
 }
 

@@ -1,7 +1,7 @@
 /*
  * embed_host: an event program on plain libev that takes Cora in.
  *
- *     embed_host              a timer, a signal, a child and an idle watcher, each with a word to Cora
+ *     embed_host              a timer, a signal, a child and an idle watcher, with work for Cora
  *     embed_host --many N     a timer that gives Cora N callbacks, 10000 at a time
  *
  * The host keeps its loop, its watchers and its ev_run. Cora's callbacks run among the host's, and
@@ -20,7 +20,10 @@
 #define IDLE_RUNS 3
 #define SLICE 10000
 
-/* These ten lines take Cora in, with the attach and detach in main(): the rest calls it. */
+/*
+ * Ten lines take Cora in: these, and the attach in main(). From then on every watcher may use it,
+ * and it leaves when the host destroys its loop.
+ */
 static cora_loop guest;
 
 static void say(cora_args bound)
@@ -141,16 +144,15 @@ static void run_many(struct ev_loop *loop, long wanted)
 int main(int argc, char **argv)
 {
     struct ev_loop *loop = ev_default_loop(0);
-    if (!loop || pipe(letter_box) < 0)
-        return 1;
     guest = cora_loop_attach(loop, NULL);
+    if (cora_is_null(guest) || pipe(letter_box) < 0)
+        return 1;
     if (argc == 3 && strcmp(argv[1], "--many") == 0)
         run_many(loop, atol(argv[2]));
     else
         run_watchers(loop);
     printf("host: ev_run returned\n");
     printf("live %zu\n", cora_live(guest));
-    cora_loop_detach(guest);
     close(letter_box[0]);
     close(letter_box[1]);
     ev_loop_destroy(loop);

@@ -366,6 +366,12 @@ static int pick_code(void)
 
 static cora_value pick_value(unsigned depth);
 
+/* A kept value, as a temporary: a drop function may drop the kept reference meanwhile. */
+static cora_value pick_kept(void)
+{
+    return CALL(cora_list_at(CALL(cora_list(&kept[below(KEPT)], 1)), 0));
+}
+
 static cora_value pick_list(unsigned depth)
 {
     cora_value values[4];
@@ -401,7 +407,7 @@ static cora_value pick_value(unsigned depth)
     case 10:
         return token_value(token_new(0));
     case 11:
-        return me->id == 0 ? kept[below(KEPT)] : cora_pointer(&me);
+        return me->id == 0 ? pick_kept() : cora_pointer(&me);
     case 15:
     case 16:
         return pick_list(depth);
@@ -1279,7 +1285,7 @@ static void check_tokens(void)
     for (unsigned i = 0; i < 2 * TOKENS; i++) {
         uint64_t word = atomic_load(&tokens[i / TOKENS][i % TOKENS]);
         if (word & TOKEN_ALIVE)
-            broken("an owned pointer is never dropped (%s%s%s, of thread %u)",
+            broken("owned pointer %" PRIu64 " is never dropped (%s%s%s, of thread %u)", word >> 8,
                    word & TOKEN_ONCE ? "a callback's" : "a value's",
                    word & TOKEN_RAN ? ", ran" : "", word & TOKEN_CANCELLED ? ", cancelled" : "",
                    i / TOKENS);

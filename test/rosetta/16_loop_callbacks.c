@@ -1,4 +1,4 @@
-/* call_soon, call_later, call_at and the loop's time: plain callbacks, cancelled handles, stop, close. */
+/* call_soon, call_later, call_at, loop.time: plain callbacks, cancelled handles, stop and close. */
 #include <cora.h>
 
 #include <stdio.h>

@@ -72,18 +72,13 @@ static void fetch_unwatched(struct fetch *fetch)
 
 /* ---- receiving ---- */
 
-static bool would_block(void)
-{
-    return errno == EAGAIN || errno == EINTR;
-}
-
 /* Reads once: what is left wakes us in the next tick, after the others had their turn. */
 static void on_readable(cora_args bound)
 {
     struct fetch *fetch = cora_arg(bound, 0, struct fetch *);
     char bytes[16384];
     ssize_t size = recv(fetch->socket, bytes, sizeof bytes, 0);
-    if (size < 0 && would_block())
+    if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (size < 0) {
         fetch_finish(fetch, strerror(errno));
@@ -104,7 +99,7 @@ static void on_writable(cora_args bound)
     struct fetch *fetch = cora_arg(bound, 0, struct fetch *);
     ssize_t size = send(fetch->socket, fetch->request + fetch->sent,
                         fetch->request_size - fetch->sent, MSG_NOSIGNAL);
-    if (size < 0 && would_block())
+    if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (size < 0) {
         fetch_finish(fetch, strerror(errno));

@@ -17,14 +17,14 @@ struct fetch_result {
     char failure[96]; /* why the page did not come whole; "" if it did */
 };
 
-/* Called once, from the loop, never inside fetch_start. The result is borrowed until it returns. */
+/* Called once, never inside fetch_start. The result is borrowed until it returns. */
 typedef void (*fetch_done)(void *owner, const struct fetch_result *result);
 
 struct fetch;
 
 /*
- * Fetches this URL within so many seconds; whatever happens is a result. Hosts are numeric addresses
- * or localhost. Gives NULL without memory. The fetch is gone when done returns.
+ * Fetches this URL within so many seconds; whatever happens is a result. Hosts are numeric
+ * addresses or localhost. Gives NULL without memory. When done is called, the fetch is gone.
  */
 struct fetch *fetch_start(cora_loop loop, const char *url, double timeout, fetch_done done,
                           void *owner);

@@ -1,6 +1,6 @@
 /*
- * How it works: the head goes byte by byte into a line, and each complete line is judged by the part
- * of the response it belongs to. A byte that cannot be in a head ends it at once.
+ * How it works: the head goes byte by byte into a line, and each complete line is judged by the
+ * part of the response it belongs to. A byte that cannot be in a head ends it at once.
  */
 #include "http.h"
 

@@ -2,8 +2,8 @@
  * http.h: as much of HTTP/1.1 as a single GET needs, on bytes and texts only: no sockets here.
  *
  * A response is read as it arrives, in pieces of any size, and in bounded memory: of the head the
- * line that has begun is kept, of the body nothing but its length. What is not understood is refused,
- * not guessed. Functions return NULL, or what is wrong as a short text.
+ * line that has begun is kept, of the body nothing but its length. What is not understood is
+ * refused, not guessed. Functions return NULL, or what is wrong as a short text.
  */
 #ifndef DEMO_HTTP_H
 #define DEMO_HTTP_H
@@ -28,7 +28,7 @@ struct http_url {
 const char *http_url_parse(const char *text, struct http_url *ret_url);
 
 /*
- * Writes a GET request, and its size. What would break out of its line (CR, LF, a space, any control
+ * Writes a GET request, and its size. What would break out of its line (CR, LF, space, any control
  * character) is refused, wherever the texts come from.
  */
 const char *http_request_write(char buffer[HTTP_REQUEST_MAX], const struct http_url *url,

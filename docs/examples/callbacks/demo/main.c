@@ -195,20 +195,25 @@ static bool job_list(struct job *job, char **urls)
 
 /* ---- arguments ---- */
 
-/* A number between these; else a complaint, and 0. */
-static double option_number(const char *name, const char *text, double least, double most)
+/* Complains in one line, whatever the argument is made of. Returns the exit status. */
+static int bad_argument(const char *argument, const char *wrong)
+{
+    char quoted[200];
+    cora_print(cora_chars(argument), quoted, sizeof quoted);
+    fprintf(stderr, "demo: %s %s\n", quoted, wrong);
+    return 2;
+}
+
+/* A number of at least this and at most 100000, or 0. */
+static double option_number(const char *text, double least)
 {
     char *end;
     double number = strtod(text, &end);
-    if (end != text && !*end && number >= least && number <= most)
-        return number;
-    fprintf(stderr, "demo: --%s takes a number from %g to %g, not \"%s\"\n", name, least, most,
-            text);
-    return 0;
+    return end != text && !*end && number >= least && number <= 100000 ? number : 0;
 }
 
-/* Reads the arguments. Returns the exit status if that was all, or -1. */
-static int arguments_read(struct job *job, int argc, char **argv)
+/* Reads the options. Returns the exit status if that was all, or -1. */
+static int options_read(struct job *job, int argc, char **argv)
 {
     static const struct option options[] = {
         { "concurrency", required_argument, NULL, 'c' },
@@ -219,20 +224,24 @@ static int arguments_read(struct job *job, int argc, char **argv)
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'h')
             return fputs(usage, stdout) < 0;
-        if (option == 'c')
-            job->concurrency = (size_t)option_number("concurrency", optarg, 1, 100000);
-        if (option == 't')
-            job->timeout = option_number("timeout", optarg, 0.001, 86400);
-        if (option == '?' || job->concurrency == 0 || job->timeout <= 0)
+        if (option == '?')
             return 2;
+        if (option == 'c' && (job->concurrency = (size_t)option_number(optarg, 1)) == 0)
+            return bad_argument(optarg, "is not a number of pages from 1 to 100000");
+        if (option == 't' && (job->timeout = option_number(optarg, 0.001)) <= 0)
+            return bad_argument(optarg, "is not a number of seconds from 0.001 to 100000");
     }
-    for (char **url = argv + optind; *url; url++) {
+    return -1;
+}
+
+/* Checks that each is an http:// URL. Returns the exit status if one is not, or -1. */
+static int urls_check(char **urls)
+{
+    for (; *urls; urls++) {
         struct http_url parts;
-        const char *wrong = http_url_parse(*url, &parts);
-        if (wrong) {
-            fprintf(stderr, "demo: \"%s\" %s\n", *url, wrong);
-            return 2;
-        }
+        const char *wrong = http_url_parse(*urls, &parts);
+        if (wrong)
+            return bad_argument(*urls, wrong);
     }
     return -1;
 }
@@ -240,7 +249,9 @@ static int arguments_read(struct job *job, int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct job job = { .concurrency = 20, .timeout = 10 };
-    int status = arguments_read(&job, argc, argv);
+    int status = options_read(&job, argc, argv);
+    if (status < 0)
+        status = urls_check(argv + optind);
     if (status >= 0)
         return status;
     job.loop = cora_loop_new(NULL);

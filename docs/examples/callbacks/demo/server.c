@@ -1,7 +1,7 @@
 /*
- * How it works: every connection is a visit: it reads the request up to its empty line, lets a timer
- * pass, which takes no time for most paths, writes head and body, and is closed. The server lists its
- * visits only to close those that are left when it stops.
+ * How it works: every connection is a visit: it reads the request up to its empty line, lets a
+ * timer pass, which takes no time for most paths, writes head and body, and is closed. The server
+ * lists its visits only to close those that are left when it stops.
  */
 #include "server.h"
 
@@ -69,8 +69,10 @@ static struct visit *visit_new(struct server *server, int socket)
         close(socket);
         return NULL;
     }
-    *visit = (struct visit){ .server = server, .socket = socket,
-                             .next = server->visits, .place = &server->visits };
+    visit->server = server;
+    visit->socket = socket;
+    visit->next = server->visits;
+    visit->place = &server->visits;
     if (visit->next)
         visit->next->place = &visit->next;
     server->visits = visit;
@@ -78,11 +80,6 @@ static struct visit *visit_new(struct server *server, int socket)
 }
 
 /* ---- answering ---- */
-
-static bool would_block(void)
-{
-    return errno == EAGAIN || errno == EINTR;
-}
 
 /* Writes what the socket takes of the head, or else of the body, which has no content. */
 static void on_writable(cora_args bound)
@@ -93,7 +90,7 @@ static void on_writable(cora_args bound)
     size_t left = visit->size + (in_head ? 0 : visit->body) - visit->sent;
     ssize_t sent = send(visit->socket, in_head ? visit->text + visit->sent : blank,
                         left < sizeof blank ? left : sizeof blank, MSG_NOSIGNAL);
-    if (sent < 0 && would_block())
+    if (sent < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (sent >= 0)
         visit->sent += (size_t)sent;
@@ -146,7 +143,7 @@ static void on_readable(cora_args bound)
     struct visit *visit = cora_arg(bound, 0, struct visit *);
     size_t room = sizeof visit->text - 1 - visit->size;
     ssize_t size = recv(visit->socket, visit->text + visit->size, room, 0);
-    if (size < 0 && would_block())
+    if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (size <= 0) { /* the visitor has gone, or there is no room left */
         visit_close(visit);
