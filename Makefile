@@ -131,7 +131,9 @@ $(OUT)/include/cora.h: Makefile $(HEADERS)
 	   for h in $(notdir $(HEADERS)); do echo "#include <cora/$$h>"; done; \
 	   echo; echo '#endif'; } >$@
 
-$(OUT)/cora.pc: Makefile
+FORCE:
+.PHONY: FORCE
+$(OUT)/cora.pc: FORCE # holds PREFIX, which may be another one each time
 	@mkdir -p $(@D)
 	@{ echo 'prefix=$(PREFIX)'; echo 'libdir=$${prefix}/lib'; echo 'includedir=$${prefix}/include'; \
 	   echo; echo 'Name: cora'; echo 'Description: asyncio for C, on libev'; echo 'Version: $(VERSION)'; \
@@ -212,13 +214,19 @@ EXAMPLE_TESTS := $(call programs,test/examples/test_*.c)
 SCRIPTS     := $(wildcard test/rosetta/test_*.sh test/install/test_*.sh test/catalogue/test_*.sh)
 
 RUN = OUT=$(OUT) SHARED=$(SHARED) MAKE="$(MAKE)" CC="$(CC)" CXX="$(CXX)" SAN="$(SAN)" \
-      CORA_BACKEND=$(BACKEND) T=$(T) WRAPPER="$(WRAPPER)" test/harness/run.sh $(OUT)/tap
+      CORA_BACKEND=$(BACKEND) T=$(T) WRAPPER="$(WRAPPER)" test/harness/run.sh $(OUT)/tap$(if $(T)$(ONLY)$(WRAPPER)$(BACKEND),/$(or $(BACKEND),$(if $(WRAPPER),wrapped),some))
 
-check: setup-test library $(UNIT_TESTS) $(RELIABILITY) $(EXAMPLE_TESTS) $(if $(DEMO),$(OUT)/demo) $(EXAMPLES) $(ROSETTA)
-	@$(RUN) $(UNIT_TESTS) $(RELIABILITY) $(EXAMPLE_TESTS) $(if $(SAN)$(WRAPPER),,$(SCRIPTS))
+# ONLY= names the test programs by words in their paths: ONLY="test_threads reliability/16".
+CHECKED := $(UNIT_TESTS) $(RELIABILITY) $(EXAMPLE_TESTS)
+ifneq ($(ONLY),)
+CHECKED := $(foreach word,$(ONLY),$(foreach test,$(CHECKED),$(if $(findstring $(word),$(test)),$(test))))
+endif
+
+check: setup-test library $(CHECKED) $(OUT)/demo $(EXAMPLES) $(ROSETTA)
+	@$(RUN) $(CHECKED) $(if $(SAN)$(WRAPPER)$(ONLY),,$(SCRIPTS))
 
 reliability: setup-core $(RELIABILITY)
-	@$(RUN)_reliability $(RELIABILITY)
+	@$(RUN)/reliability $(RELIABILITY)
 
 # ---- the fuzzer of the public calls ----
 
@@ -259,7 +267,11 @@ bench: setup-bench library
 	@$(MAKE) --no-print-directory -k $(BENCH_C:%=$(BUILD)/bench/%)
 	@W=$(W) ROUNDS=$(ROUNDS) test/bench/run.sh $(BUILD)
 
-size: library
+$(OUT)/size/sizes: $(OUT)/obj/test/size/sizes.o
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $<
+
+size: library $(OUT)/size/sizes
 	@test/size/size.sh $(OUT)
 
 catalogue:

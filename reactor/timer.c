@@ -87,6 +87,7 @@ static void on_timer(struct ev_loop *ev, ev_timer *watcher, int events)
     (void)ev, (void)events;
     loop->armed--;
     loop->earliest = loop->armed ? timer_when(timer) : INFINITY;
+    __builtin_prefetch(timer_callback(timer)); /* for the tick that follows */
     timer_collect(loop, timer);
 }
 

@@ -26,7 +26,7 @@
 
 struct demo {
     pid_t process;
-    int out, err; /* files in memory; err may be a terminal */
+    int out, err; /* 0: files in memory */
     const char *arguments[ARGUMENTS_MAX];
     size_t count;
     int descriptors; /* its limit; 0: the usual one */
@@ -59,7 +59,8 @@ static void demo_exec(struct demo *demo)
 
 static void demo_start(struct demo *demo)
 {
-    demo->out = memfd_create("out", MFD_CLOEXEC);
+    if (!demo->out)
+        demo->out = memfd_create("out", MFD_CLOEXEC);
     if (!demo->err)
         demo->err = memfd_create("err", MFD_CLOEXEC);
     demo->process = fork();
@@ -245,6 +246,8 @@ TEST(own_server, "without a URL it fetches dozens of pages of its own server, ea
 TEST(few_descriptors, "a page for which no descriptor is left says so, and the run still ends")
 {
     struct demo demo = { .descriptors = 12 };
+    if (harness_under_valgrind())
+        SKIP("valgrind keeps the limit to itself");
     add(&demo, "--timeout=0.5");
     CHECK_INT(demo_run(&demo), 0);
     CHECK(strstr(out, "Too many open files\n"));
@@ -468,6 +471,18 @@ TEST(bad_arguments, "a bad argument is one clear line on stderr, and exit status
         CHECK(strlen(err) > 10);
         CHECK_INT(strcspn(err, "\n"), strlen(err) - 1);
     }
+}
+
+TEST(full_disk, "a table that cannot be written is a failure: exit status 1")
+{
+    struct demo demo = { .count = 0 };
+    int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    if (full < 0)
+        SKIP("no /dev/full here");
+    demo.out = full;
+    add(&demo, "http://host/");
+    CHECK_INT(demo_run(&demo), 1);
+    CHECK_TEXT(err, "demo: No space left on device\n");
 }
 
 TEST(help, "--help prints the options and ends with 0")

@@ -171,8 +171,10 @@ static int job_run(struct job *job)
 /* Adds a page of this URL. False without memory. */
 static bool job_add(struct job *job, cora_value url)
 {
+    if (cora_is_error(url))
+        return false;
     struct page *pages = realloc(job->pages, (job->count + 1) * sizeof *pages);
-    if (!pages || cora_is_error(url))
+    if (!pages)
         return false;
     job->pages = pages;
     pages[job->count++] = (struct page){ .job = job, .url = cora_copy(url) };
@@ -259,6 +261,8 @@ int main(int argc, char **argv)
         return cannot_work(cora_error_message(cora_last_error()));
     status = job_list(&job, argv + optind) ? job_run(&job) : cannot_work(strerror(errno));
     server_stop(job.server);
+    if (fflush(stdout) != 0)
+        status = cannot_work(strerror(errno));
     for (size_t i = 0; i < job.count; i++)
         cora_drop(job.pages[i].url);
     free(job.pages);

@@ -1,0 +1,23 @@
+/* Prints the sizes that docs/limits.md publishes; asserts those that performance rests on. */
+#include "reactor/private.h"
+
+#include <stdio.h>
+
+_Static_assert(sizeof(cora_value) == 16, "a value goes in two registers");
+_Static_assert(sizeof(struct ready_slot) == 80, "a callback with two arguments");
+_Static_assert(sizeof(struct timer_slot) == 64, "a timer's hot half is a cache line");
+
+static void row(const char *what, size_t size)
+{
+    printf("%-52s %6zu bytes\n", what, size);
+}
+
+int main(void)
+{
+    row("value", sizeof(cora_value));
+    row("handle", sizeof(cora_handle));
+    row("callback of call_soon, reader, writer, signal", sizeof(struct ready_slot));
+    row("timer, with its callback", 2 * sizeof(struct timer_slot));
+    row("loop", sizeof(struct loop));
+    return 0;
+}
