@@ -63,8 +63,11 @@ cora_value cora_context_value(cora_value context, const cora_variable *variable)
         cora_fail(cora_error(CORA_ETYPE, "a value that is no context was read as one"));
         return cora_nothing();
     }
+    bool current = context.as.counted == cora_thread.holder;
     struct binding *found =
-        bindings_find(((struct context *)context.as.counted)->bindings, variable);
+        bindings_find(current ? cora_thread.context
+                              : ((struct context *)context.as.counted)->bindings,
+                      variable);
     return found ? found->value : variable->initial;
 }
 
@@ -171,7 +174,7 @@ static struct cora_counted **context_home(struct slot *slot, struct callback *ca
 void context_run(struct loop *loop, struct slot *slot, struct callback *callback)
 {
     struct thread *thread = &cora_thread;
-    struct cora_counted *outer = thread->context, *holder = NULL;
+    struct cora_counted *outer = thread->context, *outer_holder = thread->holder, *holder = NULL;
     struct cora_counted **home = context_home(slot, callback);
     struct cora_counted *variables = home ? *home : callback->context;
     if (slot->flags & CALLBACK_IN_CONTEXT) {
@@ -181,10 +184,12 @@ void context_run(struct loop *loop, struct slot *slot, struct callback *callback
     if (variables)
         counted_keep(variables);
     thread->context = variables;
+    thread->holder = holder;
     ((cora_callback_function)callback->function)(callback_args(slot, callback));
     callback_failed(loop, slot, callback);
     variables = thread->context;
     thread->context = outer;
+    thread->holder = outer_holder;
     if (home) {
         struct cora_counted *before = *home;
         *home = variables;

@@ -101,6 +101,7 @@ void error_free(struct cora_counted *counted)
 }
 
 /* An error with one reference, or NULL; the system's own words are added to an errno's text. */
+CORA_PRINTF(3, 0)
 static struct cora_counted *error_new(int code, cora_value cause, const char *format,
                                       va_list arguments)
 {

@@ -55,14 +55,9 @@ int cora_set_exception_handler(cora_loop handle, cora_exception_callback handler
     struct loop *loop = loop_get(handle);
     if (!loop)
         return cora_error_code(cora_last_error());
-    struct slot *slot = pool_take(&loop->handles);
+    struct slot *slot = handle_new_persistent(loop, handler.partial);
     if (!slot)
-        return fail_with(memory_error());
-    if (!callback_store(slot, slot_callback(slot), handler.partial)) {
-        pool_give(&loop->handles, slot);
         return CORA_EMEMORY;
-    }
-    slot->flags |= CALLBACK_PERSISTS;
     struct slot *old = loop->exception_handler;
     loop->exception_handler = slot;
     if (old)

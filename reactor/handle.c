@@ -58,6 +58,27 @@ static bool handle_is_shared(cora_handle handle)
     return slot && slot->kind == SLOT_SHARED;
 }
 
+struct slot *handle_new(struct pool *pool, const struct cora_partial *partial)
+{
+    struct slot *slot = pool_take(pool);
+    if (!slot) {
+        fail_with(memory_error());
+        return NULL;
+    }
+    if (callback_store(slot, slot_callback(slot), partial))
+        return slot;
+    pool_give(pool, slot);
+    return NULL;
+}
+
+struct slot *handle_new_persistent(struct loop *loop, const struct cora_partial *partial)
+{
+    struct slot *slot = handle_new(&loop->handles, partial);
+    if (slot)
+        slot->flags |= CALLBACK_PERSISTS;
+    return slot;
+}
+
 void handle_remove(struct loop *loop, struct slot *slot)
 {
     bool running = slot->state == SLOT_RUNNING, queued = slot->state == SLOT_QUEUED;
@@ -97,6 +118,8 @@ static bool handle_cancel_slow(cora_handle handle)
         return false;
     }
     struct loop *loop = owner_of(handle.bits);
+    if (slot->flags & CALLBACK_PERSISTS)
+        return watcher_forget(loop, slot) || signal_forget(loop, slot);
     bool listed = slot->state == SLOT_QUEUED;
     slot->state = SLOT_CANCELLED;
     if (!listed)

@@ -130,8 +130,7 @@ static void on_cleanup(struct ev_loop *ev, ev_cleanup *watcher, int events)
 {
     struct loop *loop = watcher->data;
     (void)ev, (void)events;
-    loop->ev = NULL; /* it must not be touched any more */
-    loop_close(loop);
+    loop_close(loop); /* libev lets watchers be stopped until it has called all of these */
 }
 
 void loop_start_idle(struct loop *loop)
@@ -233,10 +232,10 @@ static int check_version(void)
 static void queues_clear(struct loop *loop)
 {
     queue_clear(&loop->ready);
+    queue_clear(&loop->collected_descriptors);
     queue_clear(&loop->collected_timers);
     queue_clear(&loop->collected_signals);
     queue_clear(&loop->due);
-    loop->collected_descriptors = NULL;
 }
 
 /* Becomes a loop on this ev_loop, which belongs to the host or is the loop's own. */

@@ -3,7 +3,7 @@
  *
  * Chunks are aligned pieces of address space that stay mapped while the process lives; slots (slot.h)
  * live in them. Blocks are small pieces of any size for values and overlong argument lists; any thread
- * may free them. Both come from one place, so that tests can let any allocation fail.
+ * may free them. Nothing else allocates but a loop's table of descriptors.
  */
 #ifndef CORA_MEMORY_H
 #define CORA_MEMORY_H
@@ -28,7 +28,7 @@ void *chunk_map(void);
 void *block_get(size_t size);
 void block_put(void *block, size_t size);
 
-/* Gives a thread's free blocks to the others; called when the thread ends. */
+/* Gives a thread's free blocks back; called when the thread ends. */
 void block_cache_flush(struct block_cache *cache);
 
 #endif

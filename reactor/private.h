@@ -211,8 +211,7 @@ struct loop {
     bool fork_reported; /* this process is a child without cora_after_fork, and that was said */
 
     struct queue ready;
-    struct slot *collected_descriptors; /* the last collected first, as libev's order is reversed */
-    struct queue collected_timers;
+    struct queue collected_descriptors, collected_timers;
     struct slot *last_timer; /* of the collected ones */
     struct queue collected_signals;
     struct queue due; /* timers armed when they were due already: collected in the next tick */
@@ -315,6 +314,12 @@ static inline void handle_free(struct loop *loop, struct slot *slot)
         pool_give(slot_pool(loop, slot), slot);
 }
 
+/* A slot with this callback stored; NULL without memory, and the error is set. */
+struct slot *handle_new(struct pool *pool, const struct cora_partial *partial);
+
+/* The same for a callback that runs many times. */
+struct slot *handle_new_persistent(struct loop *loop, const struct cora_partial *partial);
+
 /* Drops and gives back a slot that is in no list; one whose callback runs, when that returns. */
 void handle_remove(struct loop *loop, struct slot *slot);
 
@@ -323,7 +328,7 @@ void shared_init(struct loop *loop);
 void shared_take(struct loop *loop);
 void shared_run(struct loop *loop, struct slot *slot);
 void shared_drop(struct loop *loop);
-void shared_drop_one(struct slot *slot);
+void shared_drop_list(struct slot *list);
 bool shared_cancel(cora_handle handle);
 bool shared_cancelled(cora_handle handle);
 
@@ -353,10 +358,12 @@ static inline void timer_cancel(struct loop *loop, struct timer_slot *timer)
 
 /* watcher.c */
 void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events);
+bool watcher_forget(struct loop *loop, const struct slot *slot);
 void watchers_drop(struct loop *loop);
 int watchers_reserve(struct loop *loop, size_t count);
 
 /* signal.c */
+bool signal_forget(struct loop *loop, const struct slot *slot);
 void signals_drop(struct loop *loop);
 
 /* context.c */

@@ -27,21 +27,12 @@
 /* The whole of call_soon; cora_call_soon is its usual case. */
 static cora_handle call_soon_slow(cora_loop handle, cora_callback callback)
 {
-    const cora_handle none = { 0 };
     struct loop *loop = loop_get(handle);
-    if (!loop)
-        return none;
-    if (shared_waiting(loop))
+    if (loop && shared_waiting(loop))
         shared_take(loop);
-    struct slot *slot = pool_take(&loop->handles);
-    if (!slot) {
-        fail_with(memory_error());
-        return none;
-    }
-    if (!callback_store(slot, slot_callback(slot), callback.partial)) {
-        pool_give(&loop->handles, slot);
-        return none;
-    }
+    struct slot *slot = loop ? handle_new(&loop->handles, callback.partial) : NULL;
+    if (!slot)
+        return (cora_handle){ 0 };
     slot->state = SLOT_QUEUED;
     queue_append(&loop->ready, slot);
     loop_wake(loop);
@@ -206,7 +197,9 @@ static size_t queue_run(struct loop *loop)
         if (CORA_UNLIKELY(loop->interrupted))
             break;
     }
-    if (slot && loop->ev) {
+    if (slot && !loop->ev) {
+        shared_drop_list(slot);
+    } else if (slot) {
         *end = loop->ready.head;
         if (!loop->ready.head)
             loop->ready.end = end;
@@ -220,11 +213,7 @@ static size_t queue_run(struct loop *loop)
 /* asyncio's order: earlier call_soon, descriptors, timers, and last signals. */
 static void collected_join(struct loop *loop)
 {
-    for (struct slot *next, *slot = loop->collected_descriptors; slot; slot = next) {
-        next = slot->next;
-        queue_append(&loop->ready, slot);
-    }
-    loop->collected_descriptors = NULL;
+    queue_join(&loop->ready, &loop->collected_descriptors);
     if (loop->collected_timers.head || loop->due.head)
         timers_collect(loop);
     queue_join(&loop->ready, &loop->collected_signals);
@@ -245,7 +234,7 @@ static size_t tick(struct loop *loop)
 /* A nested ev_run of the host's collects, too. */
 static bool loop_has_collected(const struct loop *loop)
 {
-    return loop->due.head || loop->collected_descriptors || loop->collected_timers.head ||
+    return loop->due.head || loop->collected_descriptors.head || loop->collected_timers.head ||
            loop->collected_signals.head;
 }
 
@@ -287,7 +276,7 @@ static void tick_end(struct loop *loop)
 struct outer {
     struct loop *running;
     uint64_t running_bits;
-    struct cora_counted *context, *temporaries;
+    struct cora_counted *context, *holder, *temporaries;
     cora_value failure;
 };
 
@@ -297,11 +286,10 @@ static struct outer thread_enter(struct loop *loop)
     if (thread->depth++ == 0)
         thread_drop_temporaries();
     struct outer outer = { thread->running, thread->running_bits, thread->context,
-                           thread->temporaries, thread->failure };
+                           thread->holder,  thread->temporaries,  thread->failure };
     thread->running = loop;
     thread->running_bits = loop->slot.bits;
-    thread->context = NULL;
-    thread->temporaries = NULL;
+    thread->context = thread->holder = thread->temporaries = NULL;
     thread->failure = cora_nothing();
     thread->attention = false;
     return outer;
@@ -314,6 +302,7 @@ static void thread_leave(struct outer outer)
     thread->running = outer.running;
     thread->running_bits = outer.running_bits;
     thread->context = outer.context;
+    thread->holder = outer.holder;
     thread->temporaries = outer.temporaries;
     thread->failure = outer.failure;
     thread->attention = outer.context || outer.temporaries || !cora_is_nothing(outer.failure);
@@ -353,9 +342,12 @@ static void guest_leave(struct loop *loop)
 void on_check(struct ev_loop *ev, ev_check *watcher, int events)
 {
     struct loop *loop = watcher->data;
-    (void)ev, (void)events;
-    if (loop->in_tick)
-        return; /* the host runs its loop inside one of our callbacks */
+    (void)events;
+    if (loop->in_tick) { /* an ev_run inside one of our callbacks: what is ready waits for the outer */
+        ev_idle_stop(ev, &loop->idle);
+        loop->idle_active = false;
+        return;
+    }
     if (loop->guest) {
         atomic_store_explicit(&loop->thread, &cora_thread, memory_order_relaxed);
         atomic_store_explicit(&loop->state, LOOP_RUNNING, memory_order_relaxed);

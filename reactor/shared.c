@@ -43,34 +43,13 @@ void shared_init(struct loop *loop)
     shared->open = true;
 }
 
-/* A slot for a new callback. The lock is held. */
-static struct slot *shared_slot(struct shared *shared)
-{
-    struct pool *pool = &shared->pool;
-    while (pool->free && slot_is_retired(pool->free))
-        pool->free = pool->free->next;
-    if (!pool->free && !pool_reserve(pool, 1))
-        return NULL;
-    struct slot *slot = pool->free;
-    pool->free = slot->next;
-    pool->live++;
-    __atomic_store_n(&slot->bits, slot->bits + GENERATION_STEP, __ATOMIC_RELAXED);
-    return slot;
-}
-
 /* The part of call_soon_threadsafe under the lock. */
 static cora_handle shared_add(struct loop *loop, const struct cora_partial *partial)
 {
     struct shared *shared = &loop->shared;
-    struct slot *slot = shared_slot(shared);
-    if (!slot) {
-        fail_with(memory_error());
+    struct slot *slot = handle_new(&shared->pool, partial);
+    if (!slot)
         return (cora_handle){ 0 };
-    }
-    if (!callback_store(slot, &((struct ready_slot *)slot)->callback, partial)) {
-        pool_give(&shared->pool, slot);
-        return (cora_handle){ 0 };
-    }
     set_state(slot, SLOT_QUEUED);
     cora_handle handle = { slot->bits };
     bool first = !shared->queue.head;
@@ -118,19 +97,13 @@ void shared_take(struct loop *loop)
         loop_wake(loop);
 }
 
-/* Drops function and arguments. Flags and count are only the loop's thread's and the adder's. */
-static void shared_forget(struct slot *slot)
-{
-    callback_drop(slot, &((struct ready_slot *)slot)->callback);
-}
-
 void shared_run(struct loop *loop, struct slot *slot)
 {
     struct shared *shared = &loop->shared;
     bool runs = claim(slot, SLOT_RUNNING);
     if (runs)
         slot_run(loop, slot);
-    shared_forget(slot);
+    callback_drop(slot, slot_callback(slot));
     if (runs)
         set_state(slot, SLOT_FREE);
     if (atomic_load(&shared->waiters) > 0) {
@@ -140,6 +113,18 @@ void shared_run(struct loop *loop, struct slot *slot)
     }
     queue_append(&shared->used, slot);
     shared->used_count++;
+}
+
+/* Drops the shared slots of a list: those of other kinds are dropped with their pools. */
+void shared_drop_list(struct slot *list)
+{
+    for (struct slot *next; list; list = next) {
+        next = list->next;
+        if (list->kind != SLOT_SHARED)
+            continue;
+        claim(list, SLOT_CANCELLED); /* other threads may still ask */
+        callback_drop(list, slot_callback(list));
+    }
 }
 
 /* The loop is closed: what is queued is dropped. */
@@ -153,17 +138,8 @@ void shared_drop(struct loop *loop)
     atomic_store_explicit(&shared->waiting, false, memory_order_relaxed);
     pthread_cond_broadcast(&shared->finished);
     pthread_mutex_unlock(&shared->lock);
-    for (struct slot *next; slot; slot = next) {
-        next = slot->next;
-        shared_drop_one(slot);
-    }
-}
-
-/* One that is queued, here or in the ready queue, where other threads may still cancel it. */
-void shared_drop_one(struct slot *slot)
-{
-    claim(slot, SLOT_CANCELLED);
-    shared_forget(slot);
+    shared_drop_list(slot);
+    shared_drop_list(loop->ready.head); /* what a tick has taken, but not run */
 }
 
 /* Waits until a shared callback that another thread runs has returned. The lock is held. */

@@ -111,7 +111,10 @@ static int watch_start(struct loop *loop, int number, struct slot *handler)
     ev_signal_init(&watch->watcher, on_signal, number);
     watch->watcher.data = loop;
     watch->handler = handler;
+    sigset_t mask; /* libev unblocks the signal; what a program has blocked stays so */
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
     ev_signal_start(loop->ev, &watch->watcher);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
     if (!signal_installed(number)) {
         watch_stop(loop, watch);
         return fail(CORA_ERUNTIME, "sig %d cannot be caught", number);
@@ -129,14 +132,9 @@ int cora_add_signal_handler(cora_loop handle, int number, cora_callback callback
     int code = check_signal(number);
     if (code < 0)
         return code;
-    struct slot *slot = pool_take(&loop->handles);
+    struct slot *slot = handle_new_persistent(loop, callback.partial);
     if (!slot)
-        return fail_with(memory_error());
-    if (!callback_store(slot, slot_callback(slot), callback.partial)) {
-        pool_give(&loop->handles, slot);
         return CORA_EMEMORY;
-    }
-    slot->flags |= CALLBACK_PERSISTS;
     struct signal_watch *watch = *watch_find(loop, number);
     if (watch) {
         struct slot *old = watch->handler;
@@ -145,10 +143,8 @@ int cora_add_signal_handler(cora_loop handle, int number, cora_callback callback
         return 0;
     }
     code = watch_start(loop, number, slot);
-    if (code < 0) {
-        callback_drop(slot, slot_callback(slot));
-        pool_give(&loop->handles, slot);
-    }
+    if (code < 0)
+        handle_remove(loop, slot);
     return code;
 }
 
@@ -174,6 +170,15 @@ void cora_keyboard_interrupt(cora_args bound)
 {
     (void)bound;
     cora_fail(cora_error(CORA_EKEYBOARDINTERRUPT, "%s", ""));
+}
+
+/* Removes a handler whose handle is cancelled. False if it is none. */
+bool signal_forget(struct loop *loop, const struct slot *slot)
+{
+    for (struct signal_watch *watch = loop->signals; watch; watch = watch->next)
+        if (watch->handler == slot)
+            return cora_remove_signal_handler(loop_handle(loop), watch->watcher.signum) == 1;
+    return false;
 }
 
 /* The handlers themselves are dropped with the loop's other handles. */

@@ -18,6 +18,7 @@ struct thread {
     struct loop *running;             /* the loop that runs in this thread, innermost */
     uint64_t running_bits;            /* its handle while it is open; NO_LOOP_RUNS */
     struct cora_counted *context;     /* the current context's variables, counted; NULL: none set */
+    struct cora_counted *holder;      /* the context value that the callback runs in, or NULL */
     struct cora_counted *temporaries; /* values to drop when the running callback has returned */
     cora_value failure;               /* what the running callback failed with, counted */
     bool attention;                   /* a temporary, failure or context is there: look when it returns */

@@ -184,16 +184,9 @@ static void timer_start(struct loop *loop, struct timer_slot *timer, double when
 /* Arms a timer; now: a time that has been reached for sure. */
 static inline cora_handle timer_arm(struct loop *loop, double when, double now, cora_callback callback)
 {
-    const cora_handle none = { 0 };
-    struct timer_slot *timer = (struct timer_slot *)pool_take(&loop->timers);
-    if (CORA_UNLIKELY(!timer)) {
-        fail_with(memory_error());
-        return none;
-    }
-    if (CORA_UNLIKELY(!callback_store(&timer->as.slot, timer_callback(timer), callback.partial))) {
-        pool_give(&loop->timers, &timer->as.slot);
-        return none;
-    }
+    struct timer_slot *timer = (struct timer_slot *)handle_new(&loop->timers, callback.partial);
+    if (CORA_UNLIKELY(!timer))
+        return (cora_handle){ 0 };
     ev_timer_init(timer_watcher(timer), on_timer, 0., 0.);
     timer->as.slot.order = loop->arming_order++;
     timer_set_when(timer, when);

@@ -237,6 +237,8 @@ void cora_drop(cora_value value)
 /* Fails the running callback: the value is not what it was taken for. */
 static void wrong_type(cora_value value, const char *wanted)
 {
+    if (!value.type && !cora_is_nothing(cora_thread.failure))
+        return; /* a missing argument: that was said already */
     cora_fail(cora_error(CORA_ETYPE, "a value of type %s was read as %s", type_name(value), wanted));
 }
 
@@ -399,8 +401,13 @@ static bool numbers_equal(cora_value one, cora_value other)
 {
     if (one.type == other.type && kind_of(one) == KIND_INT)
         return one.as.integer == other.as.integer;
-    double a = 0, b = 0;
-    return cora_get_real(one, &a) == 0 && cora_get_real(other, &b) == 0 && a == b;
+    if (kind_of(one) == kind_of(other))
+        return one.as.real == other.as.real;
+    if (kind_of(one) == KIND_REAL)
+        return numbers_equal(other, one);
+    double real = other.as.real; /* large integers differ though they round to the same real */
+    return kind_of(other) == KIND_REAL && real >= -0x1p63 && real < 0x1p63 &&
+           (int64_t)real == one.as.integer && (double)(int64_t)real == real;
 }
 
 static bool lists_equal(cora_value one, cora_value other)

@@ -1,7 +1,8 @@
 /*
  * How it works: each watched descriptor has one ev_io for both directions, and a stored callback for
  * each. An event only collects the callbacks, the reader's before the writer's. libev runs pending
- * watchers last in, first out, so each collected descriptor goes before the ones collected earlier.
+ * watchers last in, first out, so each collected descriptor goes before the ones collected earlier; but
+ * with select libev looks at the highest number first, and its order is right already.
  *
  * libev aborts the process when it is told of a descriptor that is closed. So a closed one is refused
  * when it is added, and everything changed since the last poll is looked at again just before the next
@@ -30,9 +31,14 @@ static void descriptor_collect(struct loop *loop, struct slot *slot)
 {
     if (!slot || slot->state != SLOT_WAITING)
         return; /* still queued, or running in an outer ev_run */
+    struct queue *queue = &loop->collected_descriptors;
     slot->state = SLOT_QUEUED;
-    slot->next = loop->collected_descriptors;
-    loop->collected_descriptors = slot;
+    if (loop->is_select || !queue->head) {
+        queue_append(queue, slot);
+        return;
+    }
+    slot->next = queue->head;
+    queue->head = slot;
 }
 
 /* Frees a descriptor that nobody watches. One that is to be checked is freed then. */
@@ -72,9 +78,11 @@ static void on_descriptor(struct ev_loop *ev, ev_io *watcher, int events)
         descriptor_lost(loop, descriptor);
         return;
     }
+    if (loop->is_select && events & EV_READ)
+        descriptor_collect(loop, descriptor->reader);
     if (events & EV_WRITE)
         descriptor_collect(loop, descriptor->writer);
-    if (events & EV_READ)
+    if (!loop->is_select && events & EV_READ)
         descriptor_collect(loop, descriptor->reader);
 }
 
@@ -96,10 +104,8 @@ void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
     struct loop *loop = watcher->data;
     (void)events;
     ev_prepare_stop(ev, watcher);
-    struct descriptor *descriptor = loop->unchecked;
-    loop->unchecked = NULL;
-    for (struct descriptor *next; descriptor; descriptor = next) {
-        next = descriptor->next_unchecked;
+    for (struct descriptor *descriptor; (descriptor = loop->unchecked);) {
+        loop->unchecked = descriptor->next_unchecked; /* a report may detach the loop */
         descriptor->unchecked = false;
         if (!descriptor->reader && !descriptor->writer)
             block_put(descriptor, sizeof *descriptor);
@@ -110,12 +116,13 @@ void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
 
 /* ---- adding and removing ---- */
 
-/* Tells libev what is watched now. */
-static void descriptor_update(struct loop *loop, struct descriptor *descriptor)
+/* Tells libev what is watched now; again: also if that is the same, as the number may be another's. */
+static void descriptor_update(struct loop *loop, struct descriptor *descriptor, bool again)
 {
     ev_io *watcher = &descriptor->watcher;
     int wanted = (descriptor->reader ? EV_READ : 0) | (descriptor->writer ? EV_WRITE : 0);
-    if (wanted && ev_is_active(watcher) && (watcher->events & (EV_READ | EV_WRITE)) == wanted)
+    int watched = ev_is_active(watcher) ? watcher->events & (EV_READ | EV_WRITE) : 0;
+    if (wanted && wanted == watched && !again)
         return;
     ev_io_stop(loop->ev, watcher);
     if (!wanted) {
@@ -191,23 +198,17 @@ static int watch(cora_loop handle, int number, int event, cora_callback callback
     int code = check_number(loop, number);
     if (code < 0)
         return code;
-    struct slot *slot = pool_take(&loop->handles);
+    struct slot *slot = handle_new_persistent(loop, callback.partial);
     if (!slot)
-        return fail_with(memory_error());
-    if (!callback_store(slot, slot_callback(slot), callback.partial)) {
-        pool_give(&loop->handles, slot);
         return CORA_EMEMORY;
-    }
-    slot->flags |= CALLBACK_PERSISTS;
     struct descriptor *descriptor = descriptor_get(loop, number);
     if (!descriptor) {
-        callback_drop(slot, slot_callback(slot));
-        pool_give(&loop->handles, slot);
+        handle_remove(loop, slot);
         return CORA_EMEMORY;
     }
     struct slot **place = direction(descriptor, event), *old = *place;
     *place = slot;
-    descriptor_update(loop, descriptor);
+    descriptor_update(loop, descriptor, old != NULL);
     if (old)
         handle_remove(loop, old);
     return 0;
@@ -225,7 +226,7 @@ static bool unwatch(cora_loop handle, int number, int event)
     if (!old)
         return false;
     *place = NULL;
-    descriptor_update(loop, descriptor);
+    descriptor_update(loop, descriptor, false);
     handle_remove(loop, old);
     return true;
 }
@@ -248,6 +249,18 @@ bool cora_remove_reader(cora_loop loop, int descriptor)
 bool cora_remove_writer(cora_loop loop, int descriptor)
 {
     return unwatch(loop, descriptor, EV_WRITE);
+}
+
+/* Removes a reader or writer whose handle is cancelled. False if it is none. */
+bool watcher_forget(struct loop *loop, const struct slot *slot)
+{
+    for (size_t i = 0; i < loop->descriptor_room; i++) {
+        const struct descriptor *descriptor = loop->descriptors[i];
+        if (descriptor && (descriptor->reader == slot || descriptor->writer == slot))
+            return unwatch(loop_handle(loop), (int)i,
+                           descriptor->reader == slot ? EV_READ : EV_WRITE);
+    }
+    return false;
 }
 
 /* ---- dropping and reserving ---- */

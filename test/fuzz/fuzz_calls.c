@@ -70,7 +70,7 @@ struct actor {
     atomic_uint live_tokens;
 };
 
-static struct actor actors[2];
+static struct actor actors[2] = { { .id = 0 }, { .id = 1 } };
 static _Thread_local struct actor *me;
 static uint64_t epoch_seed;
 static bool tracing;
@@ -244,6 +244,7 @@ struct host {
 
 struct seat {
     cora_loop loop;
+    bool guest;
     int pipes[PIPES][2]; /* -1: none */
     uint64_t ordered;    /* the last call_soon's order */
     uint64_t ran;        /* the last run one's */
@@ -648,8 +649,8 @@ static struct seat *seat_of(cora_loop loop)
 
 static void use_call_soon(struct job *job, cora_callback callback)
 {
-    struct seat *seat = seat_of(job->loop);
-    if (me->id == 0 && seat && job->token) {
+    struct seat *seat = me->id == 0 ? seat_of(job->loop) : NULL;
+    if (seat && job->token) {
         token_detail(job->token)->loop = job->loop.bits;
         token_detail(job->token)->order = ++seat->ordered;
     }
@@ -923,12 +924,13 @@ static void act_handler(void)
 
 /* ---- loops ---- */
 
-static void seat_fill(struct seat *seat, cora_loop loop)
+static void seat_fill(struct seat *seat, cora_loop loop, bool guest)
 {
     if (cora_is_null(loop))
         return;
     loops_made++;
     seat->loop = loop;
+    seat->guest = guest;
     seat->ordered = seat->ran = 0;
     atomic_store(&known_loops[seat - seats], loop.bits);
     if (!rarely(10))
@@ -948,23 +950,11 @@ static cora_loop loop_attach(void)
 {
     struct cora_loop_options options = { .debug = rarely(8), .poll_every_tick = rarely(4) };
     struct ev_loop *ev = hosts[below(HOSTS)].ev;
-    if (rarely(4))
-        ev = CALL(cora_loop_ev(pick_seat()->loop));
+    const struct seat *host = pick_seat();
+    if (rarely(4) && !host->guest) /* a guest's may just be being destroyed */
+        ev = CALL(cora_loop_ev(host->loop));
     options.backend = rarely(20) ? "epoll" : NULL;
     return CALL(cora_loop_attach(ev, rarely(2) ? NULL : &options));
-}
-
-/* Takes a seat again whose loop is closed. */
-static void act_make(void)
-{
-    struct seat *seat = pick_seat();
-    if (!CALL(cora_is_closed(seat->loop)))
-        return;
-    cora_loop loop = rarely(2) ? loop_make() : loop_attach();
-    if (!cora_is_closed(seat->loop)) /* a drop function was quicker */
-        CALL(rarely(2) ? cora_loop_close(loop) : cora_loop_detach(loop));
-    else
-        seat_fill(seat, loop);
 }
 
 static void close_loop(cora_loop loop)
@@ -973,6 +963,20 @@ static void close_loop(cora_loop loop)
         CALL(cora_loop_detach(loop));
     if (CALL(cora_is_closed(loop)) && CALL(cora_live(loop)) != 0)
         broken("a closed loop has something alive");
+}
+
+/* Takes a seat again whose loop is closed. */
+static void act_make(void)
+{
+    struct seat *seat = pick_seat();
+    if (!CALL(cora_is_closed(seat->loop)))
+        return;
+    bool guest = rarely(2);
+    cora_loop loop = guest ? loop_attach() : loop_make();
+    if (!cora_is_closed(seat->loop)) /* a drop function was quicker */
+        close_loop(loop);
+    else
+        seat_fill(seat, loop, guest);
 }
 
 static void act_close(void)

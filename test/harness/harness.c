@@ -266,13 +266,14 @@ static void take_stock(struct belongings *ret_before)
     DIR *listing = opendir("/proc/self/fd");
     int room = sizeof b->descriptors / sizeof *b->descriptors;
 
+    /* First, as it may give back what is only kept at hand. */
+    b->objects = harness_live_objects ? harness_live_objects() : 0;
     b->descriptor_count = 0;
     getrlimit(RLIMIT_NOFILE, &b->descriptor_limit);
     for (int fd; listing && b->descriptor_count < room && (fd = next_descriptor(listing)) >= 0;)
         b->descriptors[b->descriptor_count++] = fd;
     if (listing)
         closedir(listing);
-    b->objects = harness_live_objects ? harness_live_objects() : 0;
     b->memory = outstanding_memory();
 }
 
@@ -323,13 +324,13 @@ static void compare_descriptors(const struct belongings *before)
             complain("descriptor %d, not the test's own, was closed\n", before->descriptors[i]);
 }
 
+/* The objects first: asking may give back memory that is only kept at hand. */
 static void compare_belongings(const struct belongings *before)
 {
+    compare_objects(before->objects);
     size_t memory = outstanding_memory();
-
     if (memory_is_exact() && memory > before->memory)
         complain("%zu bytes of memory left behind\n", memory - before->memory);
-    compare_objects(before->objects);
     compare_descriptors(before);
 }
 

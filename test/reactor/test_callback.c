@@ -83,8 +83,8 @@ TEST(dropped_once, "counted arguments are dropped once, few or many, run, cancel
         for (int i = 0; i < 8; i++)
             own[i] = cora_own(&drops[i], &counted_drop);
         cora_handle few = cora_call_soon(loop, cora_partial(touch, own[0], own[1]));
-        cora_handle many = cora_call_soon(loop, cora_partial(touch, own[2], own[3], own[4], own[5],
-                                                             own[6], own[7]));
+        cora_handle many = cora_call_soon(
+            loop, cora_partial(touch, own[2], own[3], own[4], own[5], own[6], own[7]));
         if (round == 2) {
             CHECK(cora_handle_cancel(few));
             CHECK(cora_handle_cancel(many));
@@ -127,9 +127,8 @@ TEST(integer_arguments, "every integer type of C is bound as an integer of the s
     integers_checked = 0;
     cora_call_soon(loop, cora_partial(check_integers, (bool)true, (char)'c', (signed char)-1,
                                       (unsigned char)255, (short)-2, (unsigned short)65535));
-    cora_call_soon(loop,
-                   cora_partial(check_wide_integers, -3, 4294967295u, (long)INT64_MIN, 7ul,
-                                (long long)INT64_MAX, 18446744073709551615ull));
+    cora_call_soon(loop, cora_partial(check_wide_integers, -3, 4294967295u, (long)INT64_MIN, 7ul,
+                                      (long long)INT64_MAX, 18446744073709551615ull));
     run_tick(loop);
     CHECK_INT(integers_checked, 2);
     cora_loop_close(loop);
@@ -198,8 +197,8 @@ TEST(typed_pointers, "a pointer argument is read as the program's type; an owned
     struct visit visit = { 1, false };
     const struct visit *constant = &visit;
     static const cora_type visit_type = { "visit", NULL, NULL, 0 };
-    cora_call_soon(loop, cora_partial(check_typed, constant, (void *)NULL,
-                                      cora_own(&visit, &visit_type)));
+    cora_call_soon(
+        loop, cora_partial(check_typed, constant, (void *)NULL, cora_own(&visit, &visit_type)));
     run_tick(loop);
     CHECK(visit.seen);
     cora_loop_close(loop);
@@ -211,7 +210,8 @@ static void check_text(cora_args bound)
     ++*cora_arg(bound, 1, int *);
 }
 
-TEST(char_pointers_are_copied, "a text argument is a copy: the caller may change its own afterwards")
+TEST(char_pointers_are_copied,
+     "a text argument is a copy: the caller may change its own afterwards")
 {
     cora_loop loop = cora_loop_new(NULL);
     char buffer[] = "before";

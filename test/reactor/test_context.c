@@ -1,6 +1,6 @@
 /*
- * Context variables: a callback sees what was set where it was registered, what it sets is seen only
- * by what it registers in turn, and cora_in_context lets callbacks share one context.
+ * Context variables: a callback sees what was set where it was registered, what it sets is seen
+ * only by what it registers in turn, and cora_in_context lets callbacks share one context.
  */
 #include "harness.h"
 
@@ -111,7 +111,8 @@ TEST(char_pointer_is_copied, "a char pointer is copied when it is set")
 
 /* ---- callbacks ---- */
 
-TEST(copied_at_registration, "a callback sees the context of its registration, whatever is set later")
+TEST(copied_at_registration,
+     "a callback sees the context of its registration, whatever is set later")
 {
     cora_loop loop = cora_loop_new(NULL);
     seen = 0;
@@ -129,7 +130,8 @@ TEST(copied_at_registration, "a callback sees the context of its registration, w
     cora_loop_close(loop);
 }
 
-TEST(set_inside_is_private, "what a callback sets is seen by no other, and not by who registered it")
+TEST(set_inside_is_private,
+     "what a callback sets is seen by no other, and not by who registered it")
 {
     cora_loop loop = cora_loop_new(NULL);
     seen = 0;
@@ -258,7 +260,8 @@ TEST(empty_copy, "a copy where nothing was set gives the initial values")
     CHECK_TEXT(cora_as_text(cora_context_value(context, &user)), "nobody");
 }
 
-TEST(in_context_shares, "callbacks in one context see what the others set there, as does its holder")
+TEST(in_context_shares,
+     "callbacks in one context see what the others set there, as does its holder")
 {
     cora_loop loop = cora_loop_new(NULL);
     seen = 0;

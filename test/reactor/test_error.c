@@ -1,6 +1,6 @@
 /*
- * Errors: their names, what they are kinds of, their texts and causes, the last error of a thread, and
- * how a callback fails with one.
+ * Errors: their names, what they are kinds of, their texts and causes, the last error of a thread,
+ * and how a callback fails with one.
  */
 #include "harness.h"
 

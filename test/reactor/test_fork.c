@@ -111,7 +111,8 @@ TEST(run_ends_in_child, "a run that forked inside a callback ends in the child w
     cora_loop_close(loop);
 }
 
-TEST(child_closes, "a child may close the loop that it inherited; the parent's descriptors stay polled")
+TEST(child_closes,
+     "a child may close the loop that it inherited; the parent's descriptors stay polled")
 {
     cora_loop loop = cora_loop_new(NULL);
     struct pair pair = pair_new();
@@ -154,7 +155,8 @@ TEST(child_makes_its_own, "a child may make a loop of its own beside the one tha
 
 /* ---- a child that calls cora_after_fork ---- */
 
-TEST(child_serves, "after cora_after_fork timers, descriptors and queued callbacks go on in the child")
+TEST(child_serves,
+     "after cora_after_fork timers, descriptors and queued callbacks go on in the child")
 {
     cora_loop loop = cora_loop_new(NULL);
     struct pair pair = pair_new();
@@ -262,7 +264,8 @@ static void fork_and_go_on(cora_args bound)
     cora_call_later(loop, 0.001, cora_partial(stop, loop));
 }
 
-TEST(fork_in_a_callback, "cora_after_fork inside the callback that forked lets the run go on in the child")
+TEST(fork_in_a_callback,
+     "cora_after_fork inside the callback that forked lets the run go on in the child")
 {
     cora_loop loop = cora_loop_new(NULL);
     pid_t child = -1;

@@ -214,7 +214,8 @@ TEST(rule_02_no_signal_handler, "no signal's action changes unless the user asks
     ev_loop_destroy(host);
 }
 
-TEST(rule_02_one_loop_for_a_signal, "a signal of another ev_loop's guest is refused, without an abort")
+TEST(rule_02_one_loop_for_a_signal,
+     "a signal of another ev_loop's guest is refused, without an abort")
 {
     struct ev_loop *one = host_new(), *two = host_new();
     cora_loop first = cora_loop_attach(one, NULL), second = cora_loop_attach(two, NULL);
@@ -459,7 +460,8 @@ static void *wake_from_thread(void *argument)
     return NULL;
 }
 
-TEST(rule_08_other_threads_only_wake, "another thread may only queue and wake; the host then runs it")
+TEST(rule_08_other_threads_only_wake,
+     "another thread may only queue and wake; the host then runs it")
 {
     struct ev_loop *host = host_new();
     struct elsewhere elsewhere = { cora_loop_attach(host, NULL), host, 0, 0 };
@@ -719,7 +721,8 @@ TEST(rule_15_few_descriptors_for_a_loop, "a loop gets the back end it asked for,
     static const struct {
         const char *name;
         unsigned flag;
-    } backends[] = { { "select", EVBACKEND_SELECT }, { "poll", EVBACKEND_POLL },
+    } backends[] = { { "select", EVBACKEND_SELECT },
+                     { "poll", EVBACKEND_POLL },
                      { "epoll", EVBACKEND_EPOLL } };
     if (harness_under_valgrind())
         SKIP("valgrind does not keep the limit");
@@ -779,7 +782,8 @@ static void host_ignores_io(struct ev_loop *host, ev_io *watcher, int events)
     (void)host, (void)watcher, (void)events;
 }
 
-TEST(rule_16_host_cleans_up_too, "the host may stop watchers of its own when it destroys its ev_loop")
+TEST(rule_16_host_cleans_up_too,
+     "the host may stop watchers of its own when it destroys its ev_loop")
 {
     struct ev_loop *host = host_new();
     struct pair pair = pair_new();
@@ -961,7 +965,8 @@ TEST(failure_is_reported, "a callback that fails is reported; the guest and its 
     ev_loop_destroy(host);
 }
 
-TEST(keyboard_interrupt_is_reported, "a KeyboardInterrupt in a guest is reported; the rest still runs")
+TEST(keyboard_interrupt_is_reported,
+     "a KeyboardInterrupt in a guest is reported; the rest still runs")
 {
     struct ev_loop *host = host_new();
     cora_loop guest = cora_loop_attach(host, NULL);
@@ -1037,13 +1042,13 @@ TEST(detach_before_a_thread_s, "what another thread queued is dropped, too, when
     ev_loop_destroy(host);
 }
 
-TEST(close_after_interrupt, "what another thread queued is dropped when an interrupted loop is closed")
+TEST(close_after_interrupt,
+     "what another thread queued is dropped when an interrupted loop is closed")
 {
     cora_loop loop = cora_loop_new(NULL);
     int counted = 0, drops = 0;
     cora_call_soon(loop, cora_partial(cora_keyboard_interrupt));
-    cora_call_soon_threadsafe(loop,
-                              cora_partial(count, &counted, cora_own(&drops, &counted_drop)));
+    cora_call_soon_threadsafe(loop, cora_partial(count, &counted, cora_own(&drops, &counted_drop)));
     CHECK_INT(cora_run_forever(loop), CORA_EKEYBOARDINTERRUPT);
     cora_loop_close(loop);
     CHECK_INT(counted, 0);
@@ -1057,8 +1062,7 @@ TEST(detach_in_a_reader, "a reader may detach its loop")
     struct pair pair = pair_new();
     int drops = 0;
     put(pair.far);
-    cora_add_reader(guest, pair.near, cora_partial(detach, guest,
-                                                   cora_own(&drops, &counted_drop)));
+    cora_add_reader(guest, pair.near, cora_partial(detach, guest, cora_own(&drops, &counted_drop)));
     cora_add_writer(guest, pair.near, cora_partial(touch, cora_own(&drops, &counted_drop)));
     ev_run(host, 0);
     CHECK(cora_is_closed(guest));
@@ -1110,7 +1114,8 @@ static void detach_on_report(cora_args bound, cora_loop loop, const struct cora_
     cora_loop_detach(loop);
 }
 
-TEST(detach_in_the_exception_handler, "the exception handler may detach on the first of two reports")
+TEST(detach_in_the_exception_handler,
+     "the exception handler may detach on the first of two reports")
 {
     struct ev_loop *host = host_new();
     cora_loop guest = cora_loop_attach(host, NULL);
@@ -1231,7 +1236,8 @@ static void on_readable_inside(cora_args bound)
     trace_add(&nested->trace, 'r');
 }
 
-TEST(nested_with_reader, "a descriptor that becomes ready during a nested run is read once, after it")
+TEST(nested_with_reader,
+     "a descriptor that becomes ready during a nested run is read once, after it")
 {
     struct ev_loop *host = host_new();
     struct pair pair = pair_new();
@@ -1380,14 +1386,15 @@ static void check_inner(cora_args bound)
 static void run_and_check_outer(cora_args bound)
 {
     struct nested *nested = cora_arg(bound, 0, struct nested *);
-    cora_call_soon(cora_arg_loop(bound, 1), cora_partial(check_inner, nested,
-                                                        cora_arg_loop(bound, 1)));
+    cora_call_soon(cora_arg_loop(bound, 1),
+                   cora_partial(check_inner, nested, cora_arg_loop(bound, 1)));
     ev_run(nested->host, EVRUN_NOWAIT);
     CHECK(cora_same(cora_running_loop(), nested->guest));
     trace_add(&nested->trace, 'o');
 }
 
-TEST(guest_runs_inside_guest, "in a nested run another guest runs; afterwards the outer one is current")
+TEST(guest_runs_inside_guest,
+     "in a nested run another guest runs; afterwards the outer one is current")
 {
     struct ev_loop *host = host_new();
     struct nested nested = { .host = host, .guest = cora_loop_attach(host, NULL) };

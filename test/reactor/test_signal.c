@@ -1,7 +1,7 @@
 /*
- * Signals as callbacks: who may have one, when its handler runs, and what is left of the process's own
- * signal actions before and afterwards. A signal is raised by the test itself, so that nothing waits,
- * but where waking a blocked loop is the point.
+ * Signals as callbacks: who may have one, when its handler runs, and what is left of the process's
+ * own signal actions before and afterwards. A signal is raised by the test itself, so that nothing
+ * waits, but where waking a blocked loop is the point.
  */
 #include "harness.h"
 
@@ -60,7 +60,8 @@ static const cora_type counted_drop = { "counted", count_drop, NULL, 0 };
 
 /* ---- adding and removing ---- */
 
-TEST(handler_runs_and_is_removed, "a handler runs when the signal comes; removed, the default is back",
+TEST(handler_runs_and_is_removed,
+     "a handler runs when the signal comes; removed, the default is back",
      "test_events.EventLoopTestsMixin.test_add_signal_handler",
      "test_unix_events.SelectorEventLoopSignalTests.test_remove_signal_handler")
 {
@@ -115,7 +116,8 @@ TEST(uncatchable, "a signal that cannot be caught is a RuntimeError, and nothing
     cora_loop_close(loop);
 }
 
-/* From now on the kernel refuses to change a signal's action. For good: a test in its own process. */
+/* From now on the kernel refuses to change a signal's action. For good: a test in its own process.
+ */
 static void refuse_sigaction(void)
 {
     struct sock_filter steps[] = {
@@ -132,14 +134,16 @@ static void refuse_sigaction(void)
         SKIP("this kernel has no seccomp filters");
 }
 
-TEST(system_refuses, "an OSError from installing the handler is passed on, and nothing is registered",
+TEST(system_refuses,
+     "an OSError from installing the handler is passed on, and nothing is registered",
      "test_unix_events.SelectorEventLoopSignalTests.test_add_signal_handler_install_error")
 {
     if (harness_under_valgrind())
         SKIP("refuses system calls for good: needs a process of its own");
     cora_loop loop = cora_loop_new(NULL);
     refuse_sigaction();
-    CHECK_INT(cora_add_signal_handler(loop, SIGUSR1, cora_partial(cora_keyboard_interrupt)), -EPERM);
+    CHECK_INT(cora_add_signal_handler(loop, SIGUSR1, cora_partial(cora_keyboard_interrupt)),
+              -EPERM);
     CHECK(cora_error_is(cora_last_error(), CORA_EOS));
     CHECK_INT(cora_live(loop), 0);
     CHECK_INT(cora_remove_signal_handler(loop, SIGUSR1), 0);
@@ -446,7 +450,8 @@ TEST(ignored_signal_is_taken, "a signal that the process ignores may be handled"
     cora_loop_close(loop);
 }
 
-TEST(child_signal_without_default_loop, "SIGCHLD is a signal as others; the child is left to wait for")
+TEST(child_signal_without_default_loop,
+     "SIGCHLD is a signal as others; the child is left to wait for")
 {
     cora_loop loop = cora_loop_new(NULL);
     int caught = 0, status = 0;

@@ -1,6 +1,6 @@
 /*
- * Values: what they hold, how they are read, compared and printed, and who keeps them. A program's own
- * type with a drop function that counts shows when the last reference is gone.
+ * Values: what they hold, how they are read, compared and printed, and who keeps them. A program's
+ * own type with a drop function that counts shows when the last reference is gone.
  */
 #include "harness.h"
 
@@ -218,7 +218,8 @@ static void read_wrongly(cora_args bound)
     CHECK_INT(cora_as_int(cora_arg_value(bound, 0)), 0);
 }
 
-TEST(wrong_type_fails_the_callback, "a wrong read is a TypeError, reported for the running callback")
+TEST(wrong_type_fails_the_callback,
+     "a wrong read is a TypeError, reported for the running callback")
 {
     cora_loop loop = cora_loop_new(NULL);
     struct reports reports = { .count = 0 };
@@ -378,8 +379,7 @@ static void drop_and_remake(void *pointer)
     struct remaking *remaking = pointer;
     remaking->drops++;
     if (remaking->left-- > 0)
-        cora_call_soon(remaking->loop,
-                       cora_partial(touch, cora_own(remaking, &remaking_type)));
+        cora_call_soon(remaking->loop, cora_partial(touch, cora_own(remaking, &remaking_type)));
 }
 
 TEST(drop_function_may_schedule, "a drop function may make values and schedule callbacks")
@@ -549,7 +549,8 @@ TEST(printing_lists, "lists print with what is in them")
     CHECK_TEXT(printed(cora_list(NULL, 0)), "[]");
 }
 
-TEST(printing_is_cut, "a text that does not fit is cut and terminated; its whole length is returned")
+TEST(printing_is_cut,
+     "a text that does not fit is cut and terminated; its whole length is returned")
 {
     char buffer[8];
     cora_value list = cora_list((cora_value[]){ cora_static("hello"), cora_int(12345) }, 2);
