@@ -101,7 +101,7 @@ static cora_value handler_call(struct loop *loop, struct slot *slot,
     return failure;
 }
 
-/* Whether the loop's own handler has taken the report. */
+/* To the loop's own handler, or to the default one if there is none or it is this that failed. */
 static void loop_report(struct loop *loop, const struct cora_report *report)
 {
     struct slot *slot = loop->exception_handler;
@@ -109,19 +109,18 @@ static void loop_report(struct loop *loop, const struct cora_report *report)
         cora_default_exception_handler(loop_handle(loop), report);
         return;
     }
+    loop_hold(loop);
     cora_value failure = handler_call(loop, slot, report);
-    if (cora_is_nothing(failure))
-        return;
-    if (cora_error_is(failure, CORA_EKEYBOARDINTERRUPT) ||
-        cora_error_is(failure, CORA_ESYSTEMEXIT)) {
+    if (error_is_fatal(failure)) {
         loop_fail(loop, failure);
-    } else {
+    } else if (!cora_is_nothing(failure)) {
         struct cora_report failed = { .message = "Unhandled error in exception handler",
                                       .exception = failure,
                                       .cause = report };
         cora_default_exception_handler(loop_handle(loop), &failed);
     }
     cora_drop(failure);
+    loop_unhold(loop);
 }
 
 void cora_call_exception_handler(cora_loop handle, const struct cora_report *report)

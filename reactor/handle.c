@@ -60,6 +60,10 @@ static bool handle_is_shared(cora_handle handle)
 
 struct slot *handle_new(struct pool *pool, const struct cora_partial *partial)
 {
+    if (!partial->function) {
+        fail(CORA_ETYPE, "the callback %s is NULL", partial->place->name);
+        return NULL;
+    }
     struct slot *slot = pool_take(pool);
     if (!slot) {
         fail_with(memory_error());
@@ -81,27 +85,29 @@ struct slot *handle_new_persistent(struct loop *loop, const struct cora_partial 
 
 void handle_remove(struct loop *loop, struct slot *slot)
 {
-    bool running = slot->state == SLOT_RUNNING, queued = slot->state == SLOT_QUEUED;
+    struct callback *callback = slot_callback(slot), old_callback = *callback;
+    struct slot old = *slot;
+    if (old.state == SLOT_CANCELLED)
+        return; /* the loop was closed meanwhile */
     slot->state = SLOT_CANCELLED;
-    if (running)
+    if (old.state == SLOT_RUNNING)
         return; /* whoever runs it sees that, and drops it */
-    callback_drop(slot, slot_callback(slot));
-    if (!queued)
+    slot->flags = slot->count = 0;
+    if (old.state != SLOT_QUEUED)
         handle_free(loop, slot);
+    callback_drop(&old, &old_callback); /* last: a drop function may do anything */
 }
 
-/* Debug mode: the handle still says what it was. */
+/* Debug mode: the cancelled slot holds its callback's text instead of its arguments. */
 static void handle_keep_text(struct slot *slot, struct callback *callback)
 {
     char text[200];
     callback_print(slot, callback, text, sizeof text);
-    callback_drop(slot, callback);
-    cora_value kept;
-    if (!value_keep(cora_chars(text), &kept))
+    slot->flags = slot->count = 0;
+    if (!value_keep(cora_chars(text), &callback->arguments.inline_values[0]))
         return;
-    callback->arguments.inline_values[0] = kept;
     slot->count = 1;
-    slot->flags |= CALLBACK_DROPS;
+    slot->flags = CALLBACK_DROPS;
 }
 
 /* All but the usual case of cora_handle_cancel. */
@@ -121,15 +127,20 @@ static bool handle_cancel_slow(cora_handle handle)
     if (slot->flags & CALLBACK_PERSISTS)
         return watcher_forget(loop, slot) || signal_forget(loop, slot);
     bool listed = slot->state == SLOT_QUEUED;
+    struct slot old = *slot;
+    struct callback old_callback = *callback;
     slot->state = SLOT_CANCELLED;
     if (!listed)
         timer_cancel(loop, (struct timer_slot *)slot); /* only timers wait outside of a list */
-    if (!listed)
-        pool_give_cancelled(&loop->timers, slot);
-    if (CORA_UNLIKELY(loop->debug))
+    if (loop->debug)
         handle_keep_text(slot, callback);
     else
-        callback_drop(slot, callback);
+        slot->flags = slot->count = 0;
+    if (!listed && loop->debug)
+        queue_append(&loop->ready, slot); /* the tick gives it back */
+    else if (!listed)
+        pool_give_cancelled(&loop->timers, slot);
+    callback_drop(&old, &old_callback); /* last: a drop function may do anything */
     return true;
 }
 
@@ -158,10 +169,11 @@ bool cora_handle_cancelled(cora_handle handle)
 
 double cora_handle_when(cora_handle handle)
 {
-    if (handle_is_shared(handle))
+    struct slot *slot = slot_at(handle.bits);
+    if (!handle_loop(handle) || slot->bits != handle.bits || slot->state == SLOT_FREE ||
+        slot->kind != SLOT_TIMER)
         return (double)NAN;
-    struct slot *slot = handle_get(handle);
-    return slot && slot->kind == SLOT_TIMER ? timer_when((struct timer_slot *)slot) : (double)NAN;
+    return timer_when((struct timer_slot *)slot);
 }
 
 /* The object's text: "TimerHandle when=12.345 on_ring(3)"; parts that are left out are empty. */
@@ -189,8 +201,7 @@ static int object_print(struct slot *slot, char *buffer, size_t size)
 int cora_handle_print(cora_handle handle, char *buffer, size_t size)
 {
     struct slot *slot = slot_at(handle.bits);
-    if (handle_is_shared(handle) || !handle_loop(handle) || slot->bits != handle.bits ||
-        slot->state == SLOT_FREE)
+    if (!handle_loop(handle) || slot->bits != handle.bits || slot->state == SLOT_FREE)
         return snprintf(buffer, size, "<Handle #%llx>", (unsigned long long)handle.bits);
     return object_print(slot, buffer, size);
 }

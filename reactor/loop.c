@@ -469,6 +469,7 @@ void loop_finish_close(struct loop *loop)
 
 static void loop_close(struct loop *loop)
 {
+    loop_hold(loop);
     atomic_store(&loop->state, LOOP_CLOSED);
     atomic_store(&loop->thread, NULL);
     loop->awake = loop->interrupted = true;
@@ -486,8 +487,7 @@ static void loop_close(struct loop *loop)
     if (loop->ev && !loop->guest)
         ev_loop_destroy(loop->ev);
     loop->ev = NULL;
-    if (!loop->in_tick)
-        loop_finish_close(loop);
+    loop_unhold(loop);
 }
 
 int cora_loop_close(cora_loop handle)
@@ -573,7 +573,7 @@ size_t cora_live(cora_loop handle)
     pthread_mutex_lock(&loop->shared.lock);
     size_t shared = loop->shared.pool.live - loop->shared.used_count;
     pthread_mutex_unlock(&loop->shared.lock);
-    return loop->handles.live + loop->timers.live + shared;
+    return loop->handles.live + loop->timers.live + shared - (loop->exception_handler != NULL);
 }
 
 int cora_reserve(cora_loop handle, size_t descriptors, size_t timers)

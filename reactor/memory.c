@@ -117,7 +117,7 @@ void block_put(void *memory, size_t size)
     unsigned class = size > LARGEST_BLOCK ? 0 : block_class(size);
     struct block_cache *cache = &cora_thread.blocks;
     struct block *block = memory;
-    if (size > LARGEST_BLOCK || cache->counts[class] == CACHED_MAX) {
+    if (size > LARGEST_BLOCK || cache->counts[class] == CACHED_MAX || !cora_thread.registered) {
         free(memory);
         return;
     }

@@ -85,7 +85,7 @@ bool callback_store_slow(struct slot *slot, struct callback *callback,
 /* Whether storing needs no reference and no memory, and so cannot fail. */
 static inline bool partial_is_plain(const struct cora_partial *partial)
 {
-    return CORA_LIKELY(partial->plain && !cora_thread.context);
+    return CORA_LIKELY(partial->plain && partial->function && !cora_thread.context);
 }
 
 /*
@@ -199,6 +199,7 @@ struct loop {
     struct ev_loop *ev;               /* NULL: closed, or the host destroyed it */
     bool guest;
     bool in_tick;
+    unsigned busy;      /* functions on the stack that go on with the loop: it is given back after */
     bool idle_active;
     bool awake;         /* in a tick, idle active, or closed: nobody needs to wake it */
     bool interrupted;   /* the tick ends now: a fatal error, or closed */
@@ -282,6 +283,18 @@ void loop_fail(struct loop *loop, cora_value error);
 
 /* The end of a close: pools and the loop's own slot go back. */
 void loop_finish_close(struct loop *loop);
+
+/* Around code that calls out and then goes on with the loop, which may be closed by then (ev is NULL). */
+static inline void loop_hold(struct loop *loop)
+{
+    loop->busy++;
+}
+
+static inline void loop_unhold(struct loop *loop)
+{
+    if (--loop->busy == 0 && !loop->ev)
+        loop_finish_close(loop);
+}
 
 /* Whether this process is a child of the one that the loop lives in; one read, no system call. */
 bool loop_forked(const struct loop *loop);

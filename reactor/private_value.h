@@ -75,6 +75,13 @@ bool value_keep(cora_value value, cora_value *ret_kept);
 /* The error of last resort; static. */
 cora_value memory_error(void);
 
+/* Whether an error leaves the run. */
+static inline bool error_is_fatal(cora_value error)
+{
+    int code = cora_error_code(error);
+    return code == CORA_EKEYBOARDINTERRUPT || code == CORA_ESYSTEMEXIT;
+}
+
 /* Remembers the error for cora_last_error, and returns its code. */
 int fail(int code, const char *format, ...) CORA_PRINTF(2, 3);
 int fail_with(cora_value error);

@@ -70,7 +70,7 @@ void callback_failed(struct loop *loop, struct slot *slot, struct callback *call
     if (CORA_LIKELY(cora_is_nothing(failure)))
         return;
     thread->failure = cora_nothing();
-    if (cora_error_is(failure, CORA_EKEYBOARDINTERRUPT) || cora_error_is(failure, CORA_ESYSTEMEXIT))
+    if (error_is_fatal(failure))
         loop_fail(loop, failure);
     else
         report_callback(loop, slot, failure);
@@ -90,6 +90,25 @@ static void after_callback(struct loop *loop, struct slot *slot, struct callback
     } else if (variables) {
         counted_drop(variables);
     }
+    thread_drop_temporaries();
+    thread->attention = false;
+}
+
+/* A drop function may fail, and leave things behind, as a callback may. */
+static void after_drop(struct loop *loop)
+{
+    struct thread *thread = &cora_thread;
+    cora_value failure = thread->failure;
+    struct cora_counted *variables = thread->context;
+    thread->failure = cora_nothing();
+    thread->context = NULL;
+    if (variables)
+        counted_drop(variables);
+    if (error_is_fatal(failure))
+        loop_fail(loop, failure);
+    else if (!cora_is_nothing(failure))
+        report_plain(loop, "Exception in a drop function", failure, NULL);
+    cora_drop(failure);
     thread_drop_temporaries();
     thread->attention = false;
 }
@@ -147,6 +166,7 @@ static void any_run(struct loop *loop, struct slot *slot)
     if (slot->kind == SLOT_SHARED) {
         shared_run(loop, slot);
     } else if (slot->state == SLOT_CANCELLED) {
+        callback_drop(slot, slot_callback(slot)); /* debug mode's text */
         pool_give_cancelled(slot_pool(loop, slot), slot);
     } else if (slot->flags & CALLBACK_PERSISTS) {
         persistent_run(loop, slot);
@@ -156,6 +176,8 @@ static void any_run(struct loop *loop, struct slot *slot)
         callback_drop(slot, slot_callback(slot));
         handle_free(loop, slot);
     }
+    if (CORA_UNLIKELY(cora_thread.attention))
+        after_drop(loop);
 }
 
 /* The usual one: call_soon with plain arguments, outside of debug mode. */
@@ -300,7 +322,8 @@ static void thread_leave(struct outer outer)
     struct thread *thread = &cora_thread;
     thread->depth--;
     thread->running = outer.running;
-    thread->running_bits = outer.running_bits;
+    thread->running_bits =
+        outer.running && !outer.running->ev ? NO_LOOP_RUNS : outer.running_bits; /* closed inside */
     thread->context = outer.context;
     thread->holder = outer.holder;
     thread->temporaries = outer.temporaries;
@@ -353,6 +376,7 @@ void on_check(struct ev_loop *ev, ev_check *watcher, int events)
         atomic_store_explicit(&loop->state, LOOP_RUNNING, memory_order_relaxed);
     }
     struct outer outer = thread_enter(loop);
+    loop_hold(loop);
     loop->in_tick = loop->awake = true;
     loop->clock_known = false;
     loop->skipped = 0;
@@ -369,6 +393,5 @@ void on_check(struct ev_loop *ev, ev_check *watcher, int events)
     loop->awake = loop->idle_active;
     thread_drop_temporaries();
     thread_leave(outer);
-    if (!open)
-        loop_finish_close(loop);
+    loop_unhold(loop);
 }

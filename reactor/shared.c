@@ -10,14 +10,18 @@
  */
 #include "private.h"
 
+/*
+ * Sequentially consistent: the loop writes the state and then looks for waiters, a waiter counts itself
+ * and then looks at the state, and one of them must see the other.
+ */
 static enum slot_state state_of(const struct slot *slot)
 {
-    return (enum slot_state)__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+    return (enum slot_state)__atomic_load_n(&slot->state, __ATOMIC_SEQ_CST);
 }
 
 static void set_state(struct slot *slot, enum slot_state state)
 {
-    __atomic_store_n(&slot->state, (uint8_t)state, __ATOMIC_RELEASE);
+    __atomic_store_n(&slot->state, (uint8_t)state, __ATOMIC_SEQ_CST);
 }
 
 /* Changes the state from QUEUED; false if it was another already. */
@@ -39,6 +43,7 @@ void shared_init(struct loop *loop)
     pool_init(&shared->pool, loop, SLOT_SHARED, sizeof(struct ready_slot));
     queue_clear(&shared->queue);
     queue_clear(&shared->used);
+    shared->used_count = 0;
     atomic_store(&shared->waiting, false);
     shared->open = true;
 }
@@ -115,15 +120,15 @@ void shared_run(struct loop *loop, struct slot *slot)
     shared->used_count++;
 }
 
-/* Drops the shared slots of a list: those of other kinds are dropped with their pools. */
+/* Drops the shared slots of a list, and cancelled ones; the others are dropped with their pools. */
 void shared_drop_list(struct slot *list)
 {
     for (struct slot *next; list; list = next) {
         next = list->next;
-        if (list->kind != SLOT_SHARED)
-            continue;
-        claim(list, SLOT_CANCELLED); /* other threads may still ask */
-        callback_drop(list, slot_callback(list));
+        if (list->kind == SLOT_SHARED)
+            claim(list, SLOT_CANCELLED); /* other threads may still ask */
+        if (state_of(list) == SLOT_CANCELLED)
+            callback_drop(list, slot_callback(list));
     }
 }
 
@@ -140,6 +145,8 @@ void shared_drop(struct loop *loop)
     pthread_mutex_unlock(&shared->lock);
     shared_drop_list(slot);
     shared_drop_list(loop->ready.head); /* what a tick has taken, but not run */
+    shared_drop_list(loop->due.head);
+    shared_drop_list(loop->collected_timers.head);
 }
 
 /* Waits until a shared callback that another thread runs has returned. The lock is held. */

@@ -135,7 +135,7 @@ void timers_collect(struct loop *loop)
     for (struct slot *next; due; due = next) {
         next = due->next;
         if (due->state == SLOT_CANCELLED)
-            pool_give_cancelled(&loop->timers, due);
+            queue_append(&loop->ready, due); /* where it is given back */
         else
             timer_collect(loop, (struct timer_slot *)due);
     }
@@ -237,8 +237,8 @@ static void timer_drop(struct slot *slot)
     struct loop *loop = slot_owner(slot);
     if (slot->state == SLOT_RUNNING)
         return;
-    if (loop->ev)
-        ev_timer_stop(loop->ev, timer_watcher(timer));
+    if (slot->state == SLOT_WAITING)
+        timer_cancel(loop, timer);
     slot->state = SLOT_CANCELLED;
     callback_drop(slot, timer_callback(timer));
 }

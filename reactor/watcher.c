@@ -58,15 +58,17 @@ static void descriptor_lost(struct loop *loop, struct descriptor *descriptor)
     cora_value error = cora_error(-EBADF, "descriptor %d was watched for %s when it was closed: "
                                           "remove readers and writers before closing",
                                   number, place->name);
-    if (loop->ev)
-        ev_io_stop(loop->ev, &descriptor->watcher);
-    if (descriptor->reader)
-        handle_remove(loop, descriptor->reader);
-    if (descriptor->writer)
-        handle_remove(loop, descriptor->writer);
+    struct slot *reader = descriptor->reader, *writer = descriptor->writer;
+    ev_io_stop(loop->ev, &descriptor->watcher);
     descriptor->reader = descriptor->writer = NULL;
     descriptor_free(loop, descriptor);
+    loop_hold(loop);
+    if (reader)
+        handle_remove(loop, reader);
+    if (writer)
+        handle_remove(loop, writer);
     report_plain(loop, "A watched descriptor is not valid", error, place);
+    loop_unhold(loop);
 }
 
 static void on_descriptor(struct ev_loop *ev, ev_io *watcher, int events)
@@ -104,6 +106,7 @@ void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
     struct loop *loop = watcher->data;
     (void)events;
     ev_prepare_stop(ev, watcher);
+    loop_hold(loop);
     for (struct descriptor *descriptor; (descriptor = loop->unchecked);) {
         loop->unchecked = descriptor->next_unchecked; /* a report may detach the loop */
         descriptor->unchecked = false;
@@ -112,6 +115,7 @@ void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
         else if (fcntl(descriptor->watcher.fd, F_GETFD) < 0)
             descriptor_lost(loop, descriptor);
     }
+    loop_unhold(loop);
 }
 
 /* ---- adding and removing ---- */

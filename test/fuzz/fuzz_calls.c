@@ -1322,6 +1322,18 @@ static bool close_round(void)
     return any;
 }
 
+/* Tells what the open descriptors are. */
+static void name_descriptors(void)
+{
+    char link[40], target[100];
+    for (int i = 0; i < 64; i++) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", i);
+        ssize_t length = readlink(link, target, sizeof target);
+        if (length > 0)
+            dprintf(STDERR_FILENO, "\n%d: %.*s", i, (int)length, target);
+    }
+}
+
 static void epoch_end(struct stock before)
 {
     for (unsigned rounds = 0; close_round(); rounds++)
@@ -1336,6 +1348,8 @@ static void epoch_end(struct stock before)
     check_tokens();
     if (now.values != before.values)
         broken("%zu values are alive, %zu were before", now.values, before.values);
+    if (now.descriptors != before.descriptors)
+        name_descriptors();
     if (now.descriptors != before.descriptors)
         broken("%u descriptors are open, %u were before", now.descriptors, before.descriptors);
 }

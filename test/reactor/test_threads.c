@@ -540,7 +540,7 @@ static void *race(void *argument)
 TEST_WITH_LIMIT(30, cancel_races_with_the_loop, "a callback that another thread cancels while the loop may "
                                                 "reach it is cancelled or runs, never both or neither")
 {
-    struct racer racer = { .loop = cora_loop_new(NULL), .all = harness_scale(100000) };
+    struct racer racer = { .loop = cora_loop_new(NULL), .all = harness_scale(50000) };
     pthread_t thread = thread_start(race, &racer);
     CHECK_INT(cora_run_forever(racer.loop), 0);
     thread_join(thread);
@@ -571,6 +571,23 @@ TEST(stale_threadsafe_handles, "a thread-safe handle whose callback has run is s
     CHECK_INT(runs, 20);
     cora_loop_close(loop);
     CHECK(!cora_handle_cancel(old[0]));
+}
+
+TEST(new_loop_counts_from_nothing, "a loop that takes the memory of a closed one, in which thread-safe "
+                                   "callbacks ran last, counts from nothing")
+{
+    cora_loop first = cora_loop_new(NULL);
+    for (int i = 0; i < 10; i++)
+        cora_call_soon_threadsafe(first, cora_partial(nothing));
+    tick(first);
+    cora_loop_close(first);
+    cora_loop second = cora_loop_new(NULL);
+    CHECK_INT(cora_live(second), 0);
+    cora_call_soon_threadsafe(second, cora_partial(nothing));
+    CHECK_INT(cora_live(second), 1);
+    tick(second);
+    CHECK_INT(cora_live(second), 0);
+    cora_loop_close(second);
 }
 
 /* ---- the wrong thread ---- */
