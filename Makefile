@@ -211,7 +211,7 @@ programs = $(patsubst test/%.c,$(OUT)/test/%,$(wildcard $(1)))
 UNIT_TESTS  := $(call programs,test/harness/test_*.c test/virtual_clock/test_*.c $(FOLDERS:%=test/%/test_*.c))
 RELIABILITY := $(call programs,test/reliability/[0-9]*.c)
 EXAMPLE_TESTS := $(call programs,test/examples/test_*.c)
-SCRIPTS     := $(wildcard test/rosetta/test_*.sh test/install/test_*.sh test/catalogue/test_*.sh)
+SCRIPTS     := $(wildcard test/*/test_*.sh)
 
 RUN = OUT=$(OUT) SHARED=$(SHARED) MAKE="$(MAKE)" CC="$(CC)" CXX="$(CXX)" SAN="$(SAN)" \
       CORA_BACKEND=$(BACKEND) T=$(T) WRAPPER="$(WRAPPER)" test/harness/run.sh $(OUT)/tap$(if $(T)$(ONLY)$(WRAPPER)$(BACKEND),/$(or $(BACKEND),$(if $(WRAPPER),wrapped),some))

@@ -90,12 +90,11 @@ static struct bindings *bindings_copy(struct bindings *old)
 
 int cora_context_set(const cora_variable *variable, cora_value value)
 {
-    struct thread *thread = &cora_thread;
     cora_value kept;
     if (!value_keep(value, &kept))
         return fail_with(memory_error());
-    struct bindings *old = (struct bindings *)thread->context;
-    struct binding *found = bindings_find(thread->context, variable);
+    struct bindings *old = (struct bindings *)cora_thread.context;
+    struct binding *found = bindings_find(cora_thread.context, variable);
     bool alone = old && atomic_load_explicit(&old->head.references, memory_order_acquire) == 1;
     if (found && alone) {
         cora_value before = found->value;
@@ -115,8 +114,8 @@ int cora_context_set(const cora_variable *variable, cora_value value)
     } else {
         all->bindings[all->count++] = (struct binding){ variable, kept };
     }
-    thread->context = &all->head;
-    thread->attention = true;
+    cora_thread.context = &all->head;
+    cora_thread.attention = true;
     if (old)
         counted_drop(&old->head);
     return 0;

@@ -26,8 +26,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PROBE_DISTANCE 1048576. /* seconds: far away, and exact in a double */
-
 static pthread_mutex_t loops_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pool loops_pool;   /* slots of loops, of no loop */
 static uint32_t *process_number; /* in a page of its own; 0 in a child until it is set */
@@ -567,7 +565,7 @@ void cora_set_current_loop(cora_loop loop)
 
 size_t cora_live(cora_loop handle)
 {
-    struct loop *loop = loop_find_open(handle);
+    struct loop *loop = cora_is_closed(handle) ? NULL : loop_get(handle);
     if (!loop)
         return 0;
     pthread_mutex_lock(&loop->shared.lock);

@@ -68,6 +68,9 @@ struct timer_slot {
     } as;
 };
 
+/* Seconds to the timer that tells libev's clock: rarely due, and as exact as the clock itself. */
+#define PROBE_DISTANCE 1024.
+
 #define timer_watcher(timer) (&(timer)->as.libev.watcher)
 
 static inline struct callback *timer_callback(struct timer_slot *timer)

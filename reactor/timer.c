@@ -13,6 +13,7 @@
 
 #include "private.h"
 
+#include <float.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ _Static_assert(sizeof(struct timer_slot) == 64, "a timer fits into a cache line"
 _Static_assert(sizeof(struct callback) <= 64, "and its callback into another");
 
 #define NEVER 1e9      /* seconds from now: such a timer never fires */
+#define ROUNDING (4 * DBL_EPSILON)
 #define TOLERANCE 1e-7 /* seconds: libev's rounding is far below, a moved clock above */
 
 double clock_now(void)
@@ -167,13 +169,14 @@ static void timer_start(struct loop *loop, struct timer_slot *timer, double when
     ev_timer *watcher = timer_watcher(timer);
     if (CORA_UNLIKELY(!loop->clock_known))
         libev_clock_learn(loop);
-    ev_timer_set(watcher, when - loop->libev_clock, 0.);
+    double later = (when + 2 * PROBE_DISTANCE) * ROUNDING; /* no rounding makes it early */
+    ev_timer_set(watcher, when - loop->libev_clock + later, 0.);
     ev_timer_start(loop->ev, watcher);
     double error = watcher->at - when;
     if (CORA_UNLIKELY(error > TOLERANCE || error < -TOLERANCE)) {
         ev_timer_stop(loop->ev, watcher);
         libev_clock_learn(loop);
-        ev_timer_set(watcher, when - loop->libev_clock, 0.);
+        ev_timer_set(watcher, when - loop->libev_clock + later, 0.);
         ev_timer_start(loop->ev, watcher);
     }
     loop->armed++;

@@ -1,6 +1,6 @@
 /*
- * Debug mode: switched on and off, by options, call or environment; slow callbacks are reported; places
- * of creation are always recorded; stale uses say more.
+ * Debug mode: switched on and off, by options, call or environment; slow callbacks are reported;
+ * places of creation are always recorded; stale uses say more.
  */
 #include "harness.h"
 
@@ -93,8 +93,8 @@ static bool debug_with(char *variable, bool guest)
     return debug;
 }
 
-TEST(debug_by_environment, "CORA_DEBUG=1 switches debug mode on when a loop is made; a guest reads no "
-                           "environment",
+TEST(debug_by_environment,
+     "CORA_DEBUG=1 switches debug mode on when a loop is made; a guest reads no environment",
      "test_base_events.BaseEventLoopTests.test_env_var_debug")
 {
     char on[] = "CORA_DEBUG=1", off[] = "CORA_DEBUG=0", empty[] = "CORA_DEBUG=";
@@ -112,9 +112,10 @@ static void take(cora_args bound)
     cora_virtual_clock_advance(cora_arg_real(bound, 0));
 }
 
-TEST(slow_callback, "in debug mode a callback that takes slow_callback_duration or longer is reported with "
-                    "its name, arguments, duration and place; quicker ones are not",
-     "test_base_events.BaseEventLoopTests.test_log_slow_callbacks")
+TEST(slow_callback,
+     "in debug mode a callback that takes slow_callback_duration or longer is reported with its "
+     "name, arguments, duration and place; quicker ones are not",
+     "test_base_events.BaseEventLoopWithSelectorTests.test_log_slow_callbacks")
 {
     struct reports reports;
     cora_virtual_clock_start(1000);
@@ -133,8 +134,8 @@ TEST(slow_callback, "in debug mode a callback that takes slow_callback_duration 
     cora_virtual_clock_stop();
 }
 
-TEST(slow_timer_and_descriptor, "timers, readers and callbacks from other threads are reported when they "
-                                "are slow, too")
+TEST(slow_timer_and_descriptor,
+     "timers, readers and callbacks from other threads are reported when they are slow, too")
 {
     struct reports reports;
     int ends[2];
@@ -157,8 +158,8 @@ TEST(slow_timer_and_descriptor, "timers, readers and callbacks from other thread
     cora_virtual_clock_stop();
 }
 
-TEST(slow_callback_duration, "what counts as slow can be set, per loop; a negative number or NaN is a "
-                             "ValueError and changes nothing")
+TEST(slow_callback_duration, "what counts as slow can be set, per loop; a negative number or NaN "
+                             "is a ValueError and changes nothing")
 {
     struct reports reports;
     cora_virtual_clock_start(1000);
@@ -201,7 +202,8 @@ static void take_and_fail(cora_args bound)
     cora_fail(cora_error(CORA_EVALUE, "slow and wrong"));
 }
 
-TEST(slow_and_failing, "a callback that is slow and fails is reported for both, and its failure is kept")
+TEST(slow_and_failing,
+     "a callback that is slow and fails is reported for both, and its failure is kept")
 {
     struct reports reports;
     cora_virtual_clock_start(1000);
@@ -220,8 +222,8 @@ static void switch_debug(cora_args bound)
     cora_set_debug(cora_running_loop(), cora_arg_int(bound, 0) != 0);
 }
 
-TEST(switched_in_a_callback, "debug mode may be switched by a callback, and callbacks from before the "
-                             "switch run and are given back well")
+TEST(switched_in_a_callback, "debug mode may be switched by a callback, and callbacks from before "
+                             "the switch run and are given back well")
 {
     struct reports reports;
     cora_virtual_clock_start(1000);
@@ -278,8 +280,8 @@ static void count(cora_args bound)
     ++*cora_arg(bound, 0, int *);
 }
 
-TEST(quarantine, "the slots that debug mode keeps from reuse come back into use in the end, and none is "
-                 "used twice")
+TEST(quarantine, "the slots that debug mode keeps from reuse come back into use in the end, and "
+                 "none is used twice")
 {
     cora_loop loop = cora_loop_new(&(struct cora_loop_options){ .debug = true });
     int runs = 0;

@@ -1,6 +1,6 @@
 /*
- * Where the errors of callbacks go: once to the loop's exception handler, with all that is known; to
- * stderr without one, or when the handler fails itself.
+ * Where the errors of callbacks go: once to the loop's exception handler, with all that is known;
+ * to stderr without one, or when the handler fails itself.
  */
 #include "harness.h"
 
@@ -73,8 +73,9 @@ static void capture_end(struct capture *capture)
     close(capture->file);
 }
 
-TEST(default_handler, "without a handler a failing callback of any kind is written to stderr, with its "
-                      "name, and the loop goes on",
+TEST(default_handler,
+     "without a handler a failing callback of any kind is written to stderr, with its name, and "
+     "the loop goes on",
      "test_base_events.BaseEventLoopTests.test_default_exc_handler_callback")
 {
     cora_loop loop = cora_loop_new(NULL);
@@ -102,11 +103,13 @@ TEST(default_handler, "without a handler a failing callback of any kind is writt
     cora_loop_close(loop);
 }
 
-TEST(default_handler_alone, "the default handler writes what the report has, and what led to the error")
+TEST(default_handler_alone,
+     "the default handler writes what the report has, and what led to the error")
 {
     struct capture capture;
     cora_value deep = cora_error(-ENOENT, "%s", "config");
-    struct cora_report report = { .exception = cora_error_from(deep, CORA_ERUNTIME, "cannot start") };
+    struct cora_report report = { .exception =
+                                      cora_error_from(deep, CORA_ERUNTIME, "cannot start") };
     capture_start(&capture);
     cora_default_exception_handler((cora_loop){ 0 }, &report);
     capture_end(&capture);
@@ -153,8 +156,9 @@ static void take_report(cora_args bound, cora_loop loop, const struct cora_repor
     reports->running = cora_same(cora_running_loop(), loop);
 }
 
-TEST(callback_that_fails, "a failing callback is reported once, with a message that names it, its error, "
-                          "its handle and its place",
+TEST(callback_that_fails,
+     "a failing callback is reported once, with a message that names it, its error, its handle and "
+     "its place",
      "test_events.HandleTests.test_callback_with_exception")
 {
     cora_loop loop = cora_loop_new(NULL);
@@ -251,7 +255,8 @@ static void fail_fatally(cora_args bound)
     cora_fail(cora_error(CORA_ESYSTEMEXIT, "leave"));
 }
 
-TEST(fatal_errors_are_not_reported, "errors that leave the run are the run's result, and reported to nobody")
+TEST(fatal_errors_are_not_reported,
+     "errors that leave the run are the run's result, and reported to nobody")
 {
     cora_loop loop = cora_loop_new(NULL);
     struct reports reports = { .count = 0 };
@@ -311,7 +316,8 @@ TEST(reset, "after a reset the default handler is back, and the handler's argume
     struct reports reports = { .count = 0 };
     struct capture capture;
     int drops = 0;
-    cora_set_exception_handler(loop, cora_partial(take_report, &reports, cora_own(&drops, &counted)));
+    cora_set_exception_handler(loop,
+                               cora_partial(take_report, &reports, cora_own(&drops, &counted)));
     forget_temporaries();
     CHECK_INT(cora_reset_exception_handler(loop), 0);
     CHECK_INT(drops, 1);
@@ -331,9 +337,11 @@ TEST(replaced, "a new handler takes the place of the old one, whose arguments ar
     cora_loop loop = cora_loop_new(NULL);
     struct reports old = { .count = 0 }, new = { .count = 0 };
     int drops[2] = { 0, 0 };
-    cora_set_exception_handler(loop, cora_partial(take_report, &old, cora_own(&drops[0], &counted)));
+    cora_set_exception_handler(loop,
+                               cora_partial(take_report, &old, cora_own(&drops[0], &counted)));
     forget_temporaries();
-    cora_set_exception_handler(loop, cora_partial(take_report, &new, cora_own(&drops[1], &counted)));
+    cora_set_exception_handler(loop,
+                               cora_partial(take_report, &new, cora_own(&drops[1], &counted)));
     CHECK_INT(drops[0], 1);
     cora_call_soon(loop, cora_partial(failing));
     tick(loop);
@@ -360,7 +368,8 @@ static void replace_itself(cora_args bound, cora_loop loop, const struct cora_re
 {
     int *drops = cora_arg(bound, 1, int *);
     (void)report;
-    cora_set_exception_handler(loop, cora_partial(take_report, cora_arg(bound, 0, struct reports *)));
+    cora_set_exception_handler(loop,
+                               cora_partial(take_report, cora_arg(bound, 0, struct reports *)));
     CHECK_INT(*drops, 0);
 }
 
@@ -415,8 +424,9 @@ static void broken(cora_args bound, cora_loop loop, const struct cora_report *re
     cora_fail(cora_error(CORA_ELOOKUP, "handler is broken"));
 }
 
-TEST(handler_that_fails, "a handler that fails itself is written to stderr as an unhandled error in the "
-                         "exception handler, and the loop goes on",
+TEST(handler_that_fails,
+     "a handler that fails itself is written to stderr as an unhandled error in the exception "
+     "handler, and the loop goes on",
      "test_base_events.BaseEventLoopTests.test_set_exc_handler_broken")
 {
     cora_loop loop = cora_loop_new(NULL);
@@ -434,8 +444,9 @@ TEST(handler_that_fails, "a handler that fails itself is written to stderr as an
     cora_loop_close(loop);
 }
 
-TEST(failed_handlers_report, "the default handler gets the error of the handler that failed, and the "
-                             "report that it failed on inside",
+TEST(failed_handlers_report,
+     "the default handler gets the error of the handler that failed, and the report that it failed "
+     "on inside",
      "test_base_events.BaseEventLoopTests.test_default_exc_handler_broken")
 {
     cora_loop loop = cora_loop_new(NULL);
@@ -514,8 +525,8 @@ static void take_request(cora_args bound, cora_loop loop, const struct cora_repo
     *requests = *requests * 10 + (int)cora_as_int(cora_context_get(&request));
 }
 
-TEST(context_of_the_handler, "the handler runs in the context of the callback that failed, not in that "
-                             "in which it was set")
+TEST(context_of_the_handler,
+     "the handler runs in the context of the callback that failed, not in that in which it was set")
 {
     cora_loop loop = cora_loop_new(NULL);
     int requests = 0;
@@ -577,8 +588,8 @@ TEST(reset_closes, "a drop function that runs in a reset may close the idle loop
     check_next(&closer);
 }
 
-TEST(replacing_closes, "a drop function that runs when its handler is replaced may close the idle loop "
-                       "and make another")
+TEST(replacing_closes, "a drop function that runs when its handler is replaced may close the idle "
+                       "loop and make another")
 {
     struct closer closer = { .loop = cora_loop_new(NULL) };
     struct reports reports = { .count = 0 };
@@ -596,12 +607,14 @@ static void close_in_the_handler(cora_args bound, cora_loop loop, const struct c
     CHECK_TEXT(cora_arg_text(bound, 1), "still there");
 }
 
-TEST(handler_closes, "a handler that is called outside of a run may close its loop and make another")
+TEST(handler_closes,
+     "a handler that is called outside of a run may close its loop and make another")
 {
     struct closer closer = { .loop = cora_loop_new(NULL) };
     int drops = 0;
-    cora_set_exception_handler(closer.loop, cora_partial(close_in_the_handler, &closer, "still there",
-                                                         cora_own(&drops, &counted)));
+    cora_set_exception_handler(
+        closer.loop,
+        cora_partial(close_in_the_handler, &closer, "still there", cora_own(&drops, &counted)));
     forget_temporaries();
     cora_call_exception_handler(closer.loop, &(struct cora_report){ .message = "x" });
     CHECK_INT(drops, 1);

@@ -1,6 +1,6 @@
 /*
- * Handles of scheduled callbacks: what they tell while their callback waits, and that a handle whose
- * callback is gone is stale for ever, whatever has taken its place.
+ * Handles of scheduled callbacks: what they tell while their callback waits, and that a handle
+ * whose callback is gone is stale for ever, whatever has taken its place.
  */
 #include "harness.h"
 
@@ -59,7 +59,8 @@ TEST(handle_cancelled, "a new handle reads not cancelled, after a cancel it read
     cora_loop_close(loop);
 }
 
-TEST(cancel_twice, "a second cancel changes nothing: it returns false, and the handle reads cancelled")
+TEST(cancel_twice,
+     "a second cancel changes nothing: it returns false, and the handle reads cancelled")
 {
     cora_loop loop = cora_loop_new(NULL);
     cora_handle handles[2] = { cora_call_soon(loop, cora_partial(on_ring)),
@@ -88,8 +89,9 @@ static void cancel_it(cora_args bound)
     CHECK(cora_handle_cancel(cora_arg(bound, 0, struct asked *)->handle));
 }
 
-TEST(cancelled_until_the_end_of_the_tick, "a handle reads cancelled until the end of the tick after the "
-                                          "cancel, also where the cancelled callback was met before")
+TEST(cancelled_until_the_end_of_the_tick,
+     "a handle reads cancelled until the end of the tick after the cancel, also where the "
+     "cancelled callback was met before")
 {
     cora_loop loop = cora_loop_new(NULL);
     struct asked soon = { { 0 }, false }, timer = { { 0 }, false };
@@ -106,8 +108,8 @@ TEST(cancelled_until_the_end_of_the_tick, "a handle reads cancelled until the en
     cora_loop_close(loop);
 }
 
-TEST(handle_of_what_has_run, "a handle whose callback has run is stale: nothing to cancel, not cancelled, "
-                             "no time")
+TEST(handle_of_what_has_run,
+     "a handle whose callback has run is stale: nothing to cancel, not cancelled, no time")
 {
     cora_loop loop = cora_loop_new(NULL);
     cora_handle soon = cora_call_soon(loop, cora_partial(on_ring));
@@ -133,8 +135,8 @@ TEST(null_handle, "every call on the null handle fails, and says that it is null
     CHECK_TEXT(text, "<Handle #0>");
 }
 
-TEST(handles_of_a_closed_loop, "closing a loop makes its handles stale, also when a new loop takes its "
-                               "memory")
+TEST(handles_of_a_closed_loop,
+     "closing a loop makes its handles stale, also when a new loop takes its memory")
 {
     cora_loop first = cora_loop_new(NULL);
     int runs = 0;
@@ -281,8 +283,9 @@ TEST(running_handle_print, "a running callback's handle prints it")
 
 /* ---- debug mode ---- */
 
-TEST(debug_handle_print, "in debug mode the text also says where the handle was created, and keeps "
-                         "callback and arguments after a cancel; a second cancel changes nothing",
+TEST(debug_handle_print,
+     "in debug mode the text also says where the handle was created, and keeps callback and "
+     "arguments after a cancel; a second cancel changes nothing",
      "test_events.HandleTests.test_handle_repr_debug")
 {
     cora_loop loop = debug_loop();
@@ -304,8 +307,8 @@ TEST(debug_handle_print, "in debug mode the text also says where the handle was 
     cora_loop_close(loop);
 }
 
-TEST(debug_timer_print, "in debug mode a timer also says where it was created, and keeps its callback "
-                        "after a cancel",
+TEST(debug_timer_print,
+     "in debug mode a timer also says where it was created, and keeps its callback after a cancel",
      "test_events.TimerTests.test_timer_repr_debug")
 {
     cora_loop loop = debug_loop();
@@ -324,13 +327,15 @@ TEST(debug_timer_print, "in debug mode a timer also says where it was created, a
     cora_loop_close(loop);
 }
 
-TEST(debug_cancel_drops_at_once, "in debug mode, too, a cancel drops the arguments inside the call, once")
+TEST(debug_cancel_drops_at_once,
+     "in debug mode, too, a cancel drops the arguments inside the call, once")
 {
     cora_loop loop = debug_loop();
     int drops[3] = { 0, 0, 0 };
     cora_handle handles[3];
     handles[0] = cora_call_soon(loop, cora_partial(on_ring, cora_own(&drops[0], &counted)));
-    handles[1] = cora_call_later(loop, 0, cora_partial(on_ring, 1, 2, cora_own(&drops[1], &counted)));
+    handles[1] =
+        cora_call_later(loop, 0, cora_partial(on_ring, 1, 2, cora_own(&drops[1], &counted)));
     handles[2] = cora_call_later(loop, 9, cora_partial(on_ring, cora_own(&drops[2], &counted)));
     cora_loop other = cora_loop_new(NULL);
     tick(other); /* forgets the temporaries of main() */
@@ -344,8 +349,8 @@ TEST(debug_cancel_drops_at_once, "in debug mode, too, a cancel drops the argumen
     CHECK_INT(drops[0] + drops[1] + drops[2], 3);
 }
 
-TEST(debug_cancels_leave_nothing, "in debug mode cancelled handles leave nothing alive, met by a tick or "
-                                  "closed before")
+TEST(debug_cancels_leave_nothing,
+     "in debug mode cancelled handles leave nothing alive, met by a tick or closed before")
 {
     cora_loop loop = debug_loop();
     size_t before = cora_live_values();
@@ -377,8 +382,8 @@ static void drop_and_close(void *pointer)
 
 static const cora_type closing = { "closing", drop_and_close, NULL, 0 };
 
-TEST(debug_cancel_closes, "in debug mode, too, a drop function that runs in a cancel may close the idle "
-                          "loop")
+TEST(debug_cancel_closes,
+     "in debug mode, too, a drop function that runs in a cancel may close the idle loop")
 {
     struct closer closer = { debug_loop(), 0 };
     cora_handle handle =
@@ -391,8 +396,9 @@ TEST(debug_cancel_closes, "in debug mode, too, a drop function that runs in a ca
     CHECK(cora_is_closed(closer.loop));
 }
 
-TEST(debug_stale_use_names_the_place, "in debug mode the use of a stale handle names the callback and the "
-                                      "place where it was scheduled, also after many others")
+TEST(debug_stale_use_names_the_place,
+     "in debug mode the use of a stale handle names the callback and the place where it was "
+     "scheduled, also after many others")
 {
     cora_loop loop = debug_loop();
     char place[200];

@@ -94,7 +94,8 @@ TEST(descriptors_are_given_back, "closing a loop closes the descriptors that it 
     CHECK_INT(open_descriptors(), before);
 }
 
-TEST(close_twice, "closing can be repeated; afterwards running and watching fail, removing reports false",
+TEST(close_twice,
+     "closing can be repeated; afterwards running and watching fail, removing reports false",
      "test_selector_events.BaseSelectorEventLoopTests.test_close")
 {
     cora_loop loop = cora_loop_new(NULL);
@@ -127,8 +128,20 @@ TEST(close_while_running, "a loop that runs cannot be closed, and runs on",
     cora_loop_close(loop);
 }
 
-TEST(many_loops_one_after_the_other, "loops made and closed leave nothing, and an old handle never names "
-                                     "a new loop")
+TEST(close_in_a_run_by_hand,
+     "a loop whose ev_loop the program runs by hand cannot be closed inside that, either")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    int code = 0;
+    cora_call_soon(loop, cora_partial(close_running, &code));
+    ev_run(cora_loop_ev(loop), EVRUN_NOWAIT);
+    CHECK_INT(code, CORA_ERUNTIME);
+    CHECK(!cora_is_closed(loop));
+    cora_loop_close(loop);
+}
+
+TEST(many_loops_one_after_the_other,
+     "loops made and closed leave nothing, and an old handle never names a new loop")
 {
     cora_loop first = cora_loop_new(NULL);
     int before = open_descriptors();
@@ -236,8 +249,8 @@ TEST(stop_before_run, "a stop before the run lets it poll once, without waiting,
     cora_virtual_clock_stop();
 }
 
-TEST(stop_completes_the_tick, "a stop inside a tick lets it complete, and keeps for the next run what was "
-                              "queued meanwhile")
+TEST(stop_completes_the_tick,
+     "a stop inside a tick lets it complete, and keeps for the next run what was queued meanwhile")
 {
     cora_loop loop = cora_loop_new(NULL);
     struct notes notes = { "", 0 };
@@ -334,8 +347,8 @@ TEST(run_inside_another, "running a second loop inside a running one fails",
     cora_loop_close(loop);
 }
 
-TEST(still_running_after_a_refusal, "after the attempt to run a second loop the first is still the "
-                                    "running one",
+TEST(still_running_after_a_refusal,
+     "after the attempt to run a second loop the first is still the running one",
      "test_events.GetEventLoopTestsMixin.test_get_running_loop_already_running")
 {
     cora_loop loop = cora_loop_new(NULL), other = cora_loop_new(NULL);
@@ -392,8 +405,8 @@ static void check_current(cora_args bound)
     ++*cora_arg(bound, 1, int *);
 }
 
-TEST(running_loop_in_a_callback, "inside a callback its loop is the running one, whatever was set; "
-                                 "outside there is none",
+TEST(running_loop_in_a_callback,
+     "inside a callback its loop is the running one, whatever was set; outside there is none",
      "test_events.GetEventLoopTestsMixin.test_get_event_loop_returns_running_loop")
 {
     cora_loop loop = cora_loop_new(NULL), other = cora_loop_new(NULL);
@@ -409,8 +422,8 @@ TEST(running_loop_in_a_callback, "inside a callback its loop is the running one,
     cora_loop_close(other);
 }
 
-TEST(running_loop_before_current, "the running loop wins over the one that was set; without either it is "
-                                  "an error",
+TEST(running_loop_before_current,
+     "the running loop wins over the one that was set; without either it is an error",
      "test_events.GetEventLoopTestsMixin.test_get_event_loop_returns_running_loop2")
 {
     cora_loop loop = cora_loop_new(NULL);
@@ -426,8 +439,9 @@ TEST(running_loop_before_current, "the running loop wins over the one that was s
 
 /* ---- driven by a host ---- */
 
-TEST(ticks_of_a_host, "a host drives single ticks of its guest: ten of them poll ten times and run a "
-                      "queued callback once, in which the guest is running and current",
+TEST(ticks_of_a_host,
+     "a host drives single ticks of its guest: ten of them poll ten times and run a queued "
+     "callback once, in which the guest is running and current",
      "test_base_events.BaseEventLoopTests.test_custom_run_forever_integration")
 {
     struct ev_loop *host = ev_loop_new(EVFLAG_AUTO);
@@ -472,8 +486,8 @@ static void run_inner_host(cora_args bound)
     nested->runs++;
 }
 
-TEST(detached_by_a_nested_loop, "a guest that a nested loop's callback detaches is closed for the rest of "
-                                "its own callback")
+TEST(detached_by_a_nested_loop,
+     "a guest that a nested loop's callback detaches is closed for the rest of its own callback")
 {
     struct ev_loop *hosts[2] = { ev_loop_new(EVFLAG_AUTO), ev_loop_new(EVFLAG_AUTO) };
     struct nested nested = { cora_loop_attach(hosts[0], NULL), cora_loop_attach(hosts[1], NULL),
@@ -488,8 +502,8 @@ TEST(detached_by_a_nested_loop, "a guest that a nested loop's callback detaches 
 
 /* ---- the order of a tick ---- */
 
-TEST(order_of_a_tick, "a tick runs earlier call_soon, then descriptors, then timers by deadline, then "
-                      "signals")
+TEST(order_of_a_tick,
+     "a tick runs earlier call_soon, then descriptors, then timers by deadline, then signals")
 {
     cora_loop loop = cora_loop_new(NULL);
     struct notes notes = { "", 0 };
@@ -540,8 +554,8 @@ static void check_fatal(int code)
     cora_loop_close(loop);
 }
 
-TEST(keyboard_interrupt_leaves_the_run, "a KeyboardInterrupt leaves the run at once; the rest of the tick "
-                                        "waits for the next run, in its order")
+TEST(keyboard_interrupt_leaves_the_run, "a KeyboardInterrupt leaves the run at once; the rest of "
+                                        "the tick waits for the next run, in its order")
 {
     check_fatal(CORA_EKEYBOARDINTERRUPT);
 }
@@ -551,8 +565,8 @@ TEST(system_exit_leaves_the_run, "a SystemExit leaves the run as a KeyboardInter
     check_fatal(CORA_ESYSTEMEXIT);
 }
 
-TEST(rest_of_the_tick_can_be_cancelled, "what waits after a fatal error can be cancelled, and a close "
-                                        "drops it")
+TEST(rest_of_the_tick_can_be_cancelled,
+     "what waits after a fatal error can be cancelled, and a close drops it")
 {
     cora_loop loop = cora_loop_new(NULL);
     int runs = 0;
@@ -646,7 +660,8 @@ TEST(live, "cora_live counts callbacks, timers, readers, writers and signal hand
     cora_loop_close(loop);
 }
 
-TEST(reserve, "cora_reserve makes room and schedules nothing; timers and descriptors work as before")
+TEST(reserve,
+     "cora_reserve makes room and schedules nothing; timers and descriptors work as before")
 {
     cora_virtual_clock_start(1000);
     cora_loop loop = cora_loop_new(NULL);
@@ -727,8 +742,8 @@ TEST(unknown_backend, "another back end is a ValueError, whose text says what th
 }
 
 /*
- * Until environment_restore this variable, or nothing, is all of the environment. Without setenv, which
- * allocates for good.
+ * Until environment_restore this variable, or nothing, is all of the environment. Without setenv,
+ * which allocates for good.
  */
 static char **outer_environment;
 
@@ -754,8 +769,8 @@ static unsigned backend_of(const struct cora_loop_options *options)
     return backend;
 }
 
-TEST(backend_by_environment, "CORA_BACKEND names the back end of loops whose options name none; without "
-                             "both it is epoll")
+TEST(backend_by_environment,
+     "CORA_BACKEND names the back end of loops whose options name none; without both it is epoll")
 {
     struct cora_loop_options options = { .backend = "poll" };
     for (size_t i = 0; i < 3; i++) {
@@ -788,8 +803,8 @@ TEST(libev_environment, "libev's own variables do not touch a loop of ours")
     environment_restore();
 }
 
-TEST(few_descriptors, "with too few descriptors left a loop is refused with an OSError, never the process "
-                      "aborted, and nothing stays open")
+TEST(few_descriptors, "with too few descriptors left a loop is refused with an OSError, never the "
+                      "process aborted, and nothing stays open")
 {
     struct rlimit limit, before;
     int refused = 0, made = 0, first = dup(0), open = open_descriptors() - 1;
@@ -818,7 +833,8 @@ TEST(few_descriptors, "with too few descriptors left a loop is refused with an O
 
 /* ---- time ---- */
 
-TEST(time, "the loop's time is a reading of the monotonic clock, also inside a callback that takes long")
+TEST(time,
+     "the loop's time is a reading of the monotonic clock, also inside a callback that takes long")
 {
     cora_virtual_clock_start(1234.5);
     cora_loop loop = cora_loop_new(NULL);
@@ -861,8 +877,8 @@ TEST(fork_without_after_fork, "in a forked child running the loop is refused; th
     cora_loop_close(loop);
 }
 
-TEST(fork_with_after_fork, "after cora_after_fork the child has the loop with all that was scheduled, and "
-                           "so has the parent")
+TEST(fork_with_after_fork, "after cora_after_fork the child has the loop with all that was "
+                           "scheduled, and so has the parent")
 {
     cora_virtual_clock_start(1000);
     cora_loop loop = cora_loop_new(NULL);
@@ -889,7 +905,8 @@ static void fork_here(cora_args bound)
     *cora_arg(bound, 0, pid_t *) = fork();
 }
 
-TEST(fork_in_a_callback, "a run that forks inside a callback ends in the child, and goes on in the parent")
+TEST(fork_in_a_callback,
+     "a run that forks inside a callback ends in the child, and goes on in the parent")
 {
     cora_loop loop = cora_loop_new(NULL);
     pid_t child = -1;

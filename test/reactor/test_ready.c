@@ -1,6 +1,6 @@
 /*
- * Callbacks for the next tick: order, cancelling, what happens to their arguments, and how often the
- * loop polls between them.
+ * Callbacks for the next tick: order, cancelling, what happens to their arguments, and how often
+ * the loop polls between them.
  */
 #include "harness.h"
 
@@ -74,8 +74,8 @@ static void add_both(cora_args bound)
     *sum = *sum * 100 + (int)cora_arg_int(bound, 1);
 }
 
-TEST(call_soon_runs_once, "a call_soon callback runs exactly once, on the next tick, with both of "
-                          "its arguments",
+TEST(call_soon_runs_once,
+     "a call_soon callback runs exactly once, on the next tick, with both of its arguments",
      "test_events.EventLoopTestsMixin.test_call_soon")
 {
     cora_loop loop = cora_loop_new(NULL);
@@ -174,7 +174,8 @@ TEST(eight_arguments, "a callback is bound to up to eight arguments of any type"
     cora_loop loop = cora_loop_new(NULL);
     const cora_handle none = { 0 };
     int runs = 0;
-    cora_call_soon(loop, cora_partial(check_eight, -1, 2.5, "three", &loop, loop, none, true, &runs));
+    cora_call_soon(loop,
+                   cora_partial(check_eight, -1, 2.5, "three", &loop, loop, none, true, &runs));
     tick(loop);
     CHECK_INT(runs, 1);
     cora_loop_close(loop);
@@ -200,8 +201,8 @@ static void check_kept(cora_args bound)
     CHECK_INT(*(int *)cora_arg_pointer(bound, 0), 0);
 }
 
-TEST(arguments_are_dropped_after_the_call, "an owned argument lives through the call, and is dropped "
-                                           "exactly once when it has returned")
+TEST(arguments_are_dropped_after_the_call,
+     "an owned argument lives through the call, and is dropped exactly once when it has returned")
 {
     cora_loop loop = cora_loop_new(NULL);
     int drops = 0;
@@ -213,8 +214,8 @@ TEST(arguments_are_dropped_after_the_call, "an owned argument lives through the 
     CHECK_INT(drops, 1);
 }
 
-TEST(many_arguments_are_dropped_once, "owned arguments beyond those that fit into a handle are "
-                                      "dropped exactly once, too")
+TEST(many_arguments_are_dropped_once,
+     "owned arguments beyond those that fit into a handle are dropped exactly once, too")
 {
     cora_loop loop = cora_loop_new(NULL);
     int drops[3] = { 0, 0, 0 };
@@ -244,7 +245,8 @@ TEST(cancel_drops_arguments_at_once, "cancelling drops the arguments inside the 
     CHECK_INT(drops, 1);
 }
 
-TEST(close_drops_arguments, "closing the loop drops what is queued without running it, exactly once")
+TEST(close_drops_arguments,
+     "closing the loop drops what is queued without running it, exactly once")
 {
     cora_loop loop = cora_loop_new(NULL);
     int drops = 0, runs = 0;
@@ -256,8 +258,8 @@ TEST(close_drops_arguments, "closing the loop drops what is queued without runni
     CHECK_INT(runs, 0);
 }
 
-TEST(refused_when_closed, "a closed loop refuses call_soon with a RuntimeError, and the arguments are "
-                          "dropped")
+TEST(refused_when_closed,
+     "a closed loop refuses call_soon with a RuntimeError, and the arguments are dropped")
 {
     cora_loop loop = cora_loop_new(NULL);
     int drops = 0;
@@ -269,15 +271,16 @@ TEST(refused_when_closed, "a closed loop refuses call_soon with a RuntimeError, 
     CHECK_INT(drops, 1);
 }
 
-TEST(refused_without_loop, "call_soon on the null handle gives a StaleHandle error and the null handle")
+TEST(refused_without_loop,
+     "call_soon on the null handle gives a StaleHandle error and the null handle")
 {
     const cora_loop none = { 0 };
     CHECK(cora_is_null(cora_call_soon(none, cora_partial(nothing))));
     CHECK_INT(cora_error_code(cora_last_error()), CORA_ESTALE);
 }
 
-TEST(one_value_in_many_callbacks, "a value that was given to several callbacks is dropped with the "
-                                  "last of them")
+TEST(one_value_in_many_callbacks,
+     "a value that was given to several callbacks is dropped with the last of them")
 {
     cora_loop loop = cora_loop_new(NULL);
     int drops = 0;
@@ -313,7 +316,8 @@ static void cancel(cora_args bound)
     *cora_arg(bound, 1, int *) += cora_handle_cancel(handle) ? 1 : 100;
 }
 
-TEST(cancel_of_a_sibling, "a callback may cancel a later one of the same tick, which then does not run")
+TEST(cancel_of_a_sibling,
+     "a callback may cancel a later one of the same tick, which then does not run")
 {
     cora_loop loop = cora_loop_new(NULL);
     cora_handle later = { 0 };
@@ -326,7 +330,8 @@ TEST(cancel_of_a_sibling, "a callback may cancel a later one of the same tick, w
     cora_loop_close(loop);
 }
 
-TEST(cancel_of_the_last_sibling, "the tick ends well when its last callback was cancelled meanwhile")
+TEST(cancel_of_the_last_sibling,
+     "the tick ends well when its last callback was cancelled meanwhile")
 {
     cora_loop loop = cora_loop_new(NULL);
     cora_handle later = { 0 };
@@ -376,8 +381,8 @@ static void visit(void *pointer)
 
 static const cora_type visiting = { "visiting", visit, NULL, 0 };
 
-TEST(drop_function_after_a_call, "a drop function that runs after the call may cancel others and queue, "
-                                 "not itself and not close")
+TEST(drop_function_after_a_call, "a drop function that runs after the call may cancel others and "
+                                 "queue, not itself and not close")
 {
     struct visitor visitor = { .loop = cora_loop_new(NULL) };
     cora_loop loop = visitor.loop;
@@ -411,10 +416,12 @@ TEST(drop_function_in_a_close, "a drop function that runs while its loop is clos
     CHECK_INT(visitor.closed, 0);
 }
 
-TEST(drop_function_in_a_cancel_closes, "a drop function that runs in a cancel may close the idle loop")
+TEST(drop_function_in_a_cancel_closes,
+     "a drop function that runs in a cancel may close the idle loop")
 {
     struct visitor visitor = { .loop = cora_loop_new(NULL) };
-    visitor.self = cora_call_soon(visitor.loop, cora_partial(nothing, cora_own(&visitor, &visiting)));
+    visitor.self =
+        cora_call_soon(visitor.loop, cora_partial(nothing, cora_own(&visitor, &visiting)));
     visitor.other = cora_call_soon(visitor.loop, cora_partial(nothing));
     forget_temporaries();
     CHECK(cora_handle_cancel(visitor.self));
@@ -448,8 +455,9 @@ static void drop_and_fail(void *pointer)
 
 static const cora_type failing = { "failing", drop_and_fail, NULL, 0 };
 
-TEST(failing_drop_function_blames_nobody, "a drop function that fails after its callback is reported "
-                                          "once, and not as the failure of the next callback")
+TEST(failing_drop_function_blames_nobody,
+     "a drop function that fails after its callback is reported once, and not as the failure of "
+     "the next callback")
 {
     cora_loop loop = cora_loop_new(NULL);
     struct reports reports = { 0, { 0 }, 0 };
@@ -465,8 +473,8 @@ TEST(failing_drop_function_blames_nobody, "a drop function that fails after its 
     cora_loop_close(loop);
 }
 
-TEST(failing_drop_function_at_the_end, "a drop function that fails at the end of a tick is reported, and "
-                                       "leaves nothing behind")
+TEST(failing_drop_function_at_the_end,
+     "a drop function that fails at the end of a tick is reported, and leaves nothing behind")
 {
     cora_loop loop = cora_loop_new(NULL);
     struct reports reports = { 0, { 0 }, 0 };
@@ -496,8 +504,8 @@ static void check_variable_unset(cora_args bound)
     ++*cora_arg(bound, 0, int *);
 }
 
-TEST(drop_function_sets_a_variable, "what a drop function sets after its callback is seen by no other "
-                                    "callback, and left nowhere")
+TEST(drop_function_sets_a_variable,
+     "what a drop function sets after its callback is seen by no other callback, and left nowhere")
 {
     cora_loop loop = cora_loop_new(NULL);
     int drops = 0, runs = 0;
@@ -521,8 +529,8 @@ static void drop_and_run_a_loop(void *pointer)
 
 static const cora_type running = { "running", drop_and_run_a_loop, NULL, 0 };
 
-TEST(drop_function_runs_a_loop, "a drop function may not run a second loop inside a tick; outside of one "
-                                "it may")
+TEST(drop_function_runs_a_loop,
+     "a drop function may not run a second loop inside a tick; outside of one it may")
 {
     cora_loop loop = cora_loop_new(NULL);
     int inside = 1, outside = 1;
@@ -603,8 +611,8 @@ static void chain_end(struct chain *chain)
     cora_virtual_clock_stop();
 }
 
-TEST(polls_are_skipped_within_a_bound, "a chain of quick callbacks, one in a tick, skips polls, but "
-                                       "never runs more than 64 ticks in a row without one")
+TEST(polls_are_skipped_within_a_bound, "a chain of quick callbacks, one in a tick, skips polls, "
+                                       "but never runs more than 64 ticks in a row without one")
 {
     struct chain chain;
     chain_start(&chain, 6400, false);
@@ -636,8 +644,8 @@ TEST(two_callbacks_in_a_tick_skip_none, "no poll is skipped after a tick of two 
     chain_end(&chain);
 }
 
-TEST(slow_chains_poll, "a chain whose callbacks take 50 microseconds polls again after eight ticks, as "
-                       "100 microseconds have passed by then")
+TEST(slow_chains_poll, "a chain whose callbacks take 50 microseconds polls again after eight "
+                       "ticks, as 100 microseconds have passed by then")
 {
     struct chain chain;
     chain_start(&chain, 640, false);
@@ -678,7 +686,8 @@ static void on_readable(cora_args bound)
     cora_remove_reader(chain->loop, chain->pipe[0]);
 }
 
-TEST(descriptor_in_a_chain, "a descriptor that becomes readable in a chain is served within 64 ticks")
+TEST(descriptor_in_a_chain,
+     "a descriptor that becomes readable in a chain is served within 64 ticks")
 {
     struct chain chain;
     chain_start(&chain, 1000, false);
@@ -715,8 +724,8 @@ TEST(stop_in_a_chain, "a stop inside a chain ends the run with that very tick")
 
 /* ---- callbacks without a function ---- */
 
-TEST(no_function, "in debug mode a callback without a function is refused with a TypeError when it is "
-                  "queued",
+TEST(no_function,
+     "in debug mode a callback without a function is refused with a TypeError when it is queued",
      "test_base_events.BaseEventLoopTests.test_call_soon_non_callable")
 {
     cora_loop loop = cora_loop_new(&(struct cora_loop_options){ .debug = true });

@@ -1,6 +1,6 @@
 /*
- * Threads: a loop belongs to the thread that entered it last; others may queue callbacks on it, cancel
- * those, and ask. Every thread may have loops of its own.
+ * Threads: a loop belongs to the thread that entered it last; others may queue callbacks on it,
+ * cancel those, and ask. Every thread may have loops of its own.
  */
 #include "harness.h"
 
@@ -91,8 +91,8 @@ static void *queue_a(void *argument)
     return NULL;
 }
 
-TEST(order_across_threads, "a callback queued by another thread before one of the loop's own thread runs "
-                           "first",
+TEST(order_across_threads,
+     "a callback queued by another thread before one of the loop's own thread runs first",
      "test_events.EventLoopTestsMixin.test_call_soon_threadsafe")
 {
     struct queueing queueing = { .loop = cora_loop_new(NULL) };
@@ -103,7 +103,8 @@ TEST(order_across_threads, "a callback queued by another thread before one of th
     cora_loop_close(queueing.loop);
 }
 
-TEST(order_in_one_thread, "in the loop's own thread the thread-safe call keeps order with call_soon",
+TEST(order_in_one_thread,
+     "in the loop's own thread the thread-safe call keeps order with call_soon",
      "test_events.EventLoopTestsMixin.test_call_soon_threadsafe_same_thread")
 {
     cora_loop loop = cora_loop_new(NULL);
@@ -127,7 +128,8 @@ static void queue_from_the_loop(cora_args bound)
     note(bound);
 }
 
-TEST(queued_in_a_callback, "inside a callback, too, the thread-safe call queues for the next tick, in order")
+TEST(queued_in_a_callback,
+     "inside a callback, too, the thread-safe call queues for the next tick, in order")
 {
     cora_loop loop = cora_loop_new(NULL);
     struct notes notes = { "", 0 };
@@ -157,8 +159,8 @@ TEST(wakes_the_loop, "a callback from another thread wakes the loop that has not
     cora_loop_close(queueing.loop);
 }
 
-TEST(wake_ups_without_end, "waking a loop that does not run is no error, however often: a wake-up is "
-                           "pending already",
+TEST(wake_ups_without_end,
+     "waking a loop that does not run is no error, however often: a wake-up is pending already",
      "test_selector_events.BaseSelectorEventLoopTests.test_write_to_self_tryagain")
 {
     cora_loop loop = cora_loop_new(NULL);
@@ -233,7 +235,8 @@ static void *set_and_queue(void *argument)
     return NULL;
 }
 
-TEST(context_across_threads, "a callback from another thread runs in a copy of that thread's context")
+TEST(context_across_threads,
+     "a callback from another thread runs in a copy of that thread's context")
 {
     struct queueing queueing = { .loop = cora_loop_new(NULL) };
     in_another_thread(set_and_queue, &queueing);
@@ -275,7 +278,8 @@ TEST(failure_across_threads, "a failing callback from another thread is reported
     cora_loop_close(queueing.loop);
 }
 
-TEST(print_in_the_loops_thread, "in the loop's own thread the handle of a thread-safe call prints as any")
+TEST(print_in_the_loops_thread,
+     "in the loop's own thread the handle of a thread-safe call prints as any")
 {
     cora_loop loop = cora_loop_new(NULL);
     char text[100];
@@ -299,8 +303,8 @@ static void *queue_counted(void *argument)
     return NULL;
 }
 
-TEST(arguments_after_a_run, "the arguments of a callback from another thread are dropped once, after it "
-                            "has run")
+TEST(arguments_after_a_run,
+     "the arguments of a callback from another thread are dropped once, after it has run")
 {
     struct queueing queueing = { .loop = cora_loop_new(NULL) };
     in_another_thread(queue_counted, &queueing);
@@ -320,8 +324,8 @@ TEST(arguments_in_a_close, "closing the loop drops what other threads queued, on
     CHECK(!cora_handle_cancel(queueing.handle));
 }
 
-TEST(arguments_joined_then_closed, "closing the loop drops what other threads queued also when it has "
-                                   "joined the loop's own queue already")
+TEST(arguments_joined_then_closed, "closing the loop drops what other threads queued also when it "
+                                   "has joined the loop's own queue already")
 {
     struct queueing queueing = { .loop = cora_loop_new(NULL) };
     in_another_thread(queue_counted, &queueing);
@@ -339,8 +343,8 @@ static void *cancel_handle(void *argument)
     return NULL;
 }
 
-TEST(arguments_cancelled_then_closed, "closing the loop drops what another thread cancelled, once, met by "
-                                      "a tick or not")
+TEST(arguments_cancelled_then_closed,
+     "closing the loop drops what another thread cancelled, once, met by a tick or not")
 {
     for (int joined = 0; joined < 2; joined++) {
         struct queueing queueing = { .loop = cora_loop_new(NULL) };
@@ -362,8 +366,8 @@ static void *queue_refused(void *argument)
     return NULL;
 }
 
-TEST(arguments_refused, "a closed loop refuses the thread-safe call; arguments, error and temporaries are "
-                        "dropped at the thread's end")
+TEST(arguments_refused, "a closed loop refuses the thread-safe call; arguments, error and "
+                        "temporaries are dropped at the thread's end")
 {
     struct queueing queueing = { .loop = cora_loop_new(NULL) };
     cora_loop_close(queueing.loop);
@@ -395,8 +399,8 @@ static void *queue_until_refused(void *argument)
     return NULL;
 }
 
-TEST(close_among_senders, "while threads queue, a loop may be closed: each callback is queued and dropped, "
-                          "or refused and dropped")
+TEST(close_among_senders, "while threads queue, a loop may be closed: each callback is queued and "
+                          "dropped, or refused and dropped")
 {
     cora_loop loop = cora_loop_new(NULL);
     struct queueing senders[3];
@@ -417,13 +421,13 @@ TEST(close_among_senders, "while threads queue, a loop may be closed: each callb
 
 /* ---- cancelling from other threads ---- */
 
-TEST(cancel_from_another_thread, "a handle that another thread cancels before the loop reaches it never "
-                                 "runs",
+TEST(cancel_from_another_thread,
+     "a handle that another thread cancels before the loop reaches it never runs",
      "test_events.EventLoopTestsMixin.test_call_soon_threadsafe_handle_cancel_other_thread")
 {
     struct queueing queueing = { .loop = cora_loop_new(NULL) };
-    queueing.handle = cora_call_soon_threadsafe(
-        queueing.loop, cora_partial(note, &queueing.notes, 'a'));
+    queueing.handle =
+        cora_call_soon_threadsafe(queueing.loop, cora_partial(note, &queueing.notes, 'a'));
     CHECK(!cora_handle_cancelled(queueing.handle));
     in_another_thread(cancel_handle, &queueing);
     CHECK(cora_handle_cancelled(queueing.handle));
@@ -477,15 +481,16 @@ static void check_waits(bool (*ask)(cora_handle handle))
     cora_loop_close(meeting.loop);
 }
 
-TEST(asked_while_it_runs, "asking from another thread whether a handle is cancelled while its callback "
-                          "runs waits until it ends, and then says no",
+TEST(asked_while_it_runs,
+     "asking from another thread whether a handle is cancelled while its callback runs waits until "
+     "it ends, and then says no",
      "test_events.EventLoopTestsMixin.test_call_soon_threadsafe_handle_block_check_cancelled")
 {
     check_waits(cora_handle_cancelled);
 }
 
-TEST(cancelled_while_it_runs, "cancelling from another thread while the callback runs waits until it ends, "
-                              "and then says that it was too late")
+TEST(cancelled_while_it_runs, "cancelling from another thread while the callback runs waits until "
+                              "it ends, and then says that it was too late")
 {
     check_waits(cora_handle_cancel);
 }
@@ -511,7 +516,7 @@ TEST(cancel_inside_itself, "a thread-safe callback that asks about itself does n
 struct racer {
     cora_loop loop;
     int all, cancelled;
-    int runs;         /* the loop's thread's */
+    int runs; /* the loop's thread's */
     atomic_int drops;
 };
 
@@ -537,8 +542,9 @@ static void *race(void *argument)
     return NULL;
 }
 
-TEST_WITH_LIMIT(30, cancel_races_with_the_loop, "a callback that another thread cancels while the loop may "
-                                                "reach it is cancelled or runs, never both or neither")
+TEST_WITH_LIMIT(30, cancel_races_with_the_loop,
+                "a callback that another thread cancels while the loop may reach it is cancelled "
+                "or runs, never both or neither")
 {
     struct racer racer = { .loop = cora_loop_new(NULL), .all = harness_scale(50000) };
     pthread_t thread = thread_start(race, &racer);
@@ -550,8 +556,8 @@ TEST_WITH_LIMIT(30, cancel_races_with_the_loop, "a callback that another thread 
     cora_loop_close(racer.loop);
 }
 
-TEST(stale_threadsafe_handles, "a thread-safe handle whose callback has run is stale, whatever has taken its "
-                               "place")
+TEST(stale_threadsafe_handles,
+     "a thread-safe handle whose callback has run is stale, whatever has taken its place")
 {
     cora_loop loop = cora_loop_new(NULL);
     cora_handle old[10];
@@ -573,8 +579,8 @@ TEST(stale_threadsafe_handles, "a thread-safe handle whose callback has run is s
     CHECK(!cora_handle_cancel(old[0]));
 }
 
-TEST(new_loop_counts_from_nothing, "a loop that takes the memory of a closed one, in which thread-safe "
-                                   "callbacks ran last, counts from nothing")
+TEST(new_loop_counts_from_nothing, "a loop that takes the memory of a closed one, in which "
+                                   "thread-safe callbacks ran last, counts from nothing")
 {
     cora_loop first = cora_loop_new(NULL);
     for (int i = 0; i < 10; i++)
@@ -620,8 +626,9 @@ static void check_in_another_thread(cora_args bound)
     in_another_thread(check_wrong_thread, cora_arg(bound, 0, struct queueing *));
 }
 
-TEST(wrong_thread, "call_soon, call_later and call_at from another thread are refused with WrongThread, a "
-                   "RuntimeError, whether that thread has a loop of its own or not",
+TEST(wrong_thread,
+     "call_soon, call_later and call_at from another thread are refused with WrongThread, a "
+     "RuntimeError, whether that thread has a loop of its own or not",
      "test_base_events.BaseEventLoopTests.test_check_thread")
 {
     struct queueing queueing = { .loop = cora_loop_new(NULL) };
@@ -650,7 +657,8 @@ static void *check_other_calls(void *argument)
     return NULL;
 }
 
-TEST(wrong_thread_everywhere, "every other call on another thread's loop is refused with WrongThread, too")
+TEST(wrong_thread_everywhere,
+     "every other call on another thread's loop is refused with WrongThread, too")
 {
     struct queueing queueing = { .loop = cora_loop_new(NULL) };
     in_another_thread(check_other_calls, &queueing);
@@ -672,7 +680,8 @@ static void *check_handles(void *argument)
     return NULL;
 }
 
-TEST(handles_of_another_thread, "a handle of call_soon or call_later cannot be used in another thread")
+TEST(handles_of_another_thread,
+     "a handle of call_soon or call_later cannot be used in another thread")
 {
     struct queueing queueing = { .loop = cora_loop_new(NULL) };
     int runs = 0;
@@ -709,12 +718,12 @@ static void *run_a_tick(void *argument)
 {
     struct queueing *queueing = argument;
     CHECK_INT(cora_run_forever(queueing->loop), 0);
-    CHECK(!cora_is_null(
-        cora_call_soon(queueing->loop, cora_partial(note, &queueing->notes, 'b'))));
+    CHECK(!cora_is_null(cora_call_soon(queueing->loop, cora_partial(note, &queueing->notes, 'b'))));
     return NULL;
 }
 
-TEST(loop_goes_to_who_runs_it, "a loop belongs to the thread that ran it last, and comes back by a run")
+TEST(loop_goes_to_who_runs_it,
+     "a loop belongs to the thread that ran it last, and comes back by a run")
 {
     struct queueing queueing = { .loop = cora_loop_new(NULL) };
     cora_call_soon(queueing.loop, cora_partial(note, &queueing.notes, 'a'));
@@ -769,8 +778,8 @@ static void *ask_all_the_time(void *argument)
     return NULL;
 }
 
-TEST(questions_from_any_thread, "any thread may ask whether a loop runs or is closed, how much is alive in "
-                                "it, and for the time")
+TEST(questions_from_any_thread, "any thread may ask whether a loop runs or is closed, how much is "
+                                "alive in it, and for the time")
 {
     struct asking asking = { .loop = cora_loop_new(NULL) };
     int runs = 0;
@@ -811,7 +820,8 @@ static void *live_a_life(void *argument)
     return NULL;
 }
 
-TEST(loops_in_threads, "threads make, run and close loops of their own, and do not see each other's")
+TEST(loops_in_threads,
+     "threads make, run and close loops of their own, and do not see each other's")
 {
     pthread_t threads[8];
     int runs[8] = { 0 };

@@ -1,7 +1,7 @@
 /*
- * Callbacks at a time: never early, in the order of their deadlines, equal ones in the order of arming.
- * Time is virtual: it stands still while code runs, and jumps where the loop would sleep. A jump may end
- * a millisecond and a bit after its deadline, as epoll and poll count in milliseconds.
+ * Callbacks at a time: never early, in the order of their deadlines, equal ones in the order of
+ * arming. Time is virtual: it stands still while code runs, and jumps where the loop would sleep. A
+ * jump may end a millisecond and a bit after its deadline, as epoll and poll count in milliseconds.
  */
 #include "harness.h"
 
@@ -97,7 +97,8 @@ static void check_argument(cora_args bound)
     cora_stop(cora_running_loop());
 }
 
-TEST(call_later_runs_once, "a callback 0.1 s ahead runs once, with its argument, when that time is over",
+TEST(call_later_runs_once,
+     "a callback 0.1 s ahead runs once, with its argument, when that time is over",
      "test_events.EventLoopTestsMixin.test_call_later")
 {
     cora_loop loop = loop_new();
@@ -111,8 +112,8 @@ TEST(call_later_runs_once, "a callback 0.1 s ahead runs once, with its argument,
     loop_end(loop);
 }
 
-TEST(call_later_gives_timer, "call_later gives a handle that is scheduled, not queued: ticks before its "
-                             "time do not run it",
+TEST(call_later_gives_timer,
+     "call_later gives a handle that is scheduled, not queued: ticks before its time do not run it",
      "test_base_events.BaseEventLoopTests.test_call_later")
 {
     cora_loop loop = loop_new();
@@ -139,8 +140,7 @@ TEST(call_at_is_never_early, "a callback at a time on the loop's own clock does 
     loop_end(loop);
 }
 
-TEST(timer_when, "a timer tells the time that it was given",
-     "test_events.TimerTests.test_when")
+TEST(timer_when, "a timer tells the time that it was given", "test_events.TimerTests.test_when")
 {
     cora_loop loop = loop_new();
     cora_handle at = cora_call_at(loop, 1234.5, cora_partial(nothing));
@@ -152,8 +152,8 @@ TEST(timer_when, "a timer tells the time that it was given",
     loop_end(loop);
 }
 
-TEST(timer_cancel, "a timer reads not cancelled, then cancelled, and its arguments are dropped by the "
-                   "cancel",
+TEST(timer_cancel,
+     "a timer reads not cancelled, then cancelled, and its arguments are dropped by the cancel",
      "test_events.TimerTests.test_timer")
 {
     cora_loop loop = loop_new();
@@ -170,7 +170,8 @@ TEST(timer_cancel, "a timer reads not cancelled, then cancelled, and its argumen
     loop_end(loop);
 }
 
-TEST(cancelled_timer_keeps_its_time, "a cancelled timer still tells its time while it reads cancelled")
+TEST(cancelled_timer_keeps_its_time,
+     "a cancelled timer still tells its time while it reads cancelled")
 {
     cora_loop loop = loop_new();
     cora_handle timer = cora_call_at(loop, 1234.5, cora_partial(nothing));
@@ -184,7 +185,8 @@ TEST(cancelled_timer_keeps_its_time, "a cancelled timer still tells its time whi
 
 /* ---- delays of every size ---- */
 
-TEST(negative_delays, "delays of -1 and then -2 both run in the next tick, in the order of their times",
+TEST(negative_delays,
+     "delays of -1 and then -2 both run in the next tick, in the order of their times",
      "test_base_events.BaseEventLoopTests.test_call_later_negative_delays")
 {
     cora_loop loop = loop_new();
@@ -197,8 +199,8 @@ TEST(negative_delays, "delays of -1 and then -2 both run in the next tick, in th
     loop_end(loop);
 }
 
-TEST(due_at_once, "delays of zero, less, and minus infinity, and times gone by, run in the next tick, "
-                  "never inside the call")
+TEST(due_at_once, "delays of zero, less, and minus infinity, and times gone by, run in the next "
+                  "tick, never inside the call")
 {
     const double delays[] = { 0, -0.0, -1e-9, -2, -1e18, (double)-INFINITY };
     for (size_t i = 0; i < sizeof delays / sizeof *delays; i++) {
@@ -243,8 +245,8 @@ TEST(never_due, "delays of 1e18 seconds and of infinity never fire, and do not k
     CHECK_INT(runs, 0);
 }
 
-TEST(nan_is_refused, "a delay or time that is NaN is refused with a ValueError, and the arguments are "
-                     "dropped")
+TEST(nan_is_refused,
+     "a delay or time that is NaN is refused with a ValueError, and the arguments are dropped")
 {
     cora_loop loop = loop_new();
     int drops = 0;
@@ -261,13 +263,14 @@ TEST(nan_is_refused, "a delay or time that is NaN is refused with a ValueError, 
     loop_end(loop);
 }
 
-TEST(refused_when_closed, "a closed loop refuses timers with a RuntimeError, and their arguments are "
-                          "dropped")
+TEST(refused_when_closed,
+     "a closed loop refuses timers with a RuntimeError, and their arguments are dropped")
 {
     cora_loop loop = loop_new();
     int drops = 0;
     cora_loop_close(loop);
-    CHECK(cora_is_null(cora_call_later(loop, 1, cora_partial(nothing, cora_own(&drops, &counted)))));
+    CHECK(
+        cora_is_null(cora_call_later(loop, 1, cora_partial(nothing, cora_own(&drops, &counted)))));
     CHECK_INT(cora_error_code(cora_last_error()), CORA_ERUNTIME);
     CHECK(cora_is_null(cora_call_at(loop, 1, cora_partial(nothing, cora_own(&drops, &counted)))));
     CHECK_INT(cora_error_code(cora_last_error()), CORA_ERUNTIME);
@@ -276,7 +279,8 @@ TEST(refused_when_closed, "a closed loop refuses timers with a RuntimeError, and
     cora_virtual_clock_stop();
 }
 
-TEST(close_drops_timers, "closing the loop drops timers without running them: armed, due, never due")
+TEST(close_drops_timers,
+     "closing the loop drops timers without running them: armed, due, never due")
 {
     cora_loop loop = loop_new();
     int drops = 0, runs = 0;
@@ -292,7 +296,8 @@ TEST(close_drops_timers, "closing the loop drops timers without running them: ar
 
 /* ---- order ---- */
 
-TEST(timers_after_call_soon, "in a tick, callbacks queued before come first, then timers by deadline")
+TEST(timers_after_call_soon,
+     "in a tick, callbacks queued before come first, then timers by deadline")
 {
     cora_loop loop = loop_new();
     struct notes notes = { "", 0 };
@@ -305,8 +310,9 @@ TEST(timers_after_call_soon, "in a tick, callbacks queued before come first, the
     loop_end(loop);
 }
 
-TEST(order_of_deadlines, "timers compare by their deadlines alone: neither arguments nor the order of "
-                         "arming count where deadlines differ",
+TEST(order_of_deadlines,
+     "timers compare by their deadlines alone: neither arguments nor the order of arming count "
+     "where deadlines differ",
      "test_events.TimerTests.test_timer_comparison")
 {
     cora_loop loop = loop_new();
@@ -321,7 +327,8 @@ TEST(order_of_deadlines, "timers compare by their deadlines alone: neither argum
     loop_end(loop);
 }
 
-TEST(late_batch_is_sorted, "timers whose times all passed while a callback was busy run by deadline")
+TEST(late_batch_is_sorted,
+     "timers whose times all passed while a callback was busy run by deadline")
 {
     cora_loop loop = loop_new();
     struct notes notes = { "", 0 };
@@ -346,8 +353,9 @@ static void in_order(cora_args bound)
         expected->wrong++;
 }
 
-TEST(equal_deadlines_are_first_in_first_out, "of 1000 timers of one deadline, armed by call_at and by "
-                                             "call_later among others, each runs in the order of arming")
+TEST(equal_deadlines_are_first_in_first_out,
+     "of 1000 timers of one deadline, armed by call_at and by call_later among others, each runs "
+     "in the order of arming")
 {
     cora_loop loop = loop_new();
     struct expected expected = { 0, 0 };
@@ -369,8 +377,8 @@ TEST(equal_deadlines_are_first_in_first_out, "of 1000 timers of one deadline, ar
     loop_end(loop);
 }
 
-TEST(equal_deadlines_in_the_past, "equal deadlines that have passed run in the order of arming, too, "
-                                  "with those that libev had")
+TEST(equal_deadlines_in_the_past,
+     "equal deadlines that have passed run in the order of arming, too, with those that libev had")
 {
     cora_loop loop = loop_new();
     struct expected expected = { 0, 0 };
@@ -407,8 +415,8 @@ static void check_schedule(cora_args bound)
         cora_virtual_clock_advance(0.005); /* a busy callback */
 }
 
-TEST(random_deadlines, "10000 random timers among busy callbacks run by deadline, never early and soon "
-                       "after")
+TEST(random_deadlines,
+     "10000 random timers among busy callbacks run by deadline, never early and soon after")
 {
     cora_loop loop = loop_new();
     struct schedule schedule = { 0, 0, 0, 0, 0 };
@@ -449,7 +457,8 @@ static void be_busy_and_arm(cora_args bound)
     cora_call_later(loop, arming->delay, cora_partial(ran, arming));
 }
 
-TEST(busy_callback_then_call_later, "a delay counts from the call, however long the callback took before")
+TEST(busy_callback_then_call_later,
+     "a delay counts from the call, however long the callback took before")
 {
     const double busy[] = { 0, 0.01, 0.09, 0.2, 30 };
     for (size_t i = 0; i < sizeof busy / sizeof *busy; i++) {
@@ -474,8 +483,8 @@ static void update_clock_and_arm(cora_args bound)
     cora_call_at(loop, arming->armed + arming->delay, cora_partial(ran, arming));
 }
 
-TEST(clock_updated_by_others, "a timer is exact also when somebody updated libev's clock since the loop "
-                              "looked at it")
+TEST(clock_updated_by_others,
+     "a timer is exact also when somebody updated libev's clock since the loop looked at it")
 {
     cora_loop loop = loop_new();
     struct arming arming = { 0.3, 0.1, 0, 0, NULL };
@@ -541,8 +550,8 @@ TEST(wall_clock_steps, "a wall clock that is set forward or back by a day moves 
 
 /* ---- cancelling ---- */
 
-TEST(cancelled_head_wakes_nobody, "with a cancelled timer of 5 s and a live one of 10 s, the loop sleeps "
-                                  "for 10 s at once",
+TEST(cancelled_head_wakes_nobody,
+     "with a cancelled timer of 5 s and a live one of 10 s, the loop sleeps for 10 s at once",
      "test_base_events.BaseEventLoopTests.test__run_once")
 {
     cora_loop loop = loop_new();
@@ -555,8 +564,9 @@ TEST(cancelled_head_wakes_nobody, "with a cancelled timer of 5 s and a live one 
     loop_end(loop);
 }
 
-TEST(cancelled_timers_are_gone, "cancelled timers leave nothing behind, wherever their deadlines lie: no "
-                                "threshold needs to be passed",
+TEST(cancelled_timers_are_gone,
+     "cancelled timers leave nothing behind, wherever their deadlines lie: no threshold needs to "
+     "be passed",
      "test_base_events.BaseEventLoopTests.test__run_once_cancelled_event_cleanup")
 {
     cora_loop loop = loop_new();
@@ -591,8 +601,9 @@ TEST(cancel_of_itself, "a timer that runs is too late to cancel")
     loop_end(loop);
 }
 
-TEST(cancel_of_a_due_sibling, "a timer may cancel another that is due in the same tick, which is dropped "
-                              "once and does not run",
+TEST(cancel_of_a_due_sibling,
+     "a timer may cancel another that is due in the same tick, which is dropped once and does not "
+     "run",
      "test_base_events.BaseEventLoopTests.test__add_callback_cancelled_handle")
 {
     cora_loop loop = loop_new();
@@ -626,8 +637,9 @@ TEST(cancel_of_a_waiting_sibling, "a call_soon callback may cancel a timer that 
     loop_end(loop);
 }
 
-TEST(due_timer_moves_to_the_ready_queue, "a timer whose time has come is queued once and runs in that "
-                                         "tick; later ones stay where they are",
+TEST(due_timer_moves_to_the_ready_queue,
+     "a timer whose time has come is queued once and runs in that tick; later ones stay where they "
+     "are",
      "test_base_events.BaseEventLoopTests.test__add_callback_handle")
 {
     cora_loop loop = loop_new();
@@ -659,8 +671,8 @@ static void on_raw_timer(struct ev_loop *ev, ev_timer *watcher, int events)
     interloper->cancelled += cora_handle_cancel(interloper->victim);
 }
 
-TEST(cancel_between_libev_and_the_tick, "a timer that libev has fired, but whose callback libev has not "
-                                        "called yet, can be cancelled")
+TEST(cancel_between_libev_and_the_tick,
+     "a timer that libev has fired, but whose callback libev has not called yet, can be cancelled")
 {
     cora_loop loop = loop_new();
     struct ev_loop *ev = cora_loop_ev(loop);
@@ -691,8 +703,8 @@ static void on_raw_check(struct ev_loop *ev, ev_check *watcher, int events)
     interloper->cancelled += cora_handle_cancel(interloper->victim);
 }
 
-TEST(cancel_between_collecting_and_the_tick, "a timer that is collected for the tick, but not queued "
-                                             "yet, can be cancelled")
+TEST(cancel_between_collecting_and_the_tick,
+     "a timer that is collected for the tick, but not queued yet, can be cancelled")
 {
     cora_loop loop = loop_new();
     struct ev_loop *ev = cora_loop_ev(loop);
@@ -728,7 +740,8 @@ static void on_raw_timer_arms(struct ev_loop *ev, ev_timer *watcher, int events)
     cora_call_later(loop, arming->delay, cora_partial(ran, arming));
 }
 
-TEST(armed_by_a_watcher, "a timer armed by a watcher of the program's own, between two ticks, is exact")
+TEST(armed_by_a_watcher,
+     "a timer armed by a watcher of the program's own, between two ticks, is exact")
 {
     cora_loop loop = loop_new();
     struct arming arming = { 0, 0.1, 0, 0, &loop };
@@ -763,13 +776,13 @@ static void drop_and_cancel(void *pointer)
 
 static const cora_type dropping = { "dropping", drop_and_cancel, NULL, 0 };
 
-TEST(drop_function_in_a_cancel, "a drop function that runs in the cancel of a timer may cancel others and "
-                                "arm new ones")
+TEST(drop_function_in_a_cancel,
+     "a drop function that runs in the cancel of a timer may cancel others and arm new ones")
 {
     struct dropper dropper = { .loop = loop_new() };
     int runs = 0;
-    dropper.self = cora_call_later(dropper.loop, 1,
-                                   cora_partial(nothing, cora_own(&dropper, &dropping)));
+    dropper.self =
+        cora_call_later(dropper.loop, 1, cora_partial(nothing, cora_own(&dropper, &dropping)));
     dropper.other = cora_call_later(dropper.loop, 1, cora_partial(count, &runs));
     forget_temporaries();
     CHECK(cora_handle_cancel(dropper.self));
@@ -783,13 +796,13 @@ TEST(drop_function_in_a_cancel, "a drop function that runs in the cancel of a ti
     loop_end(dropper.loop);
 }
 
-TEST(drop_function_after_a_timer, "a drop function that runs after a timer has fired may cancel one of "
-                                  "the same tick")
+TEST(drop_function_after_a_timer,
+     "a drop function that runs after a timer has fired may cancel one of the same tick")
 {
     struct dropper dropper = { .loop = loop_new() };
     int runs = 0;
-    dropper.self = cora_call_later(dropper.loop, 1,
-                                   cora_partial(nothing, cora_own(&dropper, &dropping)));
+    dropper.self =
+        cora_call_later(dropper.loop, 1, cora_partial(nothing, cora_own(&dropper, &dropping)));
     dropper.other = cora_call_later(dropper.loop, 1, cora_partial(count, &runs));
     run_for(dropper.loop, 2);
     CHECK_INT(dropper.drops, 1);
@@ -809,7 +822,8 @@ static void drop_and_close(void *pointer)
 
 static const cora_type closing = { "closing", drop_and_close, NULL, 0 };
 
-TEST(drop_function_closes, "a drop function that runs in the cancel of a timer may close the idle loop")
+TEST(drop_function_closes,
+     "a drop function that runs in the cancel of a timer may close the idle loop")
 {
     struct dropper dropper = { .loop = loop_new() };
     int runs = 0;
@@ -826,7 +840,8 @@ TEST(drop_function_closes, "a drop function that runs in the cancel of a timer m
 
 /* ---- many ---- */
 
-TEST(exactly_once, "of timers that are armed and cancelled at random, each runs once or is cancelled")
+TEST(exactly_once,
+     "of timers that are armed and cancelled at random, each runs once or is cancelled")
 {
     enum { ALL = 2000 };
     cora_loop loop = loop_new();
