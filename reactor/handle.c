@@ -152,7 +152,7 @@ bool cora_handle_cancel(cora_handle handle)
         return handle_cancel_slow(handle);
     struct slot *slot = slot_at(handle.bits);
     if (CORA_UNLIKELY(slot->bits != handle.bits || slot->kind != SLOT_TIMER ||
-                      slot->state != SLOT_WAITING || slot->flags != 0))
+                      slot_state(slot) != SLOT_WAITING || slot->flags != 0))
         return handle_cancel_slow(handle);
     timer_cancel(loop, (struct timer_slot *)slot);
     pool_give_cancelled(&loop->timers, slot);
@@ -184,7 +184,7 @@ static int object_print(struct slot *slot, char *buffer, size_t size)
     bool debug = slot_owner(slot)->debug;
     char when[40] = "", text[300] = "", place[200] = "";
     if (slot->kind == SLOT_TIMER)
-        snprintf(when, sizeof when, " when=%g", timer_when((struct timer_slot *)slot));
+        snprintf(when, sizeof when, " when=%.15g", timer_when((struct timer_slot *)slot));
     if (!cancelled)
         callback_print(slot, callback, text, sizeof text);
     else if (debug && slot->count == 1)

@@ -62,7 +62,8 @@ CORA_API double cora_handle_when(cora_handle handle);
 
 /*
  * Writes the handle for a person to read: <Handle on_ring("bell", 3)>, <TimerHandle cancelled>; in
- * debug mode also where it was created, and its callback after a cancel. As snprintf.
+ * debug mode also where it was created, and its callback after a cancel. As snprintf; long arguments are
+ * cut.
  */
 CORA_API int cora_handle_print(cora_handle handle, char *buffer, size_t size);
 

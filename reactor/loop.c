@@ -343,6 +343,7 @@ void loop_fail(struct loop *loop, cora_value error)
     cora_value old = loop->fatal;
     loop->fatal = cora_copy(error);
     loop->interrupted = true;
+    loop->skips_left = 0;
     cora_drop(old);
 }
 
@@ -416,6 +417,7 @@ int cora_stop(cora_loop handle)
     if (refuse_guest(loop) < 0)
         return CORA_ERUNTIME;
     loop->stopping = true;
+    loop->skips_left = 0;
     loop_wake(loop);
     return 0;
 }
@@ -471,6 +473,7 @@ static void loop_close(struct loop *loop)
     atomic_store(&loop->state, LOOP_CLOSED);
     atomic_store(&loop->thread, NULL);
     loop->awake = loop->interrupted = true;
+    loop->skips_left = 0;
     if (cora_thread.running == loop)
         cora_thread.running_bits = NO_LOOP_RUNS;
     shared_drop(loop);
@@ -502,6 +505,8 @@ int cora_loop_close(cora_loop handle)
         return fail(CORA_ERUNTIME, "Cannot close a running event loop");
     if (!loop_get(handle))
         return CORA_EWRONGTHREAD;
+    if (ev_depth(loop->ev) > 0) /* run by hand, with ev_run */
+        return fail(CORA_ERUNTIME, "Cannot close a running event loop");
     loop_close(loop);
     return 0;
 }

@@ -92,7 +92,8 @@ CORA_API void cora_set_current_loop(cora_loop loop);
 
 /*
  * Makes room for this many descriptors (numbers below it) and timers, in Cora and in libev, whose own
- * arrays abort the process when they cannot grow (docs/limits.md). 0 or CORA_EMEMORY.
+ * arrays abort the process when they cannot grow (docs/limits.md). 0; CORA_EVALUE for more descriptors
+ * than the process may have; CORA_EMEMORY.
  */
 CORA_API int cora_reserve(cora_loop loop, size_t descriptors, size_t timers);
 

@@ -225,8 +225,8 @@ struct loop {
     double earliest;        /* no armed timer is due before */
     double libev_clock;     /* what ev_timer_start counts from */
     uint32_t arming_order;  /* counts up */
-    unsigned skipped;       /* ticks since the last poll */
-    double poll_time;       /* when the first of them began */
+    unsigned skips_left;    /* polls that may still be skipped; 0 also when something is collected */
+    double poll_time;       /* when the first one was skipped */
 
     struct descriptor **descriptors; /* by number; NULL where nothing is watched */
     size_t descriptor_room;

@@ -18,7 +18,7 @@
 
 #include <stdio.h>
 
-#define TICKS_BETWEEN_POLLS 64
+#define SKIPS_MAX 63 /* 64 ticks in a row */
 #define TICKS_BETWEEN_CLOCKS 8
 #define SECONDS_BETWEEN_POLLS 100e-6
 
@@ -183,7 +183,7 @@ static void any_run(struct loop *loop, struct slot *slot)
 /* The usual one: call_soon with plain arguments, outside of debug mode. */
 static bool slot_is_simple(const struct slot *slot)
 {
-    return slot->kind == SLOT_READY && slot->state == SLOT_QUEUED && slot->flags == 0;
+    return slot->kind == SLOT_READY && slot_state(slot) == SLOT_QUEUED && slot->flags == 0;
 }
 
 static void simple_run(struct loop *loop, struct slot *slot)
@@ -241,18 +241,6 @@ static void collected_join(struct loop *loop)
     queue_join(&loop->ready, &loop->collected_signals);
 }
 
-/* One tick. Returns how many callbacks it ran. */
-static size_t tick(struct loop *loop)
-{
-    if (shared_waiting(loop) || loop->shared.used.head)
-        shared_take(loop);
-    collected_join(loop);
-    size_t count = queue_run(loop);
-    pool_settle(&loop->handles);
-    pool_settle(&loop->timers);
-    return count;
-}
-
 /* A nested ev_run of the host's collects, too. */
 static bool loop_has_collected(const struct loop *loop)
 {
@@ -263,21 +251,36 @@ static bool loop_has_collected(const struct loop *loop)
 /*
  * A poll may be skipped only while the tick just run had one callback, nothing is collected and no
  * timer is due; 64 times in a row at most, with a look at the clock every eighth time, and not when
- * 100 microseconds have passed.
+ * 100 microseconds have passed. Whatever wants a poll earlier (a timer due at once, something collected
+ * by a nested ev_run, a stop) sets skips_left to 0.
  */
 static bool may_skip_poll(struct loop *loop, size_t ran)
 {
-    if (ran != 1 || !loop->ready.head || loop_has_collected(loop) || loop->stopping ||
-        loop->poll_every_tick || loop->interrupted)
+    if (ran != 1 || loop->skips_left == 0 || !loop->ready.head)
         return false;
-    if (++loop->skipped >= TICKS_BETWEEN_POLLS)
-        return false;
-    if (loop->skipped % TICKS_BETWEEN_CLOCKS != 1)
+    unsigned left = loop->skips_left--;
+    if (left % TICKS_BETWEEN_CLOCKS != SKIPS_MAX % TICKS_BETWEEN_CLOCKS)
         return true;
     double now = clock_now();
-    if (loop->skipped == 1)
+    if (left == SKIPS_MAX)
         loop->poll_time = now;
     return now < loop->poll_time + SECONDS_BETWEEN_POLLS && now < loop->earliest;
+}
+
+/* The tick after the poll, and those without one. */
+static void ticks_run(struct loop *loop)
+{
+    loop->skips_left = loop->poll_every_tick || loop->stopping ? 0 : SKIPS_MAX;
+    shared_take(loop);
+    collected_join(loop);
+    size_t ran = queue_run(loop);
+    while (may_skip_poll(loop, ran)) {
+        if (shared_waiting(loop))
+            shared_take(loop);
+        ran = queue_run(loop);
+    }
+    pool_settle(&loop->handles);
+    pool_settle(&loop->timers);
 }
 
 static void tick_end(struct loop *loop)
@@ -379,11 +382,8 @@ void on_check(struct ev_loop *ev, ev_check *watcher, int events)
     loop_hold(loop);
     loop->in_tick = loop->awake = true;
     loop->clock_known = false;
-    loop->skipped = 0;
-    size_t ran;
-    do
-        ran = stop_if_forked(loop) ? 0 : tick(loop);
-    while (may_skip_poll(loop, ran));
+    if (!stop_if_forked(loop))
+        ticks_run(loop);
     bool open = loop->ev != NULL;
     if (open && loop->guest)
         guest_leave(loop);

@@ -87,6 +87,8 @@ cora_handle cora_call_soon_threadsafe(cora_loop handle, cora_callback callback)
 void shared_take(struct loop *loop)
 {
     struct shared *shared = &loop->shared;
+    if (!shared->used.head && !shared_waiting(loop))
+        return;
     pthread_mutex_lock(&shared->lock);
     queue_join(&loop->ready, &shared->queue);
     atomic_store_explicit(&shared->waiting, false, memory_order_relaxed);

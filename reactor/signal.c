@@ -33,6 +33,7 @@ static void on_signal(struct ev_loop *ev, ev_signal *watcher, int events)
     if (watch->handler->state != SLOT_WAITING)
         return; /* still queued: signals coalesce */
     watch->handler->state = SLOT_QUEUED;
+    loop->skips_left = 0;
     queue_append(&loop->collected_signals, watch->handler);
 }
 

@@ -130,6 +130,12 @@ static inline struct slot *slot_at(uint64_t bits)
     return (struct slot *)(void *)((char *)chunk + (bits & 0xfff) * 16);
 }
 
+/* The state, also of a shared slot, which other threads may cancel meanwhile. */
+static inline enum slot_state slot_state(const struct slot *slot)
+{
+    return (enum slot_state)__atomic_load_n(&slot->state, __ATOMIC_RELAXED);
+}
+
 static inline struct loop *slot_owner(const struct slot *slot)
 {
     return owner_of(__atomic_load_n(&slot->bits, __ATOMIC_RELAXED));

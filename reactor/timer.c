@@ -79,6 +79,7 @@ static void timer_collect(struct loop *loop, struct timer_slot *timer)
         loop->timers_sorted = false;
     loop->last_timer = &timer->as.slot;
     timer->as.slot.state = SLOT_QUEUED;
+    loop->skips_left = 0;
     queue_append(&loop->collected_timers, &timer->as.slot);
 }
 
@@ -196,6 +197,7 @@ static inline cora_handle timer_arm(struct loop *loop, double when, double now, 
     if (CORA_UNLIKELY(when <= now)) {
         timer->as.slot.state = SLOT_QUEUED;
         queue_append(&loop->due, &timer->as.slot);
+        loop->skips_left = 0;
         loop_wake(loop);
     } else if (CORA_LIKELY(when < now + NEVER)) {
         timer_start(loop, timer, when);

@@ -232,6 +232,12 @@ void cora_drop(cora_value value)
         counted_drop(value.as.counted);
 }
 
+void cora_drop_temporaries(void)
+{
+    if (cora_thread.depth == 0)
+        thread_drop_temporaries();
+}
+
 /* ---- reading ---- */
 
 /* Fails the running callback: the value is not what it was taken for. */

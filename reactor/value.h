@@ -4,8 +4,8 @@
  * A value is a type descriptor and eight bytes. Nothing, integers, reals, pointers, handles and static
  * texts need no memory; texts, bytes, lists, errors and owned pointers are counted, and immutable.
  *
- * Ownership: a constructor gives a *temporary*: valid until the running callback returns, in main()
- * until the next run. Whatever keeps a value (bound arguments, cora_set_context, cora_copy) adds a
+ * Ownership: a constructor gives a *temporary*: valid until the running callback returns, outside of
+ * callbacks until this thread's next run, or cora_drop_temporaries. Whatever keeps a value (bound arguments, cora_set_context, cora_copy) adds a
  * reference of its own and never takes one over, so one value may go to many places.
  * Counted values may go from thread to thread; a temporary belongs to the thread that made it.
  *
@@ -157,6 +157,12 @@ CORA_API cora_value cora_list(const cora_value *values, size_t count);
 /* A reference of your own, to be given back with cora_drop; an error value if memory has run out. */
 CORA_API cora_value cora_copy(cora_value value) CORA_MUST_CHECK;
 CORA_API void cora_drop(cora_value value);
+
+/*
+ * Drops this thread's temporaries now: for a thread that makes many values and runs no loop. Only
+ * outside of callbacks; does nothing inside.
+ */
+CORA_API void cora_drop_temporaries(void);
 
 /* ---- reading ---- */
 

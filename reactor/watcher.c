@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 
 struct descriptor {
@@ -33,6 +34,7 @@ static void descriptor_collect(struct loop *loop, struct slot *slot)
         return; /* still queued, or running in an outer ev_run */
     struct queue *queue = &loop->collected_descriptors;
     slot->state = SLOT_QUEUED;
+    loop->skips_left = 0;
     if (loop->is_select || !queue->head) {
         queue_append(queue, slot);
         return;
@@ -296,8 +298,9 @@ int watchers_reserve(struct loop *loop, size_t count)
 {
     if (count == 0)
         return 0;
-    if (count > INT32_MAX)
-        return fail(CORA_EVALUE, "%zu descriptors are more than there can be", count);
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || count > limit.rlim_max || count > INT32_MAX)
+        return fail(CORA_EVALUE, "%zu descriptors are more than this process may have", count);
     if (table_grow(loop, count - 1) < 0)
         return CORA_EMEMORY;
     ev_io highest;

@@ -573,3 +573,29 @@ TEST(printing_own_is_cut, "a program's own print function gets the room that is 
     CHECK_TEXT(buffer, "[<dropp");
     CHECK_INT(cora_print(list, NULL, 0), (int)strlen("[<dropped 2 times>, 1]"));
 }
+
+TEST(drop_temporaries, "a thread without a loop drops its temporaries when it says so")
+{
+    size_t before = cora_live_values();
+    cora_value text = cora_textf("%d", 7);
+    CHECK_TEXT(cora_as_text(text), "7");
+    CHECK_INT(cora_live_values(), before + 1);
+    cora_drop_temporaries();
+    CHECK_INT(cora_live_values(), before);
+}
+
+static void try_to_drop(cora_args bound)
+{
+    cora_value text = cora_textf("%d", 7);
+    cora_drop_temporaries();
+    CHECK_TEXT(cora_as_text(text), "7");
+    cora_stop(cora_arg_loop(bound, 0));
+}
+
+TEST(drop_temporaries_inside, "inside a callback its temporaries stay")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    cora_call_soon(loop, cora_partial(try_to_drop, loop));
+    CHECK_INT(cora_run_forever(loop), 0);
+    cora_loop_close(loop);
+}
