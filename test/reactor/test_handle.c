@@ -316,13 +316,13 @@ TEST(debug_timer_print,
     cora_handle timer = cora_call_at(loop, 1e9, cora_partial(on_ring));
     int line = __LINE__ - 1;
     cora_handle_print(timer, text, sizeof text);
-    snprintf(expected, sizeof expected, "<TimerHandle when=1e+09 on_ring() created at %s:%d>",
+    snprintf(expected, sizeof expected, "<TimerHandle when=1000000000 on_ring() created at %s:%d>",
              __FILE__, line);
     CHECK_TEXT(text, expected);
     cora_handle_cancel(timer);
     cora_handle_print(timer, text, sizeof text);
     snprintf(expected, sizeof expected,
-             "<TimerHandle cancelled when=1e+09 on_ring() created at %s:%d>", __FILE__, line);
+             "<TimerHandle cancelled when=1000000000 on_ring() created at %s:%d>", __FILE__, line);
     CHECK_TEXT(text, expected);
     cora_loop_close(loop);
 }
