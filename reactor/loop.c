@@ -467,6 +467,10 @@ void loop_finish_close(struct loop *loop)
     cora_drop(fatal);
 }
 
+/*
+ * First all that concerns libev, and then, when the loop is closed for everybody, what drop functions
+ * may run for: one of them may destroy the host's loop, or make another.
+ */
 static void loop_close(struct loop *loop)
 {
     loop_hold(loop);
@@ -476,18 +480,22 @@ static void loop_close(struct loop *loop)
     loop->skips_left = 0;
     if (cora_thread.running == loop)
         cora_thread.running_bits = NO_LOOP_RUNS;
-    shared_drop(loop);
-    watchers_drop(loop);
-    signals_drop(loop);
-    timers_drop(loop);
-    pool_visit(&loop->handles, handle_drop);
-    queues_clear(loop);
-    loop->exception_handler = NULL;
-    if (loop->ev)
-        watchers_stop(loop);
-    if (loop->ev && !loop->guest)
+    struct slot *shared = shared_close(loop);
+    watchers_close(loop);
+    signals_close(loop);
+    timers_close(loop);
+    watchers_stop(loop);
+    if (!loop->guest)
         ev_loop_destroy(loop->ev);
     loop->ev = NULL;
+
+    struct slot *lists[] = { shared, loop->ready.head, loop->due.head, loop->collected_timers.head };
+    queues_clear(loop);
+    loop->exception_handler = NULL;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        list_drop(lists[i]);
+    pool_visit(&loop->timers, handle_drop);
+    pool_visit(&loop->handles, handle_drop);
     loop_unhold(loop);
 }
 

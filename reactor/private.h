@@ -343,8 +343,8 @@ void handle_remove(struct loop *loop, struct slot *slot);
 void shared_init(struct loop *loop);
 void shared_take(struct loop *loop);
 void shared_run(struct loop *loop, struct slot *slot);
-void shared_drop(struct loop *loop);
-void shared_drop_list(struct slot *list);
+struct slot *shared_close(struct loop *loop);
+void list_drop(struct slot *list);
 bool shared_cancel(cora_handle handle);
 bool shared_cancelled(cora_handle handle);
 
@@ -358,7 +358,7 @@ static inline bool shared_waiting(struct loop *loop)
 double clock_now(void);
 double timer_when(const struct timer_slot *timer);
 void timers_collect(struct loop *loop);
-void timers_drop(struct loop *loop);
+void timers_close(struct loop *loop);
 int timers_reserve(struct loop *loop, size_t count);
 
 /* Takes a waiting timer from libev, unless it is due never and was not started. */
@@ -375,12 +375,12 @@ static inline void timer_cancel(struct loop *loop, struct timer_slot *timer)
 /* watcher.c */
 void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events);
 bool watcher_forget(struct loop *loop, const struct slot *slot);
-void watchers_drop(struct loop *loop);
+void watchers_close(struct loop *loop);
 int watchers_reserve(struct loop *loop, size_t count);
 
 /* signal.c */
 bool signal_forget(struct loop *loop, const struct slot *slot);
-void signals_drop(struct loop *loop);
+void signals_close(struct loop *loop);
 
 /* context.c */
 void context_run(struct loop *loop, struct slot *slot, struct callback *callback);

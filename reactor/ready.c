@@ -77,40 +77,41 @@ void callback_failed(struct loop *loop, struct slot *slot, struct callback *call
     cora_drop(failure);
 }
 
+/*
+ * Drops what is left behind when nothing of the program's runs: temporaries, variables that were set,
+ * and the failures of the drop functions that run for that, which may leave something behind in turn.
+ */
+static void settle(struct loop *loop)
+{
+    struct thread *thread = &cora_thread;
+    while (CORA_UNLIKELY(thread->attention)) {
+        struct cora_counted *variables = thread->context;
+        thread->attention = false;
+        thread->context = NULL;
+        if (variables)
+            counted_drop(variables);
+        thread_drop_temporaries();
+        cora_value failure = thread->failure;
+        thread->failure = cora_nothing();
+        if (error_is_fatal(failure))
+            loop_fail(loop, failure);
+        else if (!cora_is_nothing(failure))
+            report_plain(loop, "Exception in a drop function", failure, NULL);
+        cora_drop(failure);
+    }
+}
+
 /* What the callback left behind: its failure, variables it set, temporaries. */
 static void after_callback(struct loop *loop, struct slot *slot, struct callback *callback)
 {
     struct thread *thread = &cora_thread;
     callback_failed(loop, slot, callback);
-    struct cora_counted *variables = thread->context;
-    thread->context = NULL;
-    if (variables && slot->flags & CALLBACK_PERSISTS) {
-        callback->context = variables;
+    if (thread->context && slot->flags & CALLBACK_PERSISTS) {
+        callback->context = thread->context;
         slot->flags |= CALLBACK_CONTEXT | CALLBACK_DROPS;
-    } else if (variables) {
-        counted_drop(variables);
+        thread->context = NULL;
     }
-    thread_drop_temporaries();
-    thread->attention = false;
-}
-
-/* A drop function may fail, and leave things behind, as a callback may. */
-static void after_drop(struct loop *loop)
-{
-    struct thread *thread = &cora_thread;
-    cora_value failure = thread->failure;
-    struct cora_counted *variables = thread->context;
-    thread->failure = cora_nothing();
-    thread->context = NULL;
-    if (variables)
-        counted_drop(variables);
-    if (error_is_fatal(failure))
-        loop_fail(loop, failure);
-    else if (!cora_is_nothing(failure))
-        report_plain(loop, "Exception in a drop function", failure, NULL);
-    cora_drop(failure);
-    thread_drop_temporaries();
-    thread->attention = false;
+    settle(loop);
 }
 
 static void callback_call(struct loop *loop, struct slot *slot, struct callback *callback)
@@ -176,8 +177,7 @@ static void any_run(struct loop *loop, struct slot *slot)
         callback_drop(slot, slot_callback(slot));
         handle_free(loop, slot);
     }
-    if (CORA_UNLIKELY(cora_thread.attention))
-        after_drop(loop);
+    settle(loop);
 }
 
 /* The usual one: call_soon with plain arguments, outside of debug mode. */
@@ -220,7 +220,7 @@ static size_t queue_run(struct loop *loop)
             break;
     }
     if (slot && !loop->ev) {
-        shared_drop_list(slot);
+        list_drop(slot);
     } else if (slot) {
         *end = loop->ready.head;
         if (!loop->ready.head)
@@ -308,8 +308,9 @@ struct outer {
 static struct outer thread_enter(struct loop *loop)
 {
     struct thread *thread = &cora_thread;
-    if (thread->depth++ == 0)
+    if (thread->depth == 0)
         thread_drop_temporaries();
+    thread->depth++;
     struct outer outer = { thread->running, thread->running_bits, thread->context,
                            thread->holder,  thread->temporaries,  thread->failure };
     thread->running = loop;
@@ -384,14 +385,13 @@ void on_check(struct ev_loop *ev, ev_check *watcher, int events)
     loop->clock_known = false;
     if (!stop_if_forked(loop))
         ticks_run(loop);
-    bool open = loop->ev != NULL;
-    if (open && loop->guest)
+    if (loop->ev && loop->guest)
         guest_leave(loop);
-    if (open && !stop_if_forked(loop))
+    if (loop->ev && !stop_if_forked(loop))
         tick_end(loop);
     loop->in_tick = false;
     loop->awake = loop->idle_active;
-    thread_drop_temporaries();
+    settle(loop);
     thread_leave(outer);
     loop_unhold(loop);
 }

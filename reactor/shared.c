@@ -123,7 +123,7 @@ void shared_run(struct loop *loop, struct slot *slot)
 }
 
 /* Drops the shared slots of a list, and cancelled ones; the others are dropped with their pools. */
-void shared_drop_list(struct slot *list)
+void list_drop(struct slot *list)
 {
     for (struct slot *next; list; list = next) {
         next = list->next;
@@ -134,21 +134,18 @@ void shared_drop_list(struct slot *list)
     }
 }
 
-/* The loop is closed: what is queued is dropped. */
-void shared_drop(struct loop *loop)
+/* Takes no more. Returns what was queued. */
+struct slot *shared_close(struct loop *loop)
 {
     struct shared *shared = &loop->shared;
     pthread_mutex_lock(&shared->lock);
     shared->open = false;
-    struct slot *slot = shared->queue.head;
+    struct slot *list = shared->queue.head;
     queue_clear(&shared->queue);
     atomic_store_explicit(&shared->waiting, false, memory_order_relaxed);
     pthread_cond_broadcast(&shared->finished);
     pthread_mutex_unlock(&shared->lock);
-    shared_drop_list(slot);
-    shared_drop_list(loop->ready.head); /* what a tick has taken, but not run */
-    shared_drop_list(loop->due.head);
-    shared_drop_list(loop->collected_timers.head);
+    return list;
 }
 
 /* Waits until a shared callback that another thread runs has returned. The lock is held. */

@@ -89,8 +89,7 @@ static bool signal_installed(int number)
 static void watch_stop(struct loop *loop, struct signal_watch *watch)
 {
     int number = watch->watcher.signum;
-    if (loop->ev)
-        ev_signal_stop(loop->ev, &watch->watcher);
+    ev_signal_stop(loop->ev, &watch->watcher);
     signal_release(number);
     block_put(watch, sizeof *watch);
 }
@@ -183,7 +182,7 @@ bool signal_forget(struct loop *loop, const struct slot *slot)
 }
 
 /* The handlers themselves are dropped with the loop's other handles. */
-void signals_drop(struct loop *loop)
+void signals_close(struct loop *loop)
 {
     for (struct signal_watch *next, *watch = loop->signals; watch; watch = next) {
         next = watch->next;

@@ -234,23 +234,18 @@ cora_handle cora_call_at(cora_loop handle, double when, cora_callback callback)
     return timer_arm(loop, when, loop->libev_clock, callback);
 }
 
-/* ---- dropping and reserving ---- */
+/* ---- closing and reserving ---- */
 
-static void timer_drop(struct slot *slot)
+static void timer_close(struct slot *slot)
 {
-    struct timer_slot *timer = (struct timer_slot *)slot;
-    struct loop *loop = slot_owner(slot);
-    if (slot->state == SLOT_RUNNING)
-        return;
     if (slot->state == SLOT_WAITING)
-        timer_cancel(loop, timer);
-    slot->state = SLOT_CANCELLED;
-    callback_drop(slot, timer_callback(timer));
+        timer_cancel(slot_owner(slot), (struct timer_slot *)slot);
 }
 
-void timers_drop(struct loop *loop)
+/* Takes all timers from libev; their callbacks are dropped with the loop's other handles. */
+void timers_close(struct loop *loop)
 {
-    pool_visit(&loop->timers, timer_drop);
+    pool_visit(&loop->timers, timer_close);
 }
 
 /* Lets libev's heap, and its list of what is pending, grow to this many timers. */

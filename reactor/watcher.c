@@ -269,10 +269,10 @@ bool watcher_forget(struct loop *loop, const struct slot *slot)
     return false;
 }
 
-/* ---- dropping and reserving ---- */
+/* ---- closing and reserving ---- */
 
 /* The callbacks themselves are dropped with the loop's other handles. */
-void watchers_drop(struct loop *loop)
+void watchers_close(struct loop *loop)
 {
     for (struct descriptor *next, *d = loop->unchecked; d; d = next) {
         next = d->next_unchecked;
@@ -284,8 +284,7 @@ void watchers_drop(struct loop *loop)
     for (size_t i = 0; i < loop->descriptor_room; i++) {
         if (!loop->descriptors[i])
             continue;
-        if (loop->ev)
-            ev_io_stop(loop->ev, &loop->descriptors[i]->watcher);
+        ev_io_stop(loop->ev, &loop->descriptors[i]->watcher);
         block_put(loop->descriptors[i], sizeof(struct descriptor));
     }
     free(loop->descriptors);
