@@ -106,7 +106,8 @@ static void after_callback(struct loop *loop, struct slot *slot, struct callback
 {
     struct thread *thread = &cora_thread;
     callback_failed(loop, slot, callback);
-    if (thread->context && slot->flags & CALLBACK_PERSISTS) {
+    bool first = (slot->flags & (CALLBACK_PERSISTS | CALLBACK_CONTEXT)) == CALLBACK_PERSISTS;
+    if (thread->context && first) {
         callback->context = thread->context;
         slot->flags |= CALLBACK_CONTEXT | CALLBACK_DROPS;
         thread->context = NULL;
