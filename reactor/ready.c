@@ -315,7 +315,7 @@ static struct outer thread_enter(struct loop *loop)
     struct outer outer = { thread->running, thread->running_bits, thread->context,
                            thread->holder,  thread->temporaries,  thread->failure };
     thread->running = loop;
-    thread->running_bits = loop->slot.bits;
+    thread->running_bits = loop->ev ? loop->slot.bits : NO_LOOP_RUNS;
     thread->context = thread->holder = thread->temporaries = NULL;
     thread->failure = cora_nothing();
     thread->attention = false;
@@ -380,11 +380,11 @@ void on_check(struct ev_loop *ev, ev_check *watcher, int events)
         atomic_store_explicit(&loop->thread, &cora_thread, memory_order_relaxed);
         atomic_store_explicit(&loop->state, LOOP_RUNNING, memory_order_relaxed);
     }
-    struct outer outer = thread_enter(loop);
     loop_hold(loop);
+    struct outer outer = thread_enter(loop);
     loop->in_tick = loop->awake = true;
     loop->clock_known = false;
-    if (!stop_if_forked(loop))
+    if (loop->ev && !stop_if_forked(loop))
         ticks_run(loop);
     if (loop->ev && loop->guest)
         guest_leave(loop);
