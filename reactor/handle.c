@@ -31,13 +31,13 @@ static __attribute__((noinline, cold)) struct slot *handle_refuse(cora_handle ha
     } else if (!handle_loop(handle)) {
         fail(CORA_EWRONGTHREAD, "the handle belongs to a loop of another thread; from here only "
                                 "cora_call_soon_threadsafe may be used");
-    } else if (slot->bits != handle.bits) {
+    } else if (!slot_is(slot, handle.bits)) {
         fail(CORA_ESTALE, "the handle is stale: its callback has run or was dropped");
     } else {
         const struct cora_place *place = slot_callback(slot)->place;
         fail(CORA_ESTALE, "the handle is stale: its callback %s, made in %s (%s:%d), %s",
              place->name, place->function, place->file, place->line,
-             slot->state == SLOT_CANCELLED ? "was cancelled" : "has run or was dropped");
+             slot_state(slot) == SLOT_CANCELLED ? "was cancelled" : "has run or was dropped");
     }
     return NULL;
 }
@@ -46,8 +46,8 @@ static __attribute__((noinline, cold)) struct slot *handle_refuse(cora_handle ha
 static struct slot *handle_get(cora_handle handle)
 {
     struct slot *slot = handle_loop(handle) ? slot_at(handle.bits) : NULL;
-    if (CORA_UNLIKELY(!slot || slot->bits != handle.bits || slot->state == SLOT_FREE ||
-                      slot->state == SLOT_CANCELLED))
+    if (CORA_UNLIKELY(!slot || !slot_is(slot, handle.bits) || slot_state(slot) == SLOT_FREE ||
+                      slot_state(slot) == SLOT_CANCELLED))
         return handle_refuse(handle);
     return slot;
 }
@@ -119,14 +119,14 @@ static bool handle_cancel_slow(cora_handle handle)
     if (!slot)
         return false;
     struct callback *callback = slot_callback(slot);
-    if (slot->state == SLOT_RUNNING) {
+    if (slot_state(slot) == SLOT_RUNNING) {
         fail(CORA_EINVALIDSTATE, "the callback %s is running already", callback->place->name);
         return false;
     }
     struct loop *loop = owner_of(handle.bits);
     if (slot->flags & CALLBACK_PERSISTS)
         return watcher_forget(loop, slot) || signal_forget(loop, slot);
-    bool listed = slot->state == SLOT_QUEUED;
+    bool listed = slot_state(slot) == SLOT_QUEUED;
     struct slot old = *slot;
     struct callback old_callback = *callback;
     slot->state = SLOT_CANCELLED;
@@ -151,7 +151,7 @@ bool cora_handle_cancel(cora_handle handle)
     if (CORA_UNLIKELY(!loop || loop->debug))
         return handle_cancel_slow(handle);
     struct slot *slot = slot_at(handle.bits);
-    if (CORA_UNLIKELY(slot->bits != handle.bits || slot->kind != SLOT_TIMER ||
+    if (CORA_UNLIKELY(!slot_is(slot, handle.bits) || slot->kind != SLOT_TIMER ||
                       slot_state(slot) != SLOT_WAITING || slot->flags != 0))
         return handle_cancel_slow(handle);
     timer_cancel(loop, (struct timer_slot *)slot);
@@ -164,13 +164,13 @@ bool cora_handle_cancelled(cora_handle handle)
     if (CORA_UNLIKELY(handle_is_shared(handle)))
         return shared_cancelled(handle);
     struct slot *slot = handle_loop(handle) ? slot_at(handle.bits) : NULL;
-    return slot && slot->bits == handle.bits && slot->state == SLOT_CANCELLED;
+    return slot && slot_is(slot, handle.bits) && slot_state(slot) == SLOT_CANCELLED;
 }
 
 double cora_handle_when(cora_handle handle)
 {
     struct slot *slot = slot_at(handle.bits);
-    if (!handle_loop(handle) || slot->bits != handle.bits || slot->state == SLOT_FREE ||
+    if (!handle_loop(handle) || !slot_is(slot, handle.bits) || slot_state(slot) == SLOT_FREE ||
         slot->kind != SLOT_TIMER)
         return (double)NAN;
     return timer_when((struct timer_slot *)slot);
@@ -180,7 +180,7 @@ double cora_handle_when(cora_handle handle)
 static int object_print(struct slot *slot, char *buffer, size_t size)
 {
     struct callback *callback = slot_callback(slot);
-    bool cancelled = slot->state == SLOT_CANCELLED;
+    bool cancelled = slot_state(slot) == SLOT_CANCELLED;
     bool debug = slot_owner(slot)->debug;
     char when[40] = "", text[300] = "", place[200] = "";
     if (slot->kind == SLOT_TIMER)
@@ -201,7 +201,7 @@ static int object_print(struct slot *slot, char *buffer, size_t size)
 int cora_handle_print(cora_handle handle, char *buffer, size_t size)
 {
     struct slot *slot = slot_at(handle.bits);
-    if (!handle_loop(handle) || slot->bits != handle.bits || slot->state == SLOT_FREE)
+    if (!handle_loop(handle) || !slot_is(slot, handle.bits) || slot_state(slot) == SLOT_FREE)
         return snprintf(buffer, size, "<Handle #%llx>", (unsigned long long)handle.bits);
     return object_print(slot, buffer, size);
 }

@@ -367,11 +367,13 @@ static int run_enter(struct loop *loop)
     if (cora_thread.running)
         return fail(CORA_ERUNTIME,
                     "Cannot run the event loop while another loop is running");
-    if (loop->process != (uint32_t)getpid())
-        return fail(CORA_ERUNTIME, "the process has forked: call cora_after_fork in the child "
-                                   "before its loop runs");
     if (!atomic_compare_exchange_strong(&loop->state, &state, LOOP_RUNNING))
         return fail(CORA_ERUNTIME, "This event loop is already running");
+    if (loop->process != (uint32_t)getpid()) {
+        atomic_store(&loop->state, LOOP_IDLE);
+        return fail(CORA_ERUNTIME, "the process has forked: call cora_after_fork in the child "
+                                   "before its loop runs");
+    }
     atomic_store(&loop->thread, &cora_thread);
     return 0;
 }

@@ -199,8 +199,8 @@ struct loop {
     struct slot slot;
     _Atomic(struct thread *) thread;  /* whose it is; NULL: closed */
     atomic_int state;                 /* enum loop_state */
-    struct ev_loop *ev;               /* NULL: closed, or the host destroyed it */
-    bool guest;
+    atomic_bool guest;
+    struct ev_loop *ev; /* NULL: closed. From here to shared: only for the loop's thread */
     bool in_tick;
     unsigned busy;      /* functions on the stack that go on with the loop: it is given back after */
     bool idle_active;

@@ -154,7 +154,7 @@ static void persistent_run(struct loop *loop, struct slot *slot)
 {
     slot->state = SLOT_RUNNING;
     slot_run(loop, slot);
-    if (slot->state == SLOT_RUNNING) {
+    if (slot_state(slot) == SLOT_RUNNING) {
         slot->state = SLOT_WAITING;
         return;
     }
@@ -167,7 +167,7 @@ static void any_run(struct loop *loop, struct slot *slot)
 {
     if (slot->kind == SLOT_SHARED) {
         shared_run(loop, slot);
-    } else if (slot->state == SLOT_CANCELLED) {
+    } else if (slot_state(slot) == SLOT_CANCELLED) {
         callback_drop(slot, slot_callback(slot)); /* debug mode's text */
         pool_give_cancelled(slot_pool(loop, slot), slot);
     } else if (slot->flags & CALLBACK_PERSISTS) {

@@ -32,11 +32,6 @@ static bool claim(struct slot *slot, enum slot_state state)
                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-static uint64_t bits_of(const struct slot *slot)
-{
-    return __atomic_load_n(&slot->bits, __ATOMIC_RELAXED);
-}
-
 void shared_init(struct loop *loop)
 {
     struct shared *shared = &loop->shared;
@@ -155,7 +150,7 @@ static void shared_wait(struct loop *loop, struct slot *slot, cora_handle handle
     if (atomic_load_explicit(&loop->thread, memory_order_relaxed) == &cora_thread)
         return;
     atomic_fetch_add(&shared->waiters, 1);
-    while (shared->open && bits_of(slot) == handle.bits && state_of(slot) == SLOT_RUNNING)
+    while (shared->open && slot_is(slot, handle.bits) && state_of(slot) == SLOT_RUNNING)
         pthread_cond_wait(&shared->finished, &shared->lock);
     atomic_fetch_sub(&shared->waiters, 1);
 }
@@ -167,7 +162,7 @@ bool shared_cancel(cora_handle handle)
     bool cancelled = false;
     if (loop) {
         pthread_mutex_lock(&loop->shared.lock);
-        if (bits_of(slot) == handle.bits) {
+        if (slot_is(slot, handle.bits)) {
             cancelled = claim(slot, SLOT_CANCELLED);
             if (!cancelled)
                 shared_wait(loop, slot, handle);
@@ -186,9 +181,9 @@ bool shared_cancelled(cora_handle handle)
     if (!loop)
         return false;
     pthread_mutex_lock(&loop->shared.lock);
-    if (bits_of(slot) == handle.bits)
+    if (slot_is(slot, handle.bits))
         shared_wait(loop, slot, handle);
-    bool cancelled = bits_of(slot) == handle.bits && state_of(slot) == SLOT_CANCELLED;
+    bool cancelled = slot_is(slot, handle.bits) && state_of(slot) == SLOT_CANCELLED;
     pthread_mutex_unlock(&loop->shared.lock);
     return cancelled;
 }

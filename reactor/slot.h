@@ -130,6 +130,12 @@ static inline struct slot *slot_at(uint64_t bits)
     return (struct slot *)(void *)((char *)chunk + (bits & 0xfff) * 16);
 }
 
+/* Whether these are its handle's bits, also of a shared slot, which other threads may take anew. */
+static inline bool slot_is(const struct slot *slot, uint64_t bits)
+{
+    return __atomic_load_n(&slot->bits, __ATOMIC_RELAXED) == bits;
+}
+
 /* The state, also of a shared slot, which other threads may cancel meanwhile. */
 static inline enum slot_state slot_state(const struct slot *slot)
 {
