@@ -69,7 +69,7 @@ typedef struct cora_exception_callback {
  */
 CORA_API cora_value cora_arg_value(cora_args bound, size_t index);
 
-static inline int64_t cora_arg_int(cora_args bound, size_t index)
+static inline long long cora_arg_int(cora_args bound, size_t index)
 {
     if (CORA_LIKELY(index < bound.count && bound.values[index].type == &cora_type_int))
         return bound.values[index].as.integer;

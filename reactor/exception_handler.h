@@ -27,7 +27,7 @@ struct cora_report {
 /*
  * Sets the handler, replacing any; it gets the loop and the report. It runs inside the call that
  * reports, in the context of what failed. If it fails itself, the default handler gets its error and
- * the report. 0 or a code. With no_handler() the default is back: cora_reset_exception_handler.
+ * the report. 0 or a code. cora_reset_exception_handler brings the default back.
  */
 CORA_API int cora_set_exception_handler(cora_loop loop, cora_exception_callback handler);
 CORA_API int cora_reset_exception_handler(cora_loop loop);

@@ -44,7 +44,8 @@ typedef struct cora_coro {
 /* ---- scheduled callbacks ---- */
 
 /*
- * Cancels a scheduled callback or timer: it will not run, its bound arguments are dropped at once.
+ * Cancels a scheduled callback or timer: it will not run, its bound arguments are dropped at once (those
+ * of call_soon_threadsafe later, by the loop's thread).
  * Whether there was something to cancel: false if it has run, is running, was cancelled, or is stale.
  * asyncio: Handle.cancel.
  */

@@ -9,7 +9,8 @@
  *     cora_loop_attach -> the host's ev_run drives it                 cora_loop_detach -> closed
  *
  * A loop belongs to the thread that entered it last (made it, ran it, or ran the host's ev_loop);
- * from any other thread every call is refused with WrongThread, except the few marked "Any thread".
+ * from any other thread every call is refused with WrongThread, except the few marked "Any thread". Every
+ * call on a null handle is refused with StaleHandle.
  * asyncio: AbstractEventLoop.
  */
 #ifndef CORA_LOOP_H
@@ -24,7 +25,7 @@ CORA_BEGIN
 /* How a loop is made; NULL or zeros for the defaults. */
 struct cora_loop_options {
     const char *backend;  /* "epoll", "poll" or "select"; NULL: CORA_BACKEND, else "epoll" */
-    bool debug;           /* as cora_set_debug; loops of our own also look at CORA_DEBUG=1 */
+    bool debug;           /* as cora_set_debug; loops of our own also look at CORA_DEBUG */
     bool poll_every_tick; /* never skip a poll: CPython's loop exactly, for tests */
 };
 
@@ -38,7 +39,8 @@ CORA_API cora_loop cora_loop_new(const struct cora_loop_options *options);
 /*
  * Becomes a guest in the host's ev_loop: callbacks run while the host runs it. Cora keeps it alive
  * only while it has work; it installs no signal handler, reads no environment, and never runs, breaks
- * or destroys it. Several guests in one ev_loop are fine. options->backend is not allowed.
+ * or destroys it. Several guests in one ev_loop are fine. options->backend is not allowed. To be called
+ * in the thread that runs the host's ev_loop.
  */
 CORA_API cora_loop cora_loop_attach(struct ev_loop *host, const struct cora_loop_options *options);
 
@@ -108,8 +110,9 @@ CORA_API int cora_after_fork(cora_loop loop);
 
 /*
  * Debug mode: callbacks that take slow_callback_duration (0.1 s unless set) or longer are reported to
- * the exception handler, freed slots are poisoned and kept from reuse for a while, so that a use of a
- * stale handle names the place where its object was created. asyncio: loop.set_debug.
+ * the exception handler; the slots of callbacks that have run are kept from reuse for a while, so that a
+ * use of their stale handles names the place where they were created; cancelled handles still print
+ * what they were. asyncio: loop.set_debug.
  */
 CORA_API int cora_set_debug(cora_loop loop, bool debug);
 CORA_API bool cora_get_debug(cora_loop loop);

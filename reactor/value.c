@@ -256,7 +256,7 @@ int cora_get_int(cora_value value, int64_t *ret_integer)
     return 0;
 }
 
-int64_t cora_as_int(cora_value value)
+long long cora_as_int(cora_value value)
 {
     int64_t integer = 0;
     if (cora_get_int(value, &integer) < 0)

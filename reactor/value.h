@@ -5,8 +5,9 @@
  * texts need no memory; texts, bytes, lists, errors and owned pointers are counted, and immutable.
  *
  * Ownership: a constructor gives a *temporary*: valid until the running callback returns, outside of
- * callbacks until this thread's next run, or cora_drop_temporaries. Whatever keeps a value (bound arguments, cora_set_context, cora_copy) adds a
- * reference of its own and never takes one over, so one value may go to many places.
+ * callbacks until this thread's next run, or cora_drop_temporaries. Whatever keeps a value (bound
+ * arguments, cora_context_set, cora_copy) adds a reference of its own and never takes one over, so one
+ * value may go to many places.
  * Counted values may go from thread to thread; a temporary belongs to the thread that made it.
  *
  * Reading a value as another type than it is gives the zero of the asked type and fails the running
@@ -172,7 +173,7 @@ static inline bool cora_is_nothing(cora_value value)
 }
 
 /* The value as this type, or its zero (0, 0.0, "", NULL, null handle) and a TypeError. */
-CORA_API int64_t cora_as_int(cora_value value);
+CORA_API long long cora_as_int(cora_value value);
 CORA_API double cora_as_real(cora_value value);
 CORA_API const char *cora_as_text(cora_value value); /* borrowed from the value */
 CORA_API const void *cora_as_bytes(cora_value value, size_t *ret_size); /* texts too */
