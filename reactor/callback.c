@@ -1,7 +1,7 @@
 /*
  * How it works: registering copies a partial into the slot of what it is registered with; up to two
- * arguments stay in the slot, more go into a block. A flag says whether anything must be dropped later,
- * so that numbers and pointers cost nothing to give back.
+ * arguments stay in the slot, more go into a block. A flag says whether anything must be dropped
+ * later, so that numbers and pointers cost nothing to give back.
  */
 #include "callback.h"
 

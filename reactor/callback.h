@@ -9,11 +9,11 @@
  *     ...
  *     cora_call_soon(loop, cora_partial(arrive, visit, "www.example.org", 3));
  *
- * cora_partial(function, zero to eight arguments) describes the callback: a borrowed description that
- * lives until the enclosing block ends. What it is given to stores function and arguments, adding
- * references and copying char pointers, and drops them exactly once whatever happens: called,
- * removed, cancelled, loop closed, or registration failed. Each kind of callback has a type of its
- * own, picked from the function, so that registering the wrong kind does not compile.
+ * cora_partial(function, zero to eight arguments) describes the callback: a borrowed description
+ * that lives until the enclosing block ends. What it is given to stores function and arguments,
+ * adding references and copying char pointers, and drops them exactly once whatever happens:
+ * called, removed, cancelled, loop closed, or registration failed. Each kind of callback has a type
+ * of its own, picked from the function, so that registering the wrong kind does not compile.
  */
 #ifndef CORA_CALLBACK_H
 #define CORA_CALLBACK_H
@@ -40,7 +40,8 @@ typedef void (*cora_done_function)(cora_args bound, cora_future done);
 typedef void (*cora_exception_function)(cora_args bound, cora_loop loop,
                                         const struct cora_report *report);
 
-/* A function, its arguments, its context (NULL: a copy of the current one) and where it was made. */
+/* A function, its arguments, its context (NULL: a copy of the current one) and where it was made.
+ */
 struct cora_partial {
     cora_function function;
     const struct cora_place *place;
@@ -145,15 +146,16 @@ static inline cora_exception_callback cora_make_exception_callback(struct cora_p
     return (cora_exception_callback){ partial };
 }
 
+/* clang-format off: it knows no _Generic */
 #define CORA_PARTIAL(fn, bound, count, plain)                                                      \
-    _Generic((fn),                                                                                 \
-        cora_callback_function: cora_make_callback,                                                \
-        cora_done_function: cora_make_done_callback,                                               \
-        cora_exception_function: cora_make_exception_callback)(&(struct cora_partial){             \
-        (cora_function)(fn), CORA_PLACE(#fn), bound, count, plain, NULL })
+    _Generic((fn), cora_callback_function                                                          \
+             : cora_make_callback, cora_done_function                                              \
+             : cora_make_done_callback, cora_exception_function                                    \
+             : cora_make_exception_callback)(                                                      \
+        &(struct cora_partial){ (cora_function)(fn), CORA_PLACE(#fn), bound, count, plain, NULL })
 
 /* 1 for a C expression whose value needs no reference to be kept. */
-#define CORA_PLAIN(x) _Generic((x), char *: 0, const char *: 0, cora_value: 0, default: 1)
+#define CORA_PLAIN(x) _Generic((x), char * : 0, const char * : 0, cora_value : 0, default : 1)
 
 #define CORA_VALUES (const cora_value[])
 #define CORA_PARTIAL_1(fn) CORA_PARTIAL(fn, NULL, 0, 1)
@@ -165,17 +167,25 @@ static inline cora_exception_callback cora_make_exception_callback(struct cora_p
 #define CORA_PARTIAL_5(fn, a, b, c, d)                                                             \
     CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d) }), 4, 0)
 #define CORA_PARTIAL_6(fn, a, b, c, d, e)                                                          \
-    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),         \
-                                   cora_from(e) }), 5, 0)
+    CORA_PARTIAL(                                                                                  \
+        fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d), cora_from(e) }), \
+        5, 0)
 #define CORA_PARTIAL_7(fn, a, b, c, d, e, f)                                                       \
-    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),         \
-                                   cora_from(e), cora_from(f) }), 6, 0)
+    CORA_PARTIAL(fn,                                                                               \
+                 (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),             \
+                               cora_from(e), cora_from(f) }),                                      \
+                 6, 0)
 #define CORA_PARTIAL_8(fn, a, b, c, d, e, f, g)                                                    \
-    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),         \
-                                   cora_from(e), cora_from(f), cora_from(g) }), 7, 0)
+    CORA_PARTIAL(fn,                                                                               \
+                 (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),             \
+                               cora_from(e), cora_from(f), cora_from(g) }),                        \
+                 7, 0)
 #define CORA_PARTIAL_9(fn, a, b, c, d, e, f, g, h)                                                 \
-    CORA_PARTIAL(fn, (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),         \
-                                   cora_from(e), cora_from(f), cora_from(g), cora_from(h) }), 8, 0)
+    CORA_PARTIAL(fn,                                                                               \
+                 (CORA_VALUES{ cora_from(a), cora_from(b), cora_from(c), cora_from(d),             \
+                               cora_from(e), cora_from(f), cora_from(g), cora_from(h) }),          \
+                 8, 0)
+/* clang-format on */
 
 /* cora_partial(function, arguments...) */
 #define cora_partial(...) CORA_PICK(__VA_ARGS__)(__VA_ARGS__)
@@ -203,8 +213,8 @@ cora_make_partial_of(const struct cora_place *place, Function function, Argument
 }
 
 template <class... A>
-static inline auto cora_make_partial(const struct cora_place *place, cora_callback_function function,
-                                     A... arguments)
+static inline auto cora_make_partial(const struct cora_place *place,
+                                     cora_callback_function function, A... arguments)
 {
     return cora_make_partial_of<cora_callback>(place, function, arguments...);
 }

@@ -1,9 +1,9 @@
 /*
  * How it works: the variables of a context are an immutable counted array, so that a copy is one
- * reference. Setting one makes a new array (in place if nobody shares it). A context value is a holder
- * of such an array; the current context is the thread's array, and what a callback sets lives there
- * until it returns: then it is dropped, or goes back into the holder or the persistent callback that
- * it came from.
+ * reference. Setting one makes a new array (in place if nobody shares it). A context value is a
+ * holder of such an array; the current context is the thread's array, and what a callback sets
+ * lives there until it returns: then it is dropped, or goes back into the holder or the persistent
+ * callback that it came from.
  */
 #include "context.h"
 
@@ -64,10 +64,8 @@ cora_value cora_context_value(cora_value context, const cora_variable *variable)
         return cora_nothing();
     }
     bool current = context.as.counted == cora_thread.holder;
-    struct binding *found =
-        bindings_find(current ? cora_thread.context
-                              : ((struct context *)context.as.counted)->bindings,
-                      variable);
+    struct binding *found = bindings_find(
+        current ? cora_thread.context : ((struct context *)context.as.counted)->bindings, variable);
     return found ? found->value : variable->initial;
 }
 
@@ -123,8 +121,7 @@ int cora_context_set(const cora_variable *variable, cora_value value)
 
 cora_value cora_copy_context(void)
 {
-    struct context *context =
-        (struct context *)counted_new(&cora_type_context, sizeof *context);
+    struct context *context = (struct context *)counted_new(&cora_type_context, sizeof *context);
     if (!context)
         return memory_error();
     context->bindings = cora_thread.context;
@@ -162,7 +159,8 @@ void context_snapshot(struct slot *slot, struct callback *callback,
         slot->flags |= CALLBACK_IN_CONTEXT;
 }
 
-/* Where a callback's variables are kept between its runs; NULL: they are dropped when it returns. */
+/* Where a callback's variables are kept between its runs; NULL: they are dropped when it returns.
+ */
 static struct cora_counted **context_home(struct slot *slot, struct callback *callback)
 {
     if (slot->flags & CALLBACK_IN_CONTEXT)

@@ -2,13 +2,14 @@
  * context.h: variables that follow the flow of callbacks instead of the stack.
  *
  * A context holds values of context variables. Every callback runs in the context it was registered
- * in: a copy made at registration, so that what it sets is seen by what it registers in turn, and by
- * nobody else; or, with cora_in_context, in a context itself. Copies are cheap (one reference).
+ * in: a copy made at registration, so that what it sets is seen by what it registers in turn, and
+ * by nobody else; or, with cora_in_context, in a context itself. Copies are cheap (one reference).
  * asyncio: contextvars.
  *
  *     static const cora_variable request = { "request", { 0 } };
  *     cora_context_set(&request, cora_int(7));
- *     cora_call_soon(loop, cora_partial(answer));     // answer() sees 7, whatever is set after this
+ *     cora_call_soon(loop, cora_partial(answer));     // answer() sees 7, whatever is set after
+ * this
  */
 #ifndef CORA_CONTEXT_H
 #define CORA_CONTEXT_H
@@ -18,8 +19,8 @@
 CORA_BEGIN
 
 /*
- * A context variable: its address is its identity, so it is static. The initial value is one without
- * memory of its own (cora_static("..."), a number), given where nothing was set.
+ * A context variable: its address is its identity, so it is static. The initial value is one
+ * without memory of its own (cora_static("..."), a number), given where nothing was set.
  */
 typedef struct cora_variable {
     const char *name;

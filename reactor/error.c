@@ -1,7 +1,7 @@
 /*
  * How it works: an error is a counted value (private_value.h) with its code and text. A table gives
- * each code its name and the code that it is a kind of; the system's errno values are kinds of OSError,
- * some with a name of their own, as in Python.
+ * each code its name and the code that it is a kind of; the system's errno values are kinds of
+ * OSError, some with a name of their own, as in Python.
  *
  * The MemoryError of last resort is static, so that running out of memory can always be reported.
  */
@@ -85,7 +85,10 @@ static struct {
     cora_value cause;
     char message[sizeof "out of memory"];
 } no_memory = {
-    { 1u << 30, &cora_type_error, 0, NULL }, CORA_EMEMORY, { NULL, { 0 } }, "out of memory",
+    { 1u << 30, &cora_type_error, 0, NULL },
+    CORA_EMEMORY,
+    { NULL, { 0 } },
+    "out of memory",
 };
 
 cora_value memory_error(void)
@@ -185,7 +188,8 @@ cora_value cora_last_error(void)
     return cora_thread.last_error;
 }
 
-/* Replaces a counted value: the new one first, as the old one's drop function may come back here. */
+/* Replaces a counted value: the new one first, as the old one's drop function may come back here.
+ */
 static void replace(cora_value *place, cora_value error)
 {
     cora_value old = *place, kept;

@@ -5,8 +5,8 @@
  * asyncio's own below -10000, the system's as -errno. Functions that can fail now and give nothing
  * else return 0 or such a code; the whole error, with its text, is then cora_last_error().
  *
- * Some errors are kinds of others, as classes are in Python: cora_error_is(e, CORA_ERUNTIME) is true
- * of a WrongThread, cora_error_is(e, CORA_EOS) of every errno.
+ * Some errors are kinds of others, as classes are in Python: cora_error_is(e, CORA_ERUNTIME) is
+ * true of a WrongThread, cora_error_is(e, CORA_EOS) of every errno.
  */
 #ifndef CORA_ERROR_H
 #define CORA_ERROR_H
@@ -61,10 +61,10 @@ CORA_API const char *cora_error_name(int code);
 CORA_API cora_value cora_last_error(void);
 
 /*
- * Fails the callback that is running: when it returns, the error is reported to the loop's exception
- * handler as "Exception in callback NAME(ARGUMENTS)". A later call replaces the error of an earlier
- * one. KeyboardInterrupt and SystemExit also leave cora_run_forever. Outside a callback it only sets
- * cora_last_error(). Adds a reference.
+ * Fails the callback that is running: when it returns, the error is reported to the loop's
+ * exception handler as "Exception in callback NAME(ARGUMENTS)". A later call replaces the error of
+ * an earlier one. KeyboardInterrupt and SystemExit also leave cora_run_forever. Outside a callback
+ * it only sets cora_last_error(). Adds a reference.
  */
 CORA_API void cora_fail(cora_value error);
 

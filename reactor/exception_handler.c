@@ -15,7 +15,8 @@ static void write_report(FILE *to, const struct cora_report *report, int depth)
 {
     const char *lead = depth ? "    " : "";
     char text[512];
-    fprintf(to, "%s%s\n", lead, report->message ? report->message : "Unhandled exception in event loop");
+    fprintf(to, "%s%s\n", lead,
+            report->message ? report->message : "Unhandled exception in event loop");
     cora_value error = report->exception;
     for (int i = 0; i < 8 && !cora_is_nothing(error); i++, error = cora_error_cause(error)) {
         cora_print(error, text, sizeof text);
@@ -145,8 +146,8 @@ void report_callback(struct loop *loop, struct slot *slot, cora_value error)
     char text[400], message[440], object[440];
     callback_print(slot, callback, text, sizeof text);
     snprintf(message, sizeof message, "Exception in callback %s", text);
-    snprintf(object, sizeof object, "<%s %s>",
-             slot->kind == SLOT_TIMER ? "TimerHandle" : "Handle", text);
+    snprintf(object, sizeof object, "<%s %s>", slot->kind == SLOT_TIMER ? "TimerHandle" : "Handle",
+             text);
     struct cora_report report = { .message = message,
                                   .exception = error,
                                   .handle = { slot->bits },

@@ -1,8 +1,8 @@
 /*
  * exception_handler.h: where an error goes that nobody else can take.
  *
- * A callback that failed, and whatever else goes wrong without a caller to tell, is reported once to
- * the loop's exception handler. Without one the default handler writes the report to stderr: the
+ * A callback that failed, and whatever else goes wrong without a caller to tell, is reported once
+ * to the loop's exception handler. Without one the default handler writes the report to stderr: the
  * message, then one line for each further thing known. Nothing else in Cora prints.
  * asyncio: loop.set_exception_handler, call_exception_handler, default_exception_handler.
  */
@@ -26,8 +26,8 @@ struct cora_report {
 
 /*
  * Sets the handler, replacing any; it gets the loop and the report. It runs inside the call that
- * reports, in the context of what failed. If it fails itself, the default handler gets its error and
- * the report. 0 or a code. cora_reset_exception_handler brings the default back.
+ * reports, in the context of what failed. If it fails itself, the default handler gets its error
+ * and the report. 0 or a code. cora_reset_exception_handler brings the default back.
  */
 CORA_API int cora_set_exception_handler(cora_loop loop, cora_exception_callback handler);
 CORA_API int cora_reset_exception_handler(cora_loop loop);

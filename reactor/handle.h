@@ -1,10 +1,11 @@
 /*
  * handle.h: everything of Cora's is held by a handle, never by a pointer.
  *
- * A handle is a 64-bit value that names a slot and the generation of its contents. Every call checks
- * the generation, so that a handle whose object is gone is *stale*, never dangling: cancelling it
- * returns false, using it is a StaleHandle error. A handle of all zeros is null; creating functions
- * return it when they could not (cora_last_error() says why), and every call on it fails.
+ * A handle is a 64-bit value that names a slot and the generation of its contents. Every call
+ * checks the generation, so that a handle whose object is gone is *stale*, never dangling:
+ * cancelling it returns false, using it is a StaleHandle error. A handle of all zeros is null;
+ * creating functions return it when they could not (cora_last_error() says why), and every call on
+ * it fails.
  *
  *     null --create--> live --ended, closed, cancelled and forgotten--> stale (for ever)
  *
@@ -44,16 +45,15 @@ typedef struct cora_coro {
 /* ---- scheduled callbacks ---- */
 
 /*
- * Cancels a scheduled callback or timer: it will not run, its bound arguments are dropped at once (those
- * of call_soon_threadsafe later, by the loop's thread).
- * Whether there was something to cancel: false if it has run, is running, was cancelled, or is stale.
- * asyncio: Handle.cancel.
+ * Cancels a scheduled callback or timer: it will not run, its bound arguments are dropped at once
+ * (those of call_soon_threadsafe later, by the loop's thread). Whether there was something to
+ * cancel: false if it has run, is running, was cancelled, or is stale. asyncio: Handle.cancel.
  */
 CORA_API bool cora_handle_cancel(cora_handle handle);
 
 /*
- * Whether it was cancelled. Known until the tick ends (of more than a thousand that are cancelled in one
- * tick, for the first thousand); then the handle is stale, and a stale handle reads false.
+ * Whether it was cancelled. Known until the tick ends (of more than a thousand that are cancelled
+ * in one tick, for the first thousand); then the handle is stale, and a stale handle reads false.
  * asyncio: Handle.cancelled.
  */
 CORA_API bool cora_handle_cancelled(cora_handle handle);
@@ -63,18 +63,18 @@ CORA_API double cora_handle_when(cora_handle handle);
 
 /*
  * Writes the handle for a person to read: <Handle on_ring("bell", 3)>, <TimerHandle cancelled>; in
- * debug mode also where it was created, and its callback after a cancel. As snprintf; long arguments are
- * cut.
+ * debug mode also where it was created, and its callback after a cancel. As snprintf; long
+ * arguments are cut.
  */
 CORA_API int cora_handle_print(cora_handle handle, char *buffer, size_t size);
 
 /* ---- counting ---- */
 
 /*
- * How many objects of this loop are alive: scheduled callbacks (cancelled ones until their tick), timers,
- * readers, writers and signal handlers; not the loop itself, nor its exception handler. A test or a
- * server that cleans up after itself sees it return to where it was. 0 for a loop that is closed, and,
- * with a WrongThread, from another thread.
+ * How many objects of this loop are alive: scheduled callbacks (cancelled ones until their tick),
+ * timers, readers, writers and signal handlers; not the loop itself, nor its exception handler. A
+ * test or a server that cleans up after itself sees it return to where it was. 0 for a loop that is
+ * closed, and, with a WrongThread, from another thread.
  */
 CORA_API size_t cora_live(cora_loop loop);
 

@@ -1,18 +1,18 @@
 /*
  * How it works: a loop is a slot like everything else, in a pool of the process, with the watchers
- * through which libev calls it: the check watcher of the tick, the idle watcher that keeps libev from
- * sleeping, an async watcher for other threads. None of them counts as a reason for libev to go on,
- * but the idle one, which is active exactly while there is something to run.
+ * through which libev calls it: the check watcher of the tick, the idle watcher that keeps libev
+ * from sleeping, an async watcher for other threads. None of them counts as a reason for libev to
+ * go on, but the idle one, which is active exactly while there is something to run.
  *
- * A loop of our own and a guest differ only in who calls ev_run. cora_run_forever adds a reference to
- * libev's count, so that it also waits when nothing is watched.
+ * A loop of our own and a guest differ only in who calls ev_run. cora_run_forever adds a reference
+ * to libev's count, so that it also waits when nothing is watched.
  *
  * Closing first makes the handle useless (no thread owns the loop any more), so that drop functions
- * which run while everything is dropped find a closed loop; then everything is dropped; then, after a
- * tick if one is running, pools and slot go back.
+ * which run while everything is dropped find a closed loop; then everything is dropped; then, after
+ * a tick if one is running, pools and slot go back.
  *
- * Forks are noticed without a system call: a page that the kernel empties in a child holds the number
- * of the process.
+ * Forks are noticed without a system call: a page that the kernel empties in a child holds the
+ * number of the process.
  */
 #include "loop.h"
 
@@ -265,10 +265,10 @@ static const struct {
     unsigned flag;
     bool ours;
 } backends[] = {
-    { "select", EVBACKEND_SELECT, true },        { "poll", EVBACKEND_POLL, true },
-    { "epoll", EVBACKEND_EPOLL, true },          { "kqueue", EVBACKEND_KQUEUE, false },
-    { "devpoll", EVBACKEND_DEVPOLL, false },     { "port", EVBACKEND_PORT, false },
-    { "linuxaio", EVBACKEND_LINUXAIO, false },   { "io_uring", EVBACKEND_IOURING, false },
+    { "select", EVBACKEND_SELECT, true },      { "poll", EVBACKEND_POLL, true },
+    { "epoll", EVBACKEND_EPOLL, true },        { "kqueue", EVBACKEND_KQUEUE, false },
+    { "devpoll", EVBACKEND_DEVPOLL, false },   { "port", EVBACKEND_PORT, false },
+    { "linuxaio", EVBACKEND_LINUXAIO, false }, { "io_uring", EVBACKEND_IOURING, false },
 };
 
 #define BACKEND_COUNT (sizeof backends / sizeof backends[0])
@@ -327,7 +327,8 @@ cora_loop cora_loop_attach(struct ev_loop *host, const struct cora_loop_options 
 {
     const cora_loop none = { 0 };
     if (!host || (options && options->backend)) {
-        fail(CORA_EVALUE, host ? "a guest's back end is its host's" : "there is no host to attach to");
+        fail(CORA_EVALUE,
+             host ? "a guest's back end is its host's" : "there is no host to attach to");
         return none;
     }
     if (check_version() < 0 || check_spare_descriptor() < 0)
@@ -365,8 +366,7 @@ static int run_enter(struct loop *loop)
     if (atomic_load(&loop->state) == LOOP_RUNNING)
         return fail(CORA_ERUNTIME, "This event loop is already running");
     if (cora_thread.running)
-        return fail(CORA_ERUNTIME,
-                    "Cannot run the event loop while another loop is running");
+        return fail(CORA_ERUNTIME, "Cannot run the event loop while another loop is running");
     if (!atomic_compare_exchange_strong(&loop->state, &state, LOOP_RUNNING))
         return fail(CORA_ERUNTIME, "This event loop is already running");
     if (loop->process != (uint32_t)getpid()) {
@@ -470,8 +470,8 @@ void loop_finish_close(struct loop *loop)
 }
 
 /*
- * First all that concerns libev, and then, when the loop is closed for everybody, what drop functions
- * may run for: one of them may destroy the host's loop, or make another.
+ * First all that concerns libev, and then, when the loop is closed for everybody, what drop
+ * functions may run for: one of them may destroy the host's loop, or make another.
  */
 static void loop_close(struct loop *loop)
 {
@@ -491,7 +491,8 @@ static void loop_close(struct loop *loop)
         ev_loop_destroy(loop->ev);
     loop->ev = NULL;
 
-    struct slot *lists[] = { shared, loop->ready.head, loop->due.head, loop->collected_timers.head };
+    struct slot *lists[] = { shared, loop->ready.head, loop->due.head,
+                             loop->collected_timers.head };
     queues_clear(loop);
     loop->exception_handler = NULL;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)

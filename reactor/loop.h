@@ -9,9 +9,8 @@
  *     cora_loop_attach -> the host's ev_run drives it                 cora_loop_detach -> closed
  *
  * A loop belongs to the thread that entered it last (made it, ran it, or ran the host's ev_loop);
- * from any other thread every call is refused with WrongThread, except the few marked "Any thread". Every
- * call on a null handle is refused with StaleHandle.
- * asyncio: AbstractEventLoop.
+ * from any other thread every call is refused with WrongThread, except the few marked "Any thread".
+ * Every call on a null handle is refused with StaleHandle. asyncio: AbstractEventLoop.
  */
 #ifndef CORA_LOOP_H
 #define CORA_LOOP_H
@@ -30,30 +29,30 @@ struct cora_loop_options {
 };
 
 /*
- * Makes a loop with an ev_loop of its own. Null if it cannot: a ValueError for another back end than
- * those above (the text says what this libev supports), an OSError without descriptors, a MemoryError.
- * asyncio: new_event_loop.
+ * Makes a loop with an ev_loop of its own. Null if it cannot: a ValueError for another back end
+ * than those above (the text says what this libev supports), an OSError without descriptors, a
+ * MemoryError. asyncio: new_event_loop.
  */
 CORA_API cora_loop cora_loop_new(const struct cora_loop_options *options);
 
 /*
  * Becomes a guest in the host's ev_loop: callbacks run while the host runs it. Cora keeps it alive
- * only while it has work; it installs no signal handler, reads no environment, and never runs, breaks
- * or destroys it. Several guests in one ev_loop are fine. options->backend is not allowed. To be called
- * in the thread that runs the host's ev_loop.
+ * only while it has work; it installs no signal handler, reads no environment, and never runs,
+ * breaks or destroys it. Several guests in one ev_loop are fine. options->backend is not allowed.
+ * To be called in the thread that runs the host's ev_loop.
  */
 CORA_API cora_loop cora_loop_attach(struct ev_loop *host, const struct cora_loop_options *options);
 
 /*
  * Leaves the host's ev_loop: drops everything pending without running it and stops every watcher.
- * Allowed in callbacks, too. 0, CORA_ERUNTIME for a loop of our own. Happens by itself when the host
- * destroys its ev_loop.
+ * Allowed in callbacks, too. 0, CORA_ERUNTIME for a loop of our own. Happens by itself when the
+ * host destroys its ev_loop.
  */
 CORA_API int cora_loop_detach(cora_loop loop);
 
 /*
- * Runs the loop until cora_stop. 0; CORA_ERUNTIME if it, or another loop of this thread, is running,
- * if it is closed, if it belongs to its host, or after a fork without cora_after_fork;
+ * Runs the loop until cora_stop. 0; CORA_ERUNTIME if it, or another loop of this thread, is
+ * running, if it is closed, if it belongs to its host, or after a fork without cora_after_fork;
  * CORA_EKEYBOARDINTERRUPT or CORA_ESYSTEMEXIT if a callback failed with that (what was left of the
  * tick waits for the next run). asyncio: loop.run_forever.
  */
@@ -67,8 +66,9 @@ CORA_API int cora_stop(cora_loop loop);
 
 /*
  * Closes a loop of our own: drops everything pending without running it. Afterwards its handles are
- * stale, and every call that would schedule something is refused with CORA_ERUNTIME. 0, also a second
- * time; CORA_ERUNTIME while it is running, or for a guest (cora_loop_detach). asyncio: loop.close.
+ * stale, and every call that would schedule something is refused with CORA_ERUNTIME. 0, also a
+ * second time; CORA_ERUNTIME while it is running, or for a guest (cora_loop_detach). asyncio:
+ * loop.close.
  */
 CORA_API int cora_loop_close(cora_loop loop);
 
@@ -86,33 +86,33 @@ CORA_API struct ev_loop *cora_loop_ev(cora_loop loop);
 CORA_API cora_loop cora_running_loop(void);
 
 /*
- * The running loop, else the one set for this thread, else null and a RuntimeError; never makes one.
- * asyncio: get_event_loop, set_event_loop. Setting the null handle forgets it.
+ * The running loop, else the one set for this thread, else null and a RuntimeError; never makes
+ * one. asyncio: get_event_loop, set_event_loop. Setting the null handle forgets it.
  */
 CORA_API cora_loop cora_current_loop(void);
 CORA_API void cora_set_current_loop(cora_loop loop);
 
 /*
- * Makes room for this many descriptors (numbers below it) and timers, in Cora and in libev, whose own
- * arrays abort the process when they cannot grow (docs/limits.md). 0; CORA_EVALUE for more descriptors
- * than the process may have; CORA_EMEMORY.
+ * Makes room for this many descriptors (numbers below it) and timers, in Cora and in libev, whose
+ * own arrays abort the process when they cannot grow (docs/limits.md). 0; CORA_EVALUE for more
+ * descriptors than the process may have; CORA_EMEMORY.
  */
 CORA_API int cora_reserve(cora_loop loop, size_t descriptors, size_t timers);
 
 /*
  * In a forked child: makes the loop usable there. Until then running it is refused, and a run that
- * forked inside a callback ends in the child. The parent is not affected. 0 or a code. Every started
- * timer and descriptor goes on in the child; what other threads queued is kept.
+ * forked inside a callback ends in the child. The parent is not affected. 0 or a code. Every
+ * started timer and descriptor goes on in the child; what other threads queued is kept.
  */
 CORA_API int cora_after_fork(cora_loop loop);
 
 /* ---- debug mode ---- */
 
 /*
- * Debug mode: callbacks that take slow_callback_duration (0.1 s unless set) or longer are reported to
- * the exception handler; the slots of callbacks that have run are kept from reuse for a while, so that a
- * use of their stale handles names the place where they were created; cancelled handles still print
- * what they were. asyncio: loop.set_debug.
+ * Debug mode: callbacks that take slow_callback_duration (0.1 s unless set) or longer are reported
+ * to the exception handler; the slots of callbacks that have run are kept from reuse for a while,
+ * so that a use of their stale handles names the place where they were created; cancelled handles
+ * still print what they were. asyncio: loop.set_debug.
  */
 CORA_API int cora_set_debug(cora_loop loop, bool debug);
 CORA_API bool cora_get_debug(cora_loop loop);

@@ -1,11 +1,12 @@
 /*
- * How it works: chunks are cut from mappings, which are never given back: checking an old handle must be
- * safe for ever, and a second run of the same load adds no memory. Each mapping is twice as large as
- * the one before, up to a limit, and the large ones ask for huge pages: a million timers in small ones
- * would miss the processor's address cache at each step.
+ * How it works: chunks are cut from mappings, which are never given back: checking an old handle
+ * must be safe for ever, and a second run of the same load adds no memory. Each mapping is twice as
+ * large as the one before, up to a limit, and the large ones ask for huge pages: a million timers
+ * in small ones would miss the processor's address cache at each step.
  *
- * A thread keeps a few free blocks of each size, so that a steady state needs no malloc; it gives the
- * rest back. So a block may be freed in another thread than it came from: a value sent to a loop.
+ * A thread keeps a few free blocks of each size, so that a steady state needs no malloc; it gives
+ * the rest back. So a block may be freed in another thread than it came from: a value sent to a
+ * loop.
  */
 #include "memory.h"
 
@@ -37,8 +38,8 @@ struct block {
 };
 
 static pthread_mutex_t memory_lock = PTHREAD_MUTEX_INITIALIZER;
-static char *mapping_next, *mapping_end; /* what is left of the last mapping */
-static size_t mapping_size = FIRST_MAPPING;           /* of the next one */
+static char *mapping_next, *mapping_end;    /* what is left of the last mapping */
+static size_t mapping_size = FIRST_MAPPING; /* of the next one */
 
 #ifdef WITH_ASAN
 void __lsan_register_root_region(const void *start, size_t size);
@@ -47,8 +48,8 @@ void __lsan_register_root_region(const void *start, size_t size);
 /* Maps memory of this size and alignment, or NULL. */
 static char *map_aligned(size_t size, size_t alignment)
 {
-    char *start = mmap(NULL, size + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                       -1, 0);
+    char *start =
+        mmap(NULL, size + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (start == MAP_FAILED)
         return NULL;
     size_t lead = (alignment - (uintptr_t)start % alignment) % alignment;

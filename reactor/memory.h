@@ -1,9 +1,9 @@
 /*
  * memory.h (private): where Cora's memory comes from.
  *
- * Chunks are aligned pieces of address space that stay mapped while the process lives; slots (slot.h)
- * live in them. Blocks are small pieces of any size for values and overlong argument lists; any thread
- * may free them. Nothing else allocates but a loop's table of descriptors.
+ * Chunks are aligned pieces of address space that stay mapped while the process lives; slots
+ * (slot.h) live in them. Blocks are small pieces of any size for values and overlong argument
+ * lists; any thread may free them. Nothing else allocates but a loop's table of descriptors.
  */
 #ifndef CORA_MEMORY_H
 #define CORA_MEMORY_H

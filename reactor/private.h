@@ -1,10 +1,10 @@
 /*
  * private.h (private): the loop's own structure, and what the sources of reactor/ share.
  *
- * The way of a callback: registered (callback_store fills a slot), then in a list: libev's timers, or
- * a descriptor's or signal's watcher, whose callbacks only *collect*, or at once the ready queue. The
- * tick (ready.c) puts what was collected into asyncio's order behind the ready queue, and runs what is
- * there by then.
+ * The way of a callback: registered (callback_store fills a slot), then in a list: libev's timers,
+ * or a descriptor's or signal's watcher, whose callbacks only *collect*, or at once the ready
+ * queue. The tick (ready.c) puts what was collected into asyncio's order behind the ready queue,
+ * and runs what is there by then.
  */
 #ifndef CORA_PRIVATE_H
 #define CORA_PRIVATE_H
@@ -23,7 +23,8 @@
 
 #if !EV_MULTIPLICITY || !EV_IDLE_ENABLE || !EV_CHECK_ENABLE || !EV_PREPARE_ENABLE ||               \
     !EV_ASYNC_ENABLE || !EV_SIGNAL_ENABLE || !EV_FORK_ENABLE || !EV_CLEANUP_ENABLE
-#error "Cora needs a libev with EV_MULTIPLICITY and idle, check, prepare, async, signal, fork, cleanup"
+#error                                                                                             \
+    "Cora needs a libev with EV_MULTIPLICITY and idle, check, prepare, async, signal, fork, cleanup"
 #endif
 
 /* ---- callbacks in slots ---- */
@@ -54,9 +55,10 @@ struct ready_slot {
 
 /*
  * A timer in one cache line: starting, sifting and cancelling a million of them is bound by memory.
- * libev's watcher has nothing to say while the slot is in a list, so its first two words, which libev
- * keeps at 0 then and ev_init sets, share their place with the list's link. Its data pointer, free for
- * us, holds the deadline's bits (timer_when). The callback is in the other half of the chunk.
+ * libev's watcher has nothing to say while the slot is in a list, so its first two words, which
+ * libev keeps at 0 then and ev_init sets, share their place with the list's link. Its data pointer,
+ * free for us, holds the deadline's bits (timer_when). The callback is in the other half of the
+ * chunk.
  */
 struct timer_slot {
     union {
@@ -92,8 +94,8 @@ static inline bool partial_is_plain(const struct cora_partial *partial)
 }
 
 /*
- * Word by word: the caller has just written the value as two words, and a wider read would have to wait
- * for both to leave the store buffer.
+ * Word by word: the caller has just written the value as two words, and a wider read would have to
+ * wait for both to leave the store buffer.
  */
 static inline void value_copy_plain(cora_value *to, const cora_value *from)
 {
@@ -197,16 +199,16 @@ struct shared {
 
 struct loop {
     struct slot slot;
-    _Atomic(struct thread *) thread;  /* whose it is; NULL: closed */
-    atomic_int state;                 /* enum loop_state */
+    _Atomic(struct thread *) thread; /* whose it is; NULL: closed */
+    atomic_int state;                /* enum loop_state */
     atomic_bool guest;
     struct ev_loop *ev; /* NULL: closed. From here to shared: only for the loop's thread */
     bool in_tick;
-    unsigned busy;      /* functions on the stack that go on with the loop: it is given back after */
+    unsigned busy; /* functions on the stack that go on with the loop: it is given back after */
     bool idle_active;
-    bool awake;         /* in a tick, idle active, or closed: nobody needs to wake it */
-    bool interrupted;   /* the tick ends now: a fatal error, or closed */
-    bool stopping;      /* the run ends with the tick */
+    bool awake;       /* in a tick, idle active, or closed: nobody needs to wake it */
+    bool interrupted; /* the tick ends now: a fatal error, or closed */
+    bool stopping;    /* the run ends with the tick */
     bool debug;
     bool poll_every_tick;
     bool is_select;     /* refuses descriptors beyond FD_SETSIZE */
@@ -221,12 +223,12 @@ struct loop {
     struct queue due; /* timers armed when they were due already: collected in the next tick */
 
     struct pool handles, timers;
-    size_t armed;           /* timers in libev */
-    double earliest;        /* no armed timer is due before */
-    double libev_clock;     /* what ev_timer_start counts from */
-    uint32_t arming_order;  /* counts up */
-    unsigned skips_left;    /* polls that may still be skipped; 0 also when something is collected */
-    double poll_time;       /* when the first one was skipped */
+    size_t armed;          /* timers in libev */
+    double earliest;       /* no armed timer is due before */
+    double libev_clock;    /* what ev_timer_start counts from */
+    uint32_t arming_order; /* counts up */
+    unsigned skips_left;   /* polls that may still be skipped; 0 also when something is collected */
+    double poll_time;      /* when the first one was skipped */
 
     struct descriptor **descriptors; /* by number; NULL where nothing is watched */
     size_t descriptor_room;
@@ -243,7 +245,7 @@ struct loop {
 
     uint32_t process; /* whose loop it is: changes in a forked child */
     double slow_callback_duration;
-    cora_value fatal; /* KeyboardInterrupt, SystemExit: how the run ends; counted */
+    cora_value fatal;               /* KeyboardInterrupt, SystemExit: how the run ends; counted */
     struct slot *exception_handler; /* a ready slot, never queued; NULL: the default */
     struct shared shared;
 };
@@ -287,7 +289,8 @@ void loop_fail(struct loop *loop, cora_value error);
 /* The end of a close: pools and the loop's own slot go back. */
 void loop_finish_close(struct loop *loop);
 
-/* Around code that calls out and then goes on with the loop, which may be closed by then (ev is NULL). */
+/* Around code that calls out and then goes on with the loop, which may be closed by then (ev is
+ * NULL). */
 static inline void loop_hold(struct loop *loop)
 {
     loop->busy++;
@@ -350,8 +353,7 @@ bool shared_cancelled(cora_handle handle);
 
 static inline bool shared_waiting(struct loop *loop)
 {
-    return CORA_UNLIKELY(
-        atomic_load_explicit(&loop->shared.waiting, memory_order_relaxed));
+    return CORA_UNLIKELY(atomic_load_explicit(&loop->shared.waiting, memory_order_relaxed));
 }
 
 /* timer.c */

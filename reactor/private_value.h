@@ -1,8 +1,8 @@
 /*
  * private_value.h (private): the memory of counted values.
  *
- * Every counted value begins with the same head. References are atomic: a value that is sent to a loop
- * in another thread has references in both. A single reference is given back without an atomic
+ * Every counted value begins with the same head. References are atomic: a value that is sent to a
+ * loop in another thread has references in both. A single reference is given back without an atomic
  * write, which is the usual case.
  */
 #ifndef CORA_PRIVATE_VALUE_H

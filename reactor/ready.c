@@ -1,16 +1,17 @@
 /*
  * How it works: the ready queue is an intrusive list of slots, so that queueing what exists never
- * allocates. The tick runs in a check watcher of the lowest priority: libev has polled, and the watcher
- * callbacks of that iteration have collected what is ready. It joins
+ * allocates. The tick runs in a check watcher of the lowest priority: libev has polled, and the
+ * watcher callbacks of that iteration have collected what is ready. It joins
  *
- *     what other threads queued before | earlier call_soon | descriptors | timers by deadline | signals
+ *     what other threads queued before | earlier call_soon | descriptors | timers by deadline |
+ * signals
  *
- * and runs exactly what is queued by then. If something is left for the next tick, an idle watcher of
- * the lowest priority keeps libev from sleeping. A tick of one callback may be followed by the next
- * without a poll, within the bound of may_skip_poll.
+ * and runs exactly what is queued by then. If something is left for the next tick, an idle watcher
+ * of the lowest priority keeps libev from sleeping. A tick of one callback may be followed by the
+ * next without a poll, within the bound of may_skip_poll.
  *
- * A slot's life: pool_take -> WAITING -> QUEUED -> RUNNING -> pool_give. A cancelled one that is in a
- * list stays there, without its arguments, until it is met.
+ * A slot's life: pool_take -> WAITING -> QUEUED -> RUNNING -> pool_give. A cancelled one that is in
+ * a list stays there, without its arguments, until it is met.
  */
 #include "ready.h"
 
@@ -40,8 +41,8 @@ static cora_handle call_soon_slow(cora_loop handle, cora_callback callback)
 }
 
 /*
- * The usual case calls nothing: in a callback of this loop, with plain arguments and a slot at hand.
- * Everything else goes the long way round.
+ * The usual case calls nothing: in a callback of this loop, with plain arguments and a slot at
+ * hand. Everything else goes the long way round.
  */
 cora_handle cora_call_soon(cora_loop handle, cora_callback callback)
 {
@@ -78,8 +79,9 @@ void callback_failed(struct loop *loop, struct slot *slot, struct callback *call
 }
 
 /*
- * Drops what is left behind when nothing of the program's runs: temporaries, variables that were set,
- * and the failures of the drop functions that run for that, which may leave something behind in turn.
+ * Drops what is left behind when nothing of the program's runs: temporaries, variables that were
+ * set, and the failures of the drop functions that run for that, which may leave something behind
+ * in turn.
  */
 static void settle(struct loop *loop)
 {
@@ -199,8 +201,8 @@ static void simple_run(struct loop *loop, struct slot *slot)
 }
 
 /*
- * Runs what is queued now. An interrupted tick leaves the rest at the front of the queue, unless the
- * loop was closed, which has dropped it. Returns how many there were.
+ * Runs what is queued now. An interrupted tick leaves the rest at the front of the queue, unless
+ * the loop was closed, which has dropped it. Returns how many there were.
  */
 static size_t queue_run(struct loop *loop)
 {
@@ -252,8 +254,8 @@ static bool loop_has_collected(const struct loop *loop)
 /*
  * A poll may be skipped only while the tick just run had one callback, nothing is collected and no
  * timer is due; 64 times in a row at most, with a look at the clock every eighth time, and not when
- * 100 microseconds have passed. Whatever wants a poll earlier (a timer due at once, something collected
- * by a nested ev_run, a stop) sets skips_left to 0.
+ * 100 microseconds have passed. Whatever wants a poll earlier (a timer due at once, something
+ * collected by a nested ev_run, a stop) sets skips_left to 0.
  */
 static bool may_skip_poll(struct loop *loop, size_t ran)
 {
@@ -371,7 +373,8 @@ void on_check(struct ev_loop *ev, ev_check *watcher, int events)
 {
     struct loop *loop = watcher->data;
     (void)events;
-    if (loop->in_tick) { /* an ev_run inside one of our callbacks: what is ready waits for the outer */
+    if (loop->in_tick) { /* an ev_run inside one of our callbacks: what is ready waits for the outer
+                          */
         ev_idle_stop(ev, &loop->idle);
         loop->idle_active = false;
         return;

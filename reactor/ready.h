@@ -25,8 +25,8 @@ CORA_API cora_handle cora_call_soon(cora_loop loop, cora_callback callback);
 /*
  * The same from any thread; wakes the loop. In the loop's own thread it keeps order with call_soon.
  * Cancelling its handle works from any thread, too, and asking whether it is cancelled: both wait
- * while the callback runs in another thread. The loop's thread drops the bound arguments, of a cancelled
- * one in its next tick. asyncio: loop.call_soon_threadsafe. Any thread.
+ * while the callback runs in another thread. The loop's thread drops the bound arguments, of a
+ * cancelled one in its next tick. asyncio: loop.call_soon_threadsafe. Any thread.
  */
 CORA_API cora_handle cora_call_soon_threadsafe(cora_loop loop, cora_callback callback);
 

@@ -3,16 +3,16 @@
  * first into the empty queue wakes the loop; the loop takes the whole queue at once, in the tick or
  * when its own thread queues something, so that the order is that of queueing.
  *
- * A shared slot's state is changed by atomic exchange only: the loop claims a slot by changing QUEUED
- * to RUNNING, a canceller, who holds the lock so that the slot is not taken anew meanwhile, by changing
- * it to CANCELLED, and one of them wins. Arguments are dropped by the loop's thread in both cases.
- * Who asks while the callback runs waits for the loop to announce that it has returned.
+ * A shared slot's state is changed by atomic exchange only: the loop claims a slot by changing
+ * QUEUED to RUNNING, a canceller, who holds the lock so that the slot is not taken anew meanwhile,
+ * by changing it to CANCELLED, and one of them wins. Arguments are dropped by the loop's thread in
+ * both cases. Who asks while the callback runs waits for the loop to announce that it has returned.
  */
 #include "private.h"
 
 /*
- * Sequentially consistent: the loop writes the state and then looks for waiters, a waiter counts itself
- * and then looks at the state, and one of them must see the other.
+ * Sequentially consistent: the loop writes the state and then looks for waiters, a waiter counts
+ * itself and then looks at the state, and one of them must see the other.
  */
 static enum slot_state state_of(const struct slot *slot)
 {

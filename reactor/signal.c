@@ -1,8 +1,9 @@
 /*
  * How it works: each handled signal has an ev_signal whose callback only collects. libev aborts the
- * process when a signal is started in two loops, and takes the place of any handler that was installed
- * before; so a table of the process says which ev_loop has which signal, and a handler that is not
- * ours is left alone, unless ours is the default loop, where the host's own ev_signal may be.
+ * process when a signal is started in two loops, and takes the place of any handler that was
+ * installed before; so a table of the process says which ev_loop has which signal, and a handler
+ * that is not ours is left alone, unless ours is the default loop, where the host's own ev_signal
+ * may be.
  */
 #include "signal.h"
 
@@ -60,12 +61,16 @@ static int signal_claim(struct loop *loop, int number)
         return errno == EINVAL ? fail(CORA_ERUNTIME, "sig %d cannot be caught", number)
                                : fail(-errno, "sigaction for signal %d", number);
     if (signal_owners[number].count > 0 && signal_owners[number].ev != loop->ev)
-        return fail(CORA_ERUNTIME, "signal %d is handled by another loop: a signal belongs to one "
-                                   "loop at a time", number);
+        return fail(CORA_ERUNTIME,
+                    "signal %d is handled by another loop: a signal belongs to one "
+                    "loop at a time",
+                    number);
     if (signal_owners[number].count == 0 && now.sa_handler != SIG_DFL &&
         now.sa_handler != SIG_IGN && !ev_is_default_loop(loop->ev))
-        return fail(CORA_ERUNTIME, "signal %d has a handler already that is not this loop's: "
-                                   "restore the default action first", number);
+        return fail(CORA_ERUNTIME,
+                    "signal %d has a handler already that is not this loop's: "
+                    "restore the default action first",
+                    number);
     signal_owners[number].ev = loop->ev;
     signal_owners[number].count++;
     return 0;

@@ -1,13 +1,15 @@
 /*
  * How it works: a pool takes slots from its free list, last in first out, as those are still in the
- * cache; then from the part of its newest chunk that was never used, which need not be touched before.
- * A chunk is made for one kind and keeps that kind for ever, so that generations stay where they are.
+ * cache; then from the part of its newest chunk that was never used, which need not be touched
+ * before. A chunk is made for one kind and keeps that kind for ever, so that generations stay where
+ * they are.
  *
- * Cancelled slots stay in state SLOT_CANCELLED when they are put on the free list: a handle then reads
- * "cancelled" until the slot is taken again, and handle_get (private.h) treats both states as stale
- * but for that question. After a mass cancellation the list of such slots would lead all over the
- * memory, a cache miss for each that is taken; so only the first of a tick are listed, and the others
- * are swept up in the order of memory when no slot is free. Sweeping starts when it finds one in eight. Generations never wrap: a slot that has used all of them is left out for ever.
+ * Cancelled slots stay in state SLOT_CANCELLED when they are put on the free list: a handle then
+ * reads "cancelled" until the slot is taken again, and handle_get (private.h) treats both states as
+ * stale but for that question. After a mass cancellation the list of such slots would lead all over
+ * the memory, a cache miss for each that is taken; so only the first of a tick are listed, and the
+ * others are swept up in the order of memory when no slot is free. Sweeping starts when it finds
+ * one in eight. Generations never wrap: a slot that has used all of them is left out for ever.
  */
 #include "slot.h"
 
@@ -15,7 +17,7 @@
 
 #include <pthread.h>
 
-#define KEPT_MAX 4096   /* slots that debug mode keeps from reuse, by kind */
+#define KEPT_MAX 4096 /* slots that debug mode keeps from reuse, by kind */
 
 struct chunk_entry cora_chunks[CHUNK_LIMIT];
 

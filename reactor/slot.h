@@ -1,14 +1,14 @@
 /*
  * slot.h (private): slots, the pools they come from, and the handles that name them.
  *
- * A slot is the memory of one object: a head, then what its kind adds. Each loop has a pool for each
- * kind, made of chunks that belong to the loop while it lives and go to the next one afterwards; they
- * stay mapped for ever, so that looking at an old handle never faults.
+ * A slot is the memory of one object: a head, then what its kind adds. Each loop has a pool for
+ * each kind, made of chunks that belong to the loop while it lives and go to the next one
+ * afterwards; they stay mapped for ever, so that looking at an old handle never faults.
  *
- * A handle is generation and index: the index says which chunk and how far in units of 16 bytes, the
- * generation is counted up each time the slot is taken. The slot holds the bits of the handle that
- * names it now, so that one comparison tells whether a handle is good. A free slot keeps bits and state
- * until it is taken again.
+ * A handle is generation and index: the index says which chunk and how far in units of 16 bytes,
+ * the generation is counted up each time the slot is taken. The slot holds the bits of the handle
+ * that names it now, so that one comparison tells whether a handle is good. A free slot keeps bits
+ * and state until it is taken again.
  *
  *     handle: | generation 32 | chunk 20 | unit 12 |
  */
@@ -50,8 +50,8 @@ struct slot {
 };
 
 /*
- * The head of a chunk. Heads lie at the same place in their chunks, so that many of them would share few
- * sets of the processor's cache; what is asked often is in cora_chunks instead.
+ * The head of a chunk. Heads lie at the same place in their chunks, so that many of them would
+ * share few sets of the processor's cache; what is asked often is in cora_chunks instead.
  */
 struct chunk {
     struct chunk *next;
@@ -76,10 +76,10 @@ struct pool {
     struct slot *free;
     struct slot *cancelled, *cancelled_last; /* free at the end of the tick */
     size_t cancelled_count;
-    size_t scattered; /* cancelled ones in no list, to be swept up when no other is free */
+    size_t scattered;    /* cancelled ones in no list, to be swept up when no other is free */
     struct chunk *sweep; /* the next chunk to sweep; NULL: the first */
-    size_t room;      /* slots in all chunks */
-    struct slot *kept, *kept_last;           /* debug mode: not to be taken for a while */
+    size_t room;         /* slots in all chunks */
+    struct slot *kept, *kept_last; /* debug mode: not to be taken for a while */
     size_t kept_count;
     struct chunk *chunks; /* the newest first; only it has room that was never used */
     size_t live;
@@ -187,8 +187,8 @@ static inline void pool_give(struct pool *pool, struct slot *slot)
 #define LISTED_MAX 1024
 
 /*
- * Gives back a slot that was cancelled just now: readable as such until it is taken again, which for
- * the listed ones is after the tick.
+ * Gives back a slot that was cancelled just now: readable as such until it is taken again, which
+ * for the listed ones is after the tick.
  */
 static inline void pool_give_cancelled(struct pool *pool, struct slot *slot)
 {

@@ -1,7 +1,7 @@
 /*
  * How it works: the record is thread-local and needs no set-up. The first time that a thread takes
- * memory, a key's destructor is set, which gives everything back when the thread ends. The main thread
- * runs no destructors; what it holds then is the process's to drop.
+ * memory, a key's destructor is set, which gives everything back when the thread ends. The main
+ * thread runs no destructors; what it holds then is the process's to drop.
  */
 #include "thread.h"
 

@@ -1,6 +1,6 @@
 /*
- * thread.h (private): what Cora knows of each thread: whose callback runs, in which context, and what
- * is to be done when it has returned.
+ * thread.h (private): what Cora knows of each thread: whose callback runs, in which context, and
+ * what is to be done when it has returned.
  *
  * A thread is identified by the address of its record, so that "is this the loop's thread?" is one
  * atomic read and a comparison.
@@ -21,11 +21,11 @@ struct thread {
     struct cora_counted *holder;      /* the context value that the callback runs in, or NULL */
     struct cora_counted *temporaries; /* values to drop when the running callback has returned */
     cora_value failure;               /* what the running callback failed with, counted */
-    bool attention;                   /* a temporary, failure or context is there: look when it returns */
-    bool registered;                  /* the clean-up at the thread's end is arranged */
-    unsigned depth;                   /* callbacks' batches running, one inside the other */
-    cora_loop current;                /* cora_set_current_loop */
-    cora_value last_error;            /* counted */
+    bool attention;        /* a temporary, failure or context is there: look when it returns */
+    bool registered;       /* the clean-up at the thread's end is arranged */
+    unsigned depth;        /* callbacks' batches running, one inside the other */
+    cora_loop current;     /* cora_set_current_loop */
+    cora_value last_error; /* counted */
     struct block_cache blocks;
 };
 

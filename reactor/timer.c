@@ -1,13 +1,14 @@
 /*
- * How it works: a timer is an ev_timer in a slot. libev counts from its own clock, which stands still
- * while callbacks run; so the delay that libev is told is the deadline minus libev's clock. That clock
- * is learnt from a probe, a timer far away whose remaining time libev tells, once in an iteration, and
- * checked with each start: a timer that was set to another time than wanted shows that the clock has
- * moved (a host may update it at any time), and is set again.
+ * How it works: a timer is an ev_timer in a slot. libev counts from its own clock, which stands
+ * still while callbacks run; so the delay that libev is told is the deadline minus libev's clock.
+ * That clock is learnt from a probe, a timer far away whose remaining time libev tells, once in an
+ * iteration, and checked with each start: a timer that was set to another time than wanted shows
+ * that the clock has moved (a host may update it at any time), and is set again.
  *
- * What libev fires is collected with its deadline and order of arming, and sorted if it did not come
- * sorted: libev's heap leaves the order of equal deadlines open. A timer that is due when it is armed
- * does not go to libev, which fires only what lies in its past, but is collected in the next tick.
+ * What libev fires is collected with its deadline and order of arming, and sorted if it did not
+ * come sorted: libev's heap leaves the order of equal deadlines open. A timer that is due when it
+ * is armed does not go to libev, which fires only what lies in its past, but is collected in the
+ * next tick.
  */
 #include "timer.h"
 
@@ -22,7 +23,7 @@
 _Static_assert(sizeof(struct timer_slot) == 64, "a timer fits into a cache line");
 _Static_assert(sizeof(struct callback) <= 64, "and its callback into another");
 
-#define NEVER 1e9      /* seconds from now: such a timer never fires */
+#define NEVER 1e9 /* seconds from now: such a timer never fires */
 #define ROUNDING (4 * DBL_EPSILON)
 #define TOLERANCE 1e-7 /* seconds: libev's rounding is far below, a moved clock above */
 
@@ -49,7 +50,8 @@ static struct timer_slot *timer_of(ev_timer *watcher)
 double timer_when(const struct timer_slot *timer)
 {
     double when;
-    _Static_assert(sizeof when <= sizeof timer_watcher(timer)->data, "a deadline fits into a pointer");
+    _Static_assert(sizeof when <= sizeof timer_watcher(timer)->data,
+                   "a deadline fits into a pointer");
     memcpy(&when, &timer_watcher(timer)->data, sizeof when);
     return when;
 }
@@ -186,7 +188,8 @@ static void timer_start(struct loop *loop, struct timer_slot *timer, double when
 }
 
 /* Arms a timer; now: a time that has been reached for sure. */
-static inline cora_handle timer_arm(struct loop *loop, double when, double now, cora_callback callback)
+static inline cora_handle timer_arm(struct loop *loop, double when, double now,
+                                    cora_callback callback)
 {
     struct timer_slot *timer = (struct timer_slot *)handle_new(&loop->timers, callback.partial);
     if (CORA_UNLIKELY(!timer))

@@ -2,9 +2,9 @@
  * timer.h: callbacks at a time.
  *
  * Delays and times are seconds as double, on the loop's own monotonic clock (cora_time). A timer is
- * never early. Equal deadlines fire in the order they were armed; a deadline that has passed fires in
- * the next tick, never inside the call; an infinite one never fires.
- * The handles are those of ready.h: cora_handle_cancel, cora_handle_when.
+ * never early. Equal deadlines fire in the order they were armed; a deadline that has passed fires
+ * in the next tick, never inside the call; an infinite one never fires. The handles are those of
+ * ready.h: cora_handle_cancel, cora_handle_when.
  */
 #ifndef CORA_TIMER_H
 #define CORA_TIMER_H

@@ -1,6 +1,6 @@
 /*
- * How it works: a value is its type's descriptor and a word. Plain kinds carry everything in the word;
- * counted kinds point to memory with a head (private_value.h) that says how to drop it.
+ * How it works: a value is its type's descriptor and a word. Plain kinds carry everything in the
+ * word; counted kinds point to memory with a head (private_value.h) that says how to drop it.
  *
  * A constructor's reference belongs to the running callback: it is put on the thread's list of
  * temporaries, which the loop drops when the callback has returned. A value that was put there once
@@ -245,7 +245,8 @@ static void wrong_type(cora_value value, const char *wanted)
 {
     if (!value.type && !cora_is_nothing(cora_thread.failure))
         return; /* a missing argument: that was said already */
-    cora_fail(cora_error(CORA_ETYPE, "a value of type %s was read as %s", type_name(value), wanted));
+    cora_fail(
+        cora_error(CORA_ETYPE, "a value of type %s was read as %s", type_name(value), wanted));
 }
 
 int cora_get_int(cora_value value, int64_t *ret_integer)

@@ -1,14 +1,16 @@
 /*
- * value.h: a small tagged value, passed by value: what callbacks are bound to and results are made of.
+ * value.h: a small tagged value, passed by value: what callbacks are bound to and results are made
+ * of.
  *
- * A value is a type descriptor and eight bytes. Nothing, integers, reals, pointers, handles and static
- * texts need no memory; texts, bytes, lists, errors and owned pointers are counted, and immutable.
+ * A value is a type descriptor and eight bytes. Nothing, integers, reals, pointers, handles and
+ * static texts need no memory; texts, bytes, lists, errors and owned pointers are counted, and
+ * immutable.
  *
- * Ownership: a constructor gives a *temporary*: valid until the running callback returns, outside of
- * callbacks until this thread's next run, or cora_drop_temporaries. Whatever keeps a value (bound
- * arguments, cora_context_set, cora_copy) adds a reference of its own and never takes one over, so one
- * value may go to many places.
- * Counted values may go from thread to thread; a temporary belongs to the thread that made it.
+ * Ownership: a constructor gives a *temporary*: valid until the running callback returns, outside
+ * of callbacks until this thread's next run, or cora_drop_temporaries. Whatever keeps a value
+ * (bound arguments, cora_context_set, cora_copy) adds a reference of its own and never takes one
+ * over, so one value may go to many places. Counted values may go from thread to thread; a
+ * temporary belongs to the thread that made it.
  *
  * Reading a value as another type than it is gives the zero of the asked type and fails the running
  * callback with a TypeError, never a reinterpretation; cora_get_x returns a code instead and fails
@@ -22,12 +24,13 @@
 CORA_BEGIN
 
 /*
- * What a value is. Programs add types of their own for cora_own: name, drop and print are theirs, the
- * rest stays zero. The descriptor must outlive its values.
+ * What a value is. Programs add types of their own for cora_own: name, drop and print are theirs,
+ * the rest stays zero. The descriptor must outlive its values.
  */
 typedef struct cora_type {
     const char *name;
-    void (*drop)(void *pointer); /* the last reference is gone; runs inside the call that drops it */
+    void (*drop)(
+        void *pointer); /* the last reference is gone; runs inside the call that drops it */
     int (*print)(const void *pointer, char *buffer, size_t size); /* as snprintf; may be NULL */
     int kind;                                                     /* Cora's own; 0 for yours */
 } cora_type;
@@ -94,8 +97,8 @@ static inline cora_value cora_static(const char *text)
 }
 
 /*
- * A text of the program's, borrowed while the call that gets it runs: what keeps it makes a copy. This
- * is what a char pointer among bound arguments becomes.
+ * A text of the program's, borrowed while the call that gets it runs: what keeps it makes a copy.
+ * This is what a char pointer among bound arguments becomes.
  */
 static inline cora_value cora_chars(const char *text)
 {
@@ -155,7 +158,8 @@ CORA_API cora_value cora_list(const cora_value *values, size_t count);
 
 /* ---- references ---- */
 
-/* A reference of your own, to be given back with cora_drop; an error value if memory has run out. */
+/* A reference of your own, to be given back with cora_drop; an error value if memory has run out.
+ */
 CORA_API cora_value cora_copy(cora_value value) CORA_MUST_CHECK;
 CORA_API void cora_drop(cora_value value);
 
@@ -199,8 +203,8 @@ CORA_API cora_value cora_list_at(cora_value list, size_t index);
 CORA_API bool cora_equal(cora_value one, cora_value other);
 
 /*
- * Writes the value for a person to read ("text" in quotes, errors as Name: message), cut to size and
- * terminated. Returns the length that the whole would have, as snprintf.
+ * Writes the value for a person to read ("text" in quotes, errors as Name: message), cut to size
+ * and terminated. Returns the length that the whole would have, as snprintf.
  */
 CORA_API int cora_print(cora_value value, char *buffer, size_t size);
 
@@ -211,6 +215,7 @@ CORA_END
  * handles, values as they are, any other pointer as a pointer.
  */
 #ifndef __cplusplus
+/* clang-format off: it knows no _Generic */
 #define cora_from(x)                                                                               \
     _Generic((x),                                                                                  \
         bool: cora_int,                                                                            \
@@ -235,15 +240,37 @@ CORA_END
         cora_coro: cora_from_coro,                                                                 \
         cora_value: cora_from_value,                                                               \
         default: cora_pointer)(x)
+/* clang-format on */
 #else
 #include <type_traits>
-static inline cora_value cora_from(const char *x) { return cora_chars(x); }
-static inline cora_value cora_from(const void *x) { return cora_pointer(x); }
-static inline cora_value cora_from(cora_loop x) { return cora_from_loop(x); }
-static inline cora_value cora_from(cora_handle x) { return cora_from_handle(x); }
-static inline cora_value cora_from(cora_future x) { return cora_from_future(x); }
-static inline cora_value cora_from(cora_coro x) { return cora_from_coro(x); }
-static inline cora_value cora_from(cora_value x) { return x; }
+static inline cora_value cora_from(const char *x)
+{
+    return cora_chars(x);
+}
+static inline cora_value cora_from(const void *x)
+{
+    return cora_pointer(x);
+}
+static inline cora_value cora_from(cora_loop x)
+{
+    return cora_from_loop(x);
+}
+static inline cora_value cora_from(cora_handle x)
+{
+    return cora_from_handle(x);
+}
+static inline cora_value cora_from(cora_future x)
+{
+    return cora_from_future(x);
+}
+static inline cora_value cora_from(cora_coro x)
+{
+    return cora_from_coro(x);
+}
+static inline cora_value cora_from(cora_value x)
+{
+    return x;
+}
 template <class T>
 static inline typename std::enable_if<std::is_integral<T>::value, cora_value>::type cora_from(T x)
 {

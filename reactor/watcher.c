@@ -1,12 +1,12 @@
 /*
- * How it works: each watched descriptor has one ev_io for both directions, and a stored callback for
- * each. An event only collects the callbacks, the reader's before the writer's. libev runs pending
- * watchers last in, first out, so each collected descriptor goes before the ones collected earlier; but
- * with select libev looks at the highest number first, and its order is right already.
+ * How it works: each watched descriptor has one ev_io for both directions, and a stored callback
+ * for each. An event only collects the callbacks, the reader's before the writer's. libev runs
+ * pending watchers last in, first out, so each collected descriptor goes before the ones collected
+ * earlier; but with select libev looks at the highest number first, and its order is right already.
  *
- * libev aborts the process when it is told of a descriptor that is closed. So a closed one is refused
- * when it is added, and everything changed since the last poll is looked at again just before the next
- * poll, in a prepare watcher that is active only then.
+ * libev aborts the process when it is told of a descriptor that is closed. So a closed one is
+ * refused when it is added, and everything changed since the last poll is looked at again just
+ * before the next poll, in a prepare watcher that is active only then.
  */
 #include "watcher.h"
 
@@ -57,8 +57,9 @@ static void descriptor_lost(struct loop *loop, struct descriptor *descriptor)
     int number = descriptor->watcher.fd;
     struct slot *first = descriptor->reader ? descriptor->reader : descriptor->writer;
     const struct cora_place *place = slot_callback(first)->place;
-    cora_value error = cora_error(-EBADF, "descriptor %d was watched for %s when it was closed: "
-                                          "remove readers and writers before closing",
+    cora_value error = cora_error(-EBADF,
+                                  "descriptor %d was watched for %s when it was closed: "
+                                  "remove readers and writers before closing",
                                   number, place->name);
     struct slot *reader = descriptor->reader, *writer = descriptor->writer;
     ev_io_stop(loop->ev, &descriptor->watcher);
@@ -122,7 +123,8 @@ void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
 
 /* ---- adding and removing ---- */
 
-/* Tells libev what is watched now; again: also if that is the same, as the number may be another's. */
+/* Tells libev what is watched now; again: also if that is the same, as the number may be another's.
+ */
 static void descriptor_update(struct loop *loop, struct descriptor *descriptor, bool again)
 {
     ev_io *watcher = &descriptor->watcher;

@@ -1,12 +1,12 @@
 /*
  * watcher.h: callbacks when a descriptor is ready.
  *
- * One reader and one writer for a descriptor; the callback runs in every tick in which the descriptor
- * is ready (level-triggered), until it is removed. Remove it before closing the descriptor. One that was
- * closed all the same is reported to the exception handler and forgotten if that is seen in time: before
- * its first poll, and with select. After that epoll is silent, and with poll libev ends the process
- * (docs/limits.md).
- * Regular files are always ready. asyncio: loop.add_reader and its kin.
+ * One reader and one writer for a descriptor; the callback runs in every tick in which the
+ * descriptor is ready (level-triggered), until it is removed. Remove it before closing the
+ * descriptor. One that was closed all the same is reported to the exception handler and forgotten
+ * if that is seen in time: before its first poll, and with select. After that epoll is silent, and
+ * with poll libev ends the process (docs/limits.md). Regular files are always ready. asyncio:
+ * loop.add_reader and its kin.
  */
 #ifndef CORA_WATCHER_H
 #define CORA_WATCHER_H
