@@ -29,8 +29,7 @@ CORA_BEGIN
  */
 typedef struct cora_type {
     const char *name;
-    void (*drop)(
-        void *pointer); /* the last reference is gone; runs inside the call that drops it */
+    void (*drop)(void *pointer); /* the last reference is gone: runs in that very call */
     int (*print)(const void *pointer, char *buffer, size_t size); /* as snprintf; may be NULL */
     int kind;                                                     /* Cora's own; 0 for yours */
 } cora_type;
