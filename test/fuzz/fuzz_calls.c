@@ -1000,7 +1000,9 @@ struct guard {
 static void on_guard(struct ev_loop *ev, ev_check *watcher, int events)
 {
     struct guard *guard = (struct guard *)watcher;
-    (void)ev, (void)events;
+    (void)events;
+    if (cora_loop_ev(guard->loop) != ev)
+        broken("a loop was closed in its run");
     if (guard->left-- == 0) {
         guard->left = 0;
         cora_stop(guard->loop);
@@ -1015,10 +1017,10 @@ static void run_guarded(cora_loop loop, struct ev_loop *ev)
     ev_check_start(ev, &guard.watcher);
     ev_timer_start(ev, &guard.timer);
     int code = CALL(cora_run_forever(loop));
-    if (cora_loop_ev(loop) != ev)
-        broken("a loop was closed in its run");
-    ev_check_stop(ev, &guard.watcher);
-    ev_timer_stop(ev, &guard.timer);
+    if (cora_loop_ev(loop) == ev) { /* else a drop function has closed it after the run */
+        ev_check_stop(ev, &guard.watcher);
+        ev_timer_stop(ev, &guard.timer);
+    }
     if (code != 0 && code != CORA_ERUNTIME && code != CORA_EKEYBOARDINTERRUPT &&
         code != CORA_ESYSTEMEXIT)
         broken("a run ends with %d", code);
