@@ -1,20 +1,21 @@
 /*
  * fuzz_calls SECONDS CALLS SEED: random public calls, to show that no sequence of them does harm.
  *
- * How it works: an actor, which is a thread with a random generator, picks one action after the other
- * from a table. Callbacks, handlers and drop functions act, too, so that every call is made from every
- * place. Loops live in a few seats, as loops of their own and as guests of raw ev_loops; handles come
- * from a table of recent ones, mostly stale, and some are null, of the wrong kind or made up. A second
- * actor has a loop of its own and does meanwhile what any thread may do with the first one's.
+ * How it works: an actor, which is a thread with a random generator, picks one action after the
+ * other from a table. Callbacks, handlers and drop functions act, too, so that every call is made
+ * from every place. Loops live in a few seats, as loops of their own and as guests of raw ev_loops;
+ * handles come from a table of recent ones, mostly stale, and some are null, of the wrong kind or
+ * made up. A second actor has a loop of its own and does meanwhile what any thread may do with the
+ * first one's.
  *
- * What must hold is checked through tokens: each registration is bound to an owned pointer that is no
- * address but a number, which leads to an entry of a table. It knows whether the callback ran, was
- * cancelled, and whether the pointer was dropped: once, and only once.
+ * What must hold is checked through tokens: each registration is bound to an owned pointer that is
+ * no address but a number, which leads to an entry of a table. It knows whether the callback ran,
+ * was cancelled, and whether the pointer was dropped: once, and only once.
  *
- * Time is virtual, so that nothing waits and a seed gives the same calls again (with FUZZ_THREADS=0:
- * two threads never do). The calls are made in epochs: each has a seed, made from the one before, and
- * ends with everything closed and counted. What a failure prints is the seed of its epoch: it may be
- * given as SEED.
+ * Time is virtual, so that nothing waits and a seed gives the same calls again (with
+ * FUZZ_THREADS=0: two threads never do). The calls are made in epochs: each has a seed, made from
+ * the one before, and ends with everything closed and counted. What a failure prints is the seed of
+ * its epoch: it may be given as SEED.
  *
  *     FUZZ_THREADS=0   without the second thread
  *     FUZZ_TRACE=1     tells every action
@@ -115,8 +116,8 @@ static void __attribute__((noreturn, format(printf, 1, 2))) broken(const char *f
     va_start(values, format);
     int length = vsnprintf(text, sizeof text, format, values);
     va_end(values);
-    dprintf(STDERR_FILENO, "\nfuzz_calls: seed %" PRIu64 ": %.*s\nlast actions:", epoch_seed, length,
-            text);
+    dprintf(STDERR_FILENO, "\nfuzz_calls: seed %" PRIu64 ": %.*s\n", epoch_seed, length, text);
+    dprintf(STDERR_FILENO, "last actions:");
     for (unsigned i = recent_count > 32 ? recent_count - 32 : 0; i < recent_count; i++)
         dprintf(STDERR_FILENO, " %s", recent[i % 32]);
     dprintf(STDERR_FILENO, "\n");
@@ -811,15 +812,17 @@ static void act_transfer(void)
 
 static void pipe_open(int ends[2])
 {
+    int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
     int failed = rarely(2) ? pipe2(ends, O_NONBLOCK | O_CLOEXEC)
-                           : socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends);
+                           : socketpair(AF_UNIX, type, 0, ends);
     if (failed)
         broken("no pipe: %s", strerror(errno));
 }
 
 /*
- * libev gives up on a closed descriptor that is watched where it cannot miss it: with poll, and when
- * the watchers of another guest change. So only some loops forget to remove, which have no guests.
+ * libev gives up on a closed descriptor that is watched where it cannot miss it: with poll, and
+ * when the watchers of another guest change. So only some loops forget to remove, which have no
+ * guests.
  */
 static bool may_forget(const struct seat *seat)
 {

@@ -1,8 +1,8 @@
 /*
  * Check 2: a callback runs once, or its cancel says true; never both, never neither.
  *
- * Callbacks of all kinds are scheduled and cancelled at random, from outside and from each other. The
- * seed is fixed, and time is virtual: a failure comes again.
+ * Callbacks of all kinds are scheduled and cancelled at random, from outside and from each other.
+ * The seed is fixed, and time is virtual: a failure comes again.
  */
 #include "harness.h"
 #include "virtual_clock.h"
@@ -53,7 +53,8 @@ static void schedule_one(cora_loop loop)
 /* Cancels one of those scheduled last, or any. */
 static void cancel_one(void)
 {
-    int number = below(2) ? below(scheduled) : scheduled - 1 - below(scheduled < 50 ? scheduled : 50);
+    int late = scheduled < 50 ? scheduled : 50;
+    int number = below(2) ? below(scheduled) : scheduled - 1 - below(late);
     if (cora_handle_cancel(entries[number].handle))
         entries[number].cancels++;
 }

@@ -1,6 +1,6 @@
 /*
- * Check 7: every number is a time. Those that are over fire in the next tick, those too far away never
- * and without keeping the loop busy, NaN is refused.
+ * Check 7: every number is a time. Those that are over fire in the next tick, those too far away
+ * never and without keeping the loop busy, NaN is refused.
  */
 #include "harness.h"
 #include "virtual_clock.h"

@@ -59,7 +59,7 @@ static void check_growth(long first, long third)
         CHECK(third - first <= NOISE);
 }
 
-TEST_WITH_LIMIT(60, one_loop, "three times a million timers in one loop need the memory of one time")
+TEST_WITH_LIMIT(60, one_loop, "a million timers, three times, need the memory of the first time")
 {
     int count = harness_scale(1000000);
     cora_handle *handles = malloc((size_t)count * sizeof *handles);

@@ -1,6 +1,6 @@
 /*
- * Check 9: somebody sets the wall clock a day forward or back while timers are pending: none is early,
- * none more than a second late.
+ * Check 9: somebody sets the wall clock a day forward or back while timers are pending: none is
+ * early, none more than a second late.
  *
  * The steps are those of the virtual clock, in the functions that libev itself calls. (libfaketime
  * cannot reach a program that links the virtual clock, whose functions come first.)

@@ -1,6 +1,6 @@
 /*
- * Check 10: a process is stopped for three seconds and goes on: every timer that became due meanwhile
- * runs once, in order, and those that are not due yet wait.
+ * Check 10: a process is stopped for three seconds and goes on: every timer that became due
+ * meanwhile runs once, in order, and those that are not due yet wait.
  */
 #include "harness.h"
 

@@ -1,9 +1,10 @@
 /*
- * Check 16: four threads queue a million callbacks in a loop that sleeps in between: all of them run,
- * each thread's in order, and none waits for a wake-up that was lost.
+ * Check 16: four threads queue a million callbacks in a loop that sleeps in between: all of them
+ * run, each thread's in order, and none waits for a wake-up that was lost.
  *
- * A lost wake-up shows as a gap: nothing is delivered though something was queued, until libev wakes by
- * itself after a minute. How long the machine itself keeps threads waiting is measured beside it.
+ * A lost wake-up shows as a gap: nothing is delivered though something was queued, until libev
+ * wakes by itself after a minute. How long the machine itself keeps threads waiting is measured
+ * beside it.
  */
 #include "harness.h"
 

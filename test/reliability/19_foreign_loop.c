@@ -1,6 +1,6 @@
 /*
- * Check 19: a host that has signals, children, hooks and user data of its own in its ev_loop keeps them
- * when Cora is a guest there, and its ev_run returns when only Cora's infrastructure is left.
+ * Check 19: a host that has signals, children, hooks and user data of its own in its ev_loop keeps
+ * them when Cora is a guest there, and its ev_run returns when only Cora's infrastructure is left.
  */
 #include "harness.h"
 

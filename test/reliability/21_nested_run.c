@@ -1,6 +1,6 @@
 /*
- * Check 21: ev_run inside of callbacks, the host's and Cora's: nothing crashes, runs or is lost twice,
- * and cora_run_forever answers RuntimeError.
+ * Check 21: ev_run inside of callbacks, the host's and Cora's: nothing crashes, runs or is lost
+ * twice, and cora_run_forever answers RuntimeError.
  */
 #include "harness.h"
 
@@ -31,6 +31,7 @@ static void run_again(cora_args bound)
 TEST(own_loop, "a loop cannot be run inside of its run, nor can another one")
 {
     cora_loop loop = cora_loop_new(NULL), other = cora_loop_new(NULL);
+    *order = 0;
     cora_call_soon(loop, cora_partial(run_again, loop, other));
     cora_call_soon(loop, cora_partial(note, "after"));
     cora_call_soon(loop, cora_partial(stop, loop));
@@ -96,6 +97,7 @@ TEST(nested_by_host, "a guest's callbacks run in an ev_run that a host's callbac
     cora_loop guest = cora_loop_attach(ev, NULL);
     ev_timer timer;
     ev_timer_init(&timer, run_inside, 0.001, 0.);
+    *order = 0;
     timer.data = &guest.bits;
     ev_timer_start(ev, &timer);
     ev_run(ev, 0);

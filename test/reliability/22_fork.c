@@ -1,6 +1,7 @@
 /*
- * Check 22: a callback forks while ten thousand messages are on their way. The parent gets all of them;
- * a child that calls cora_after_fork serves with the same loop; one that does not gets an error.
+ * Check 22: a callback forks while ten thousand messages are on their way. The parent gets all of
+ * them; a child that calls cora_after_fork serves with the same loop; one that does not gets an
+ * error.
  */
 #include "harness.h"
 

@@ -1,6 +1,6 @@
 /*
- * Check 33: a hundred thousand signals as fast as another process can send them: the handler runs at
- * least once, timers and callbacks go on meanwhile, and nothing piles up.
+ * Check 33: a hundred thousand signals as fast as another process can send them: the handler runs
+ * at least once, timers and callbacks go on meanwhile, and nothing piles up.
  */
 #include "harness.h"
 
