@@ -110,9 +110,9 @@ CORA_API int cora_after_fork(cora_loop loop);
 
 /*
  * Debug mode: callbacks that take slow_callback_duration (0.1 s unless set) or longer are reported
- * to the exception handler; the slots of callbacks that have run are kept from reuse for a while,
- * so that a use of their stale handles names the place where they were created; cancelled handles
- * still print what they were. asyncio: loop.set_debug.
+ * to the exception handler; the slots of callbacks that have run are poisoned and kept from reuse
+ * for a while, so that a use of their stale handles names the place where they were created;
+ * cancelled handles still print what they were. asyncio: loop.set_debug.
  */
 CORA_API int cora_set_debug(cora_loop loop, bool debug);
 CORA_API bool cora_get_debug(cora_loop loop);

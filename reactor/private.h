@@ -20,6 +20,7 @@
 #include <ev.h>
 #include <math.h>
 #include <pthread.h>
+#include <string.h>
 
 #if !EV_MULTIPLICITY || !EV_IDLE_ENABLE || !EV_CHECK_ENABLE || !EV_PREPARE_ENABLE ||               \
     !EV_ASYNC_ENABLE || !EV_SIGNAL_ENABLE || !EV_FORK_ENABLE || !EV_CLEANUP_ENABLE
@@ -324,13 +325,22 @@ static inline struct pool *slot_pool(struct loop *loop, const struct slot *slot)
     return slot->kind == SLOT_TIMER ? &loop->timers : &loop->handles;
 }
 
+/* Debug mode: what a late use would find in the slot is recognisable rubbish, but for the place. */
+static inline void callback_poison(struct callback *callback)
+{
+    callback->function = NULL;
+    memset(&callback->arguments, 0xdb, sizeof callback->arguments);
+}
+
 /* Gives a slot back whose callback is dropped. */
 static inline void handle_free(struct loop *loop, struct slot *slot)
 {
-    if (CORA_UNLIKELY(loop->debug))
+    if (CORA_UNLIKELY(loop->debug)) {
+        callback_poison(slot_callback(slot));
         pool_give_kept(slot_pool(loop, slot), slot);
-    else
+    } else {
         pool_give(slot_pool(loop, slot), slot);
+    }
 }
 
 /* A slot with this callback stored; NULL without memory, and the error is set. */

@@ -297,3 +297,29 @@ TEST(quarantine, "the slots that debug mode keeps from reuse come back into use 
     }
     cora_loop_close(loop);
 }
+
+static void look_back(cora_args bound)
+{
+    const cora_value *before = cora_arg(bound, 0, const cora_value *);
+    CHECK(before[0].type != &cora_type_int); /* poisoned: not what it was */
+    cora_stop(cora_arg_loop(bound, 1));
+}
+
+static void remember(cora_args bound)
+{
+    *cora_arg(bound, 1, const cora_value **) = bound.values;
+}
+
+TEST(poisoned_slots,
+     "in debug mode bound arguments that are looked at too late are rubbish, and the slot "
+     "is not another callback's")
+{
+    cora_loop loop = cora_loop_new(&(struct cora_loop_options){ .debug = true });
+    const cora_value *late = NULL;
+    cora_call_soon(loop, cora_partial(remember, 7, &late));
+    cora_stop(loop);
+    CHECK_INT(cora_run_forever(loop), 0);
+    cora_call_soon(loop, cora_partial(look_back, late, loop));
+    CHECK_INT(cora_run_forever(loop), 0);
+    cora_loop_close(loop);
+}
