@@ -203,5 +203,7 @@ int cora_handle_print(cora_handle handle, char *buffer, size_t size)
     struct slot *slot = slot_at(handle.bits);
     if (!handle_loop(handle) || !slot_is(slot, handle.bits) || slot_state(slot) == SLOT_FREE)
         return snprintf(buffer, size, "<Handle #%llx>", (unsigned long long)handle.bits);
+    if (slot->kind == SLOT_SHARED && slot_state(slot) == SLOT_CANCELLED)
+        return snprintf(buffer, size, "<Handle cancelled>"); /* another thread may take it now */
     return object_print(slot, buffer, size);
 }

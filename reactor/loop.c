@@ -510,12 +510,12 @@ int cora_loop_close(cora_loop handle)
     struct loop *loop = loop_find_open(handle);
     if (!loop)
         return 0;
+    if (!loop_get(handle))
+        return CORA_EWRONGTHREAD; /* its memory must not be looked at from here */
     if (loop->guest)
         return fail(CORA_ERUNTIME, "the loop belongs to its host: leave it with cora_loop_detach");
     if (atomic_load(&loop->state) == LOOP_RUNNING)
         return fail(CORA_ERUNTIME, "Cannot close a running event loop");
-    if (!loop_get(handle))
-        return CORA_EWRONGTHREAD;
     if (ev_depth(loop->ev) > 0) /* run by hand, with ev_run */
         return fail(CORA_ERUNTIME, "Cannot close a running event loop");
     loop_close(loop);
@@ -530,10 +530,10 @@ int cora_loop_detach(cora_loop handle)
     struct loop *loop = loop_find_open(handle);
     if (!loop)
         return 0;
-    if (!loop->guest)
-        return fail(CORA_ERUNTIME, "the loop is no guest: close it with cora_loop_close");
     if (!loop_get(handle))
         return CORA_EWRONGTHREAD;
+    if (!loop->guest)
+        return fail(CORA_ERUNTIME, "the loop is no guest: close it with cora_loop_close");
     loop_close(loop);
     return 0;
 }

@@ -233,6 +233,7 @@ struct loop {
 
     struct descriptor **descriptors; /* by number; NULL where nothing is watched */
     size_t descriptor_room;
+    bool has_lost;                /* some were found closed, which is not told yet */
     struct descriptor *unchecked; /* changed since the last poll */
     struct signal_watch *signals;
 
@@ -388,6 +389,7 @@ static inline void timer_cancel(struct loop *loop, struct timer_slot *timer)
 void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events);
 bool watcher_forget(struct loop *loop, const struct slot *slot);
 void watchers_close(struct loop *loop);
+void watchers_tell_lost(struct loop *loop);
 int watchers_reserve(struct loop *loop, size_t count);
 
 /* signal.c */

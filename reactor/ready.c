@@ -247,8 +247,8 @@ static void collected_join(struct loop *loop)
 /* A nested ev_run of the host's collects, too. */
 static bool loop_has_collected(const struct loop *loop)
 {
-    return loop->due.head || loop->collected_descriptors.head || loop->collected_timers.head ||
-           loop->collected_signals.head;
+    return loop->has_lost || loop->due.head || loop->collected_descriptors.head ||
+           loop->collected_timers.head || loop->collected_signals.head;
 }
 
 /*
@@ -275,6 +275,10 @@ static void ticks_run(struct loop *loop)
 {
     loop->skips_left = loop->poll_every_tick || loop->stopping ? 0 : SKIPS_MAX;
     shared_take(loop);
+    if (CORA_UNLIKELY(loop->has_lost))
+        watchers_tell_lost(loop);
+    if (!loop->ev)
+        return;
     collected_join(loop);
     size_t ran = queue_run(loop);
     while (may_skip_poll(loop, ran)) {

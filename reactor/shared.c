@@ -64,8 +64,11 @@ cora_handle cora_call_soon_threadsafe(cora_loop handle, cora_callback callback)
 {
     cora_handle added = { 0 };
     struct loop *loop = loop_find(handle);
-    if (!loop) {
-        fail(CORA_ESTALE, "call_soon_threadsafe: the handle is none of a loop");
+    if (!loop || loop_bits(loop) != handle.bits) {
+        if (loop) /* compared before the lock, which a made-up handle does not lead to */
+            fail(CORA_ERUNTIME, "Event loop is closed");
+        else
+            fail(CORA_ESTALE, "call_soon_threadsafe: the handle is none of a loop");
         return added;
     }
     pthread_mutex_lock(&loop->shared.lock);

@@ -128,7 +128,7 @@ struct slot *pool_take_slow(struct pool *pool)
             continue;
         pool->live++;
         __atomic_store_n(&slot->bits, slot->bits + GENERATION_STEP, __ATOMIC_RELAXED);
-        slot->state = SLOT_WAITING;
+        __atomic_store_n(&slot->state, SLOT_WAITING, __ATOMIC_RELAXED); /* stale handles look */
         return slot;
     }
 }

@@ -165,7 +165,7 @@ static inline struct slot *pool_take_fast(struct pool *pool)
     pool->free = slot->next;
     pool->live++;
     __atomic_store_n(&slot->bits, bits, __ATOMIC_RELAXED);
-    slot->state = SLOT_WAITING;
+    __atomic_store_n(&slot->state, SLOT_WAITING, __ATOMIC_RELAXED); /* stale handles look */
     return slot;
 }
 

@@ -104,21 +104,37 @@ static void descriptor_uncheck(struct loop *loop, struct descriptor *descriptor)
     loop->unchecked = descriptor;
 }
 
+/*
+ * No handler or drop function may run between this and the poll: it could close what was looked at
+ * already. So what is lost stays without a watcher, and is told in the next tick.
+ */
 void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
 {
     struct loop *loop = watcher->data;
+    struct descriptor *descriptor = loop->unchecked;
     (void)events;
     ev_prepare_stop(ev, watcher);
-    loop_hold(loop);
-    for (struct descriptor *descriptor; (descriptor = loop->unchecked);) {
-        loop->unchecked = descriptor->next_unchecked; /* a report may detach the loop */
+    loop->unchecked = NULL;
+    for (struct descriptor *next; descriptor; descriptor = next) {
+        next = descriptor->next_unchecked;
         descriptor->unchecked = false;
-        if (!descriptor->reader && !descriptor->writer)
+        if (!descriptor->reader && !descriptor->writer) {
             block_put(descriptor, sizeof *descriptor);
-        else if (fcntl(descriptor->watcher.fd, F_GETFD) < 0)
-            descriptor_lost(loop, descriptor);
+        } else if (fcntl(descriptor->watcher.fd, F_GETFD) < 0) {
+            ev_io_stop(ev, &descriptor->watcher);
+            loop->has_lost = true;
+            loop_wake(loop);
+        }
     }
-    loop_unhold(loop);
+}
+
+/* Tells of what on_prepare has found closed: what is watched, but not by libev. */
+void watchers_tell_lost(struct loop *loop)
+{
+    loop->has_lost = false;
+    for (size_t i = 0; loop->ev && i < loop->descriptor_room; i++)
+        if (loop->descriptors[i] && !ev_is_active(&loop->descriptors[i]->watcher))
+            descriptor_lost(loop, loop->descriptors[i]);
 }
 
 /* ---- adding and removing ---- */
@@ -304,6 +320,8 @@ int watchers_reserve(struct loop *loop, size_t count)
         return fail(CORA_EVALUE, "%zu descriptors are more than this process may have", count);
     if (table_grow(loop, count - 1) < 0)
         return CORA_EMEMORY;
+    if (loop->descriptors[count - 1])
+        return 0; /* watched: libev has the room, and must not look at it unchecked */
     ev_io highest;
     ev_io_init(&highest, on_descriptor, (int)count - 1, EV_READ);
     ev_io_start(loop->ev, &highest);
