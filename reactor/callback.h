@@ -40,8 +40,7 @@ typedef void (*cora_done_function)(cora_args bound, cora_future done);
 typedef void (*cora_exception_function)(cora_args bound, cora_loop loop,
                                         const struct cora_report *report);
 
-/* A function, its arguments, its context (NULL: a copy of the current one) and where it was made.
- */
+/* A function, its arguments, its context (NULL: a copy of the current one), where it was made. */
 struct cora_partial {
     cora_function function;
     const struct cora_place *place;

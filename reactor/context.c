@@ -159,8 +159,7 @@ void context_snapshot(struct slot *slot, struct callback *callback,
         slot->flags |= CALLBACK_IN_CONTEXT;
 }
 
-/* Where a callback's variables are kept between its runs; NULL: they are dropped when it returns.
- */
+/* Where a callback's variables stay between its runs; NULL: they are dropped when it returns. */
 static struct cora_counted **context_home(struct slot *slot, struct callback *callback)
 {
     if (slot->flags & CALLBACK_IN_CONTEXT)
@@ -183,7 +182,7 @@ void context_run(struct loop *loop, struct slot *slot, struct callback *callback
     thread->context = variables;
     thread->holder = holder;
     ((cora_callback_function)callback->function)(callback_args(slot, callback));
-    callback_failed(loop, slot, callback);
+    callback_failed(loop, slot);
     variables = thread->context;
     thread->context = outer;
     thread->holder = outer_holder;

@@ -8,8 +8,7 @@
  *
  *     static const cora_variable request = { "request", { 0 } };
  *     cora_context_set(&request, cora_int(7));
- *     cora_call_soon(loop, cora_partial(answer));     // answer() sees 7, whatever is set after
- * this
+ *     cora_call_soon(loop, cora_partial(answer));     // it sees 7, whatever is set later
  */
 #ifndef CORA_CONTEXT_H
 #define CORA_CONTEXT_H

@@ -188,8 +188,7 @@ cora_value cora_last_error(void)
     return cora_thread.last_error;
 }
 
-/* Replaces a counted value: the new one first, as the old one's drop function may come back here.
- */
+/* Replaces a counted value; the new one first: the old one's drop function may come back here. */
 static void replace(cora_value *place, cora_value error)
 {
     cora_value old = *place, kept;

@@ -312,7 +312,7 @@ bool loop_forked(const struct loop *loop);
 /* ready.c */
 void on_check(struct ev_loop *ev, ev_check *watcher, int events); /* the tick */
 void slot_run(struct loop *loop, struct slot *slot);
-void callback_failed(struct loop *loop, struct slot *slot, struct callback *callback);
+void callback_failed(struct loop *loop, struct slot *slot);
 
 /* handle.c */
 static inline struct callback *slot_callback(struct slot *slot)

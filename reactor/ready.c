@@ -3,8 +3,7 @@
  * allocates. The tick runs in a check watcher of the lowest priority: libev has polled, and the
  * watcher callbacks of that iteration have collected what is ready. It joins
  *
- *     what other threads queued before | earlier call_soon | descriptors | timers by deadline |
- * signals
+ *     other threads' and earlier call_soon | descriptors | timers by deadline | signals
  *
  * and runs exactly what is queued by then. If something is left for the next tick, an idle watcher
  * of the lowest priority keeps libev from sleeping. A tick of one callback may be followed by the
@@ -63,11 +62,10 @@ cora_handle cora_call_soon(cora_loop handle, cora_callback callback)
 /* ---- running ---- */
 
 /* Takes the failure of the callback that has just returned, and reports it. */
-void callback_failed(struct loop *loop, struct slot *slot, struct callback *callback)
+void callback_failed(struct loop *loop, struct slot *slot)
 {
     struct thread *thread = &cora_thread;
     cora_value failure = thread->failure;
-    (void)callback;
     if (CORA_LIKELY(cora_is_nothing(failure)))
         return;
     thread->failure = cora_nothing();
@@ -107,7 +105,7 @@ static void settle(struct loop *loop)
 static void after_callback(struct loop *loop, struct slot *slot, struct callback *callback)
 {
     struct thread *thread = &cora_thread;
-    callback_failed(loop, slot, callback);
+    callback_failed(loop, slot);
     bool first = (slot->flags & (CALLBACK_PERSISTS | CALLBACK_CONTEXT)) == CALLBACK_PERSISTS;
     if (thread->context && first) {
         callback->context = thread->context;
@@ -299,9 +297,8 @@ static void tick_end(struct loop *loop)
         ev_idle_stop(loop->ev, &loop->idle);
         loop->idle_active = false;
     }
-    if (loop->stopping || !cora_is_nothing(loop->fatal))
-        if (!loop->guest)
-            ev_break(loop->ev, EVBREAK_ONE);
+    if (!loop->guest && (loop->stopping || loop->interrupted))
+        ev_break(loop->ev, EVBREAK_ONE);
 }
 
 /* What outlives a tick in a thread: another loop's callback may be running further out. */

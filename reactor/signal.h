@@ -5,8 +5,9 @@
  * a burst may be delivered as one. A signal belongs to one loop of the process at a time.
  *
  *     cora_add_signal_handler(loop, SIGTERM, cora_partial(on_terminate, server));
- *     cora_add_signal_handler(loop, SIGINT, cora_partial(cora_keyboard_interrupt));   // leaves the
- * run
+ *     cora_add_signal_handler(loop, SIGINT, cora_partial(cora_keyboard_interrupt));
+ *
+ * The second leaves the run when the signal arrives, as Python's own handler does.
  */
 #ifndef CORA_SIGNAL_H
 #define CORA_SIGNAL_H

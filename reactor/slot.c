@@ -5,7 +5,7 @@
  * they are.
  *
  * Cancelled slots stay in state SLOT_CANCELLED when they are put on the free list: a handle then
- * reads "cancelled" until the slot is taken again, and handle_get (private.h) treats both states as
+ * reads "cancelled" until the slot is taken again, and handle_get (handle.c) treats both states as
  * stale but for that question. After a mass cancellation the list of such slots would lead all over
  * the memory, a cache miss for each that is taken; so only the first of a tick are listed, and the
  * others are swept up in the order of memory when no slot is free. Sweeping starts when it finds

@@ -157,8 +157,7 @@ CORA_API cora_value cora_list(const cora_value *values, size_t count);
 
 /* ---- references ---- */
 
-/* A reference of your own, to be given back with cora_drop; an error value if memory has run out.
- */
+/* A reference of your own, to be given back with cora_drop; an error value without memory. */
 CORA_API cora_value cora_copy(cora_value value) CORA_MUST_CHECK;
 CORA_API void cora_drop(cora_value value);
 

@@ -6,7 +6,8 @@
  *
  * libev aborts the process when it is told of a descriptor that is closed. So a closed one is
  * refused when it is added, and everything changed since the last poll is looked at again just
- * before the next poll, in a prepare watcher that is active only then.
+ * before the next poll, in a prepare watcher that is active only then. What is found there is told
+ * in the next tick.
  */
 #include "watcher.h"
 
@@ -139,8 +140,7 @@ void watchers_tell_lost(struct loop *loop)
 
 /* ---- adding and removing ---- */
 
-/* Tells libev what is watched now; again: also if that is the same, as the number may be another's.
- */
+/* Tells libev what is watched; again: also if that is the same, as the number may be another's. */
 static void descriptor_update(struct loop *loop, struct descriptor *descriptor, bool again)
 {
     ev_io *watcher = &descriptor->watcher;
