@@ -115,8 +115,13 @@ static inline cora_future cora_arg_future(cora_args bound, size_t index)
 
 /* ---- a context of the caller's choice ---- */
 
-/* The same callback, to run in this context (context.h) itself instead of a copy of the current. */
-CORA_API cora_callback cora_in_context(cora_value context, cora_callback callback);
+/*
+ * cora_in_context(context, callback): the same callback, or done-callback, to run in this context
+ * (context.h) itself instead of a copy of the current.
+ */
+CORA_API cora_callback cora_callback_in_context(cora_value context, cora_callback callback);
+CORA_API cora_done_callback cora_done_callback_in_context(cora_value context,
+                                                          cora_done_callback callback);
 
 CORA_END
 
@@ -189,6 +194,11 @@ static inline cora_exception_callback cora_make_exception_callback(struct cora_p
 /* cora_partial(function, arguments...) */
 #define cora_partial(...) CORA_PICK(__VA_ARGS__)(__VA_ARGS__)
 
+#define cora_in_context(context, callback)                                                         \
+    _Generic((callback),                                                                           \
+        cora_callback: cora_callback_in_context,                                                   \
+        cora_done_callback: cora_done_callback_in_context)(context, callback)
+
 #else /* C++: a temporary that lives until the full expression ends, and converts to its kind */
 
 template <class Kind, size_t Count> struct cora_partial_of {
@@ -243,6 +253,16 @@ static inline auto cora_make_partial(const struct cora_place *place,
 #define CORA_PARTIAL_8 CORA_PARTIAL_N
 #define CORA_PARTIAL_9 CORA_PARTIAL_N
 #define cora_partial(...) CORA_PICK(__VA_ARGS__)(__VA_ARGS__)
+
+static inline cora_callback cora_in_context(cora_value context, cora_callback callback)
+{
+    return cora_callback_in_context(context, callback);
+}
+
+static inline cora_done_callback cora_in_context(cora_value context, cora_done_callback callback)
+{
+    return cora_done_callback_in_context(context, callback);
+}
 #endif
 
 #endif

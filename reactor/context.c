@@ -130,19 +130,25 @@ cora_value cora_copy_context(void)
     return counted_temporary(&context->head);
 }
 
-static struct cora_partial in_context(struct cora_partial partial, cora_value context)
+static void set_context(struct cora_partial *partial, cora_value context)
 {
-    partial.context = context.as.counted;
-    partial.plain = 0;
-    return partial;
+    if (context.type == &cora_type_context) {
+        partial->context = context.as.counted;
+        partial->plain = 0;
+    } else {
+        cora_fail(cora_error(CORA_ETYPE, "cora_in_context wants a context"));
+    }
 }
 
-cora_callback cora_in_context(cora_value context, cora_callback callback)
+cora_callback cora_callback_in_context(cora_value context, cora_callback callback)
 {
-    if (context.type == &cora_type_context)
-        *callback.partial = in_context(*callback.partial, context);
-    else
-        cora_fail(cora_error(CORA_ETYPE, "cora_in_context wants a context"));
+    set_context(callback.partial, context);
+    return callback;
+}
+
+cora_done_callback cora_done_callback_in_context(cora_value context, cora_done_callback callback)
+{
+    set_context(callback.partial, context);
     return callback;
 }
 
@@ -181,7 +187,7 @@ void context_run(struct loop *loop, struct slot *slot, struct callback *callback
         counted_keep(variables);
     thread->context = variables;
     thread->holder = holder;
-    ((cora_callback_function)callback->function)(callback_args(slot, callback));
+    callback_invoke(slot, callback);
     callback_failed(loop, slot);
     variables = thread->context;
     thread->context = outer;

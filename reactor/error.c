@@ -78,7 +78,7 @@ static int error_kind_of(int code)
     return code < 0 && code > -10000 ? CORA_EOS : 0;
 }
 
-/* A struct error with its text in place. */
+/* Errors with their text in place. */
 static struct {
     struct cora_counted head;
     int code;
@@ -89,13 +89,34 @@ static struct {
     CORA_EMEMORY,
     { NULL, { 0 } },
     "out of memory",
-};
+}, cancelled = { { 1u << 30, &cora_type_error, 0, NULL }, CORA_ECANCELLED, { NULL, { 0 } }, "" };
 
 cora_value memory_error(void)
 {
     cora_value value = { &cora_type_error, { 0 } };
     value.as.counted = &no_memory.head;
     return value;
+}
+
+cora_value cancelled_error(void)
+{
+    cora_value value = { &cora_type_error, { 0 } };
+    value.as.counted = &cancelled.head;
+    return value;
+}
+
+cora_value error_again(cora_value value)
+{
+    struct error *old = (struct error *)value.as.counted;
+    struct error *copy = old->head.size
+                             ? (struct error *)counted_new(&cora_type_error, old->head.size)
+                             : NULL;
+    if (!copy)
+        return old->head.size ? memory_error() : value; /* a static one */
+    copy->code = old->code;
+    copy->cause = cora_copy(old->cause);
+    memcpy(copy->message, old->message, old->head.size - offsetof(struct error, message));
+    return counted_temporary(&copy->head);
 }
 
 void error_free(struct cora_counted *counted)

@@ -103,7 +103,7 @@ static cora_value handler_call(struct loop *loop, struct slot *slot,
 }
 
 /* To the loop's own handler, or to the default one if there is none or it is this that failed. */
-static void loop_report(struct loop *loop, const struct cora_report *report)
+void loop_report(struct loop *loop, const struct cora_report *report)
 {
     struct slot *slot = loop->exception_handler;
     if (!slot || slot->state != SLOT_WAITING) {
@@ -150,7 +150,8 @@ void report_callback(struct loop *loop, struct slot *slot, cora_value error)
              text);
     struct cora_report report = { .message = message,
                                   .exception = error,
-                                  .handle = { slot->bits },
+                                  .handle = { slot->kind < SLOT_FUTURE ? slot->bits : 0 },
+                                  .future = slot_future(slot),
                                   .object = object,
                                   .place = callback->place };
     loop_report(loop, &report);

@@ -234,6 +234,7 @@ static void queues_clear(struct loop *loop)
     queue_clear(&loop->collected_timers);
     queue_clear(&loop->collected_signals);
     queue_clear(&loop->due);
+    queue_clear(&loop->garbage);
 }
 
 /* Becomes a loop on this ev_loop, which belongs to the host or is the loop's own. */
@@ -355,37 +356,41 @@ static int refuse_guest(const struct loop *loop)
     return 0;
 }
 
-/* Whether this thread may run the loop now; makes it the thread's. */
-static int run_enter(struct loop *loop)
+/* Why this thread may not run the loop now; 0 if it may. */
+static int run_check(const struct loop *loop)
 {
     if (!loop)
         return fail(CORA_ERUNTIME, "Event loop is closed");
     if (refuse_guest(loop) < 0)
         return CORA_ERUNTIME;
-    int state = LOOP_IDLE;
     if (atomic_load(&loop->state) == LOOP_RUNNING)
         return fail(CORA_ERUNTIME, "This event loop is already running");
     if (cora_thread.running)
         return fail(CORA_ERUNTIME, "Cannot run the event loop while another loop is running");
-    if (!atomic_compare_exchange_strong(&loop->state, &state, LOOP_RUNNING))
-        return fail(CORA_ERUNTIME, "This event loop is already running");
-    if (loop->process != (uint32_t)getpid()) {
-        atomic_store(&loop->state, LOOP_IDLE);
+    if (loop->process != (uint32_t)getpid())
         return fail(CORA_ERUNTIME, "the process has forked: call cora_after_fork in the child "
                                    "before its loop runs");
-    }
-    atomic_store(&loop->thread, &cora_thread);
     return 0;
 }
 
-/* How the run ended. */
-static int run_leave(struct loop *loop)
+int loop_enter(cora_loop handle, struct loop **ret_loop)
+{
+    int code = check_loop(handle), state = LOOP_IDLE;
+    struct loop *loop = loop_find_open(handle);
+    if (code < 0 || (code = run_check(loop)) < 0)
+        return code;
+    if (!atomic_compare_exchange_strong(&loop->state, &state, LOOP_RUNNING))
+        return fail(CORA_ERUNTIME, "This event loop is already running");
+    atomic_store(&loop->thread, &cora_thread);
+    *ret_loop = loop;
+    return 0;
+}
+
+int loop_leave(struct loop *loop)
 {
     cora_value fatal = loop->fatal;
     loop->fatal = cora_nothing();
     loop->stopping = loop->interrupted = false;
-    cora_thread.running = NULL;
-    cora_thread.running_bits = NO_LOOP_RUNS;
     atomic_store(&loop->state, LOOP_IDLE);
     if (cora_is_nothing(fatal))
         return 0;
@@ -394,21 +399,25 @@ static int run_leave(struct loop *loop)
     return code;
 }
 
-int cora_run_forever(cora_loop handle)
+void loop_run(struct loop *loop)
 {
-    int code = check_loop(handle);
-    if (code < 0)
-        return code;
-    struct loop *loop = loop_find_open(handle);
-    code = run_enter(loop);
-    if (code < 0)
-        return code;
     cora_thread.running = loop;
-    cora_thread.running_bits = handle.bits;
+    cora_thread.running_bits = loop->slot.bits;
     ev_ref(loop->ev);
     ev_run(loop->ev, 0);
     ev_unref(loop->ev);
-    return run_leave(loop);
+    cora_thread.running = NULL;
+    cora_thread.running_bits = NO_LOOP_RUNS;
+}
+
+int cora_run_forever(cora_loop handle)
+{
+    struct loop *loop;
+    int code = loop_enter(handle, &loop);
+    if (code < 0)
+        return code;
+    loop_run(loop);
+    return loop_leave(loop);
 }
 
 int cora_stop(cora_loop handle)
@@ -460,6 +469,8 @@ void loop_finish_close(struct loop *loop)
 {
     pool_release(&loop->handles);
     pool_release(&loop->timers);
+    pool_release(&loop->futures);
+    pool_release(&loop->done_callbacks);
     pthread_mutex_lock(&loop->shared.lock);
     pool_release(&loop->shared.pool);
     pthread_mutex_unlock(&loop->shared.lock);
@@ -494,6 +505,8 @@ static void loop_close(struct loop *loop)
     struct slot *lists[] = { shared, loop->ready.head, loop->due.head,
                              loop->collected_timers.head };
     queues_clear(loop);
+    if (loop->future_layer)
+        loop->future_layer->close(loop);
     loop->exception_handler = NULL;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_drop(lists[i]);
@@ -587,7 +600,8 @@ size_t cora_live(cora_loop handle)
     pthread_mutex_lock(&loop->shared.lock);
     size_t shared = loop->shared.pool.live - loop->shared.used_count;
     pthread_mutex_unlock(&loop->shared.lock);
-    return loop->handles.live + loop->timers.live + shared - (loop->exception_handler != NULL);
+    return loop->handles.live + loop->timers.live + loop->futures.live - loop->garbage_count +
+           shared - (loop->exception_handler != NULL);
 }
 
 int cora_reserve(cora_loop handle, size_t descriptors, size_t timers)

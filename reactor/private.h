@@ -71,6 +71,13 @@ struct timer_slot {
     } as;
 };
 
+/* A further done-callback of a future; the first one is in the future itself (futures/). */
+struct done_slot {
+    struct slot slot;
+    struct callback callback;
+    cora_future future;
+};
+
 /* Seconds to the timer that tells libev's clock: rarely due, and as exact as the clock itself. */
 #define PROBE_DISTANCE 1024.
 
@@ -143,6 +150,25 @@ static inline cora_args callback_args(const struct slot *slot, const struct call
     return bound;
 }
 
+/* The future that a done-callback's slot belongs to; null for other slots. */
+static inline cora_future slot_future(const struct slot *slot)
+{
+    if (slot->kind < SLOT_FUTURE)
+        return (cora_future){ 0 };
+    return slot->kind == SLOT_DONE ? ((const struct done_slot *)slot)->future
+                                   : (cora_future){ slot->bits };
+}
+
+/* Calls it; a done-callback with its future. */
+static inline void callback_invoke(const struct slot *slot, const struct callback *callback)
+{
+    cora_args bound = callback_args(slot, callback);
+    if (slot->kind < SLOT_FUTURE)
+        ((cora_callback_function)callback->function)(bound);
+    else
+        ((cora_done_function)callback->function)(bound, slot_future(slot));
+}
+
 /* on_ring("bell", 3): as snprintf. */
 int callback_print(const struct slot *slot, const struct callback *callback, char *buffer,
                    size_t size);
@@ -178,6 +204,13 @@ static inline void queue_join(struct queue *queue, struct queue *more)
 }
 
 /* ---- the loop ---- */
+
+/* What futures/ adds to a loop, so that a program without futures links nothing of them. */
+struct future_layer {
+    void (*run)(struct loop *loop, struct slot *slot); /* one from the ready queue */
+    void (*collect)(struct loop *loop);                /* gives back the garbage */
+    void (*close)(struct loop *loop);                  /* drops what all of them hold */
+};
 
 enum loop_state {
     LOOP_IDLE,
@@ -223,7 +256,10 @@ struct loop {
     struct queue collected_signals;
     struct queue due; /* timers armed when they were due already: collected in the next tick */
 
-    struct pool handles, timers;
+    struct pool handles, timers, futures, done_callbacks;
+    const struct future_layer *future_layer; /* NULL: there never was a future */
+    struct queue garbage; /* done futures that nobody keeps, until nothing of the program's runs */
+    size_t garbage_count;
     size_t armed;          /* timers in libev */
     double earliest;       /* no armed timer is due before */
     double libev_clock;    /* what ev_timer_start counts from */
@@ -285,6 +321,14 @@ static inline void loop_wake(struct loop *loop)
         loop_start_idle(loop);
 }
 
+/*
+ * A run: the loop becomes this thread's and is running (0, or a code and it is not); runs until it
+ * is stopped; is idle again, with 0 or the code of the fatal error that ended it.
+ */
+int loop_enter(cora_loop handle, struct loop **ret_loop);
+void loop_run(struct loop *loop);
+int loop_leave(struct loop *loop);
+
 /* Leaves the tick, and the run, after a fatal error. */
 void loop_fail(struct loop *loop, cora_value error);
 
@@ -310,6 +354,15 @@ bool loop_forked(const struct loop *loop);
 /* ---- the parts of a loop, by file ---- */
 
 /* ready.c */
+void settle(struct loop *loop);
+
+/* After a callback, when nothing of the program's runs: gives back what it left behind. */
+static inline void tick_settle(struct loop *loop)
+{
+    if (CORA_UNLIKELY(cora_thread.attention))
+        settle(loop);
+}
+
 void on_check(struct ev_loop *ev, ev_check *watcher, int events); /* the tick */
 void slot_run(struct loop *loop, struct slot *slot);
 void callback_failed(struct loop *loop, struct slot *slot);
@@ -323,7 +376,20 @@ static inline struct callback *slot_callback(struct slot *slot)
 
 static inline struct pool *slot_pool(struct loop *loop, const struct slot *slot)
 {
-    return slot->kind == SLOT_TIMER ? &loop->timers : &loop->handles;
+    switch ((enum slot_kind)slot->kind) {
+    case SLOT_TIMER:
+        return &loop->timers;
+    case SLOT_FUTURE:
+        return &loop->futures;
+    case SLOT_DONE:
+        return &loop->done_callbacks;
+    case SLOT_LOOP:
+    case SLOT_READY:
+    case SLOT_SHARED:
+    case SLOT_KINDS:
+        break;
+    }
+    return &loop->handles;
 }
 
 /* Debug mode: what a late use would find in the slot is recognisable rubbish, but for the place. */
@@ -402,6 +468,7 @@ void context_snapshot(struct slot *slot, struct callback *callback,
                       const struct cora_partial *partial);
 
 /* exception_handler.c */
+void loop_report(struct loop *loop, const struct cora_report *report);
 void report_callback(struct loop *loop, struct slot *slot, cora_value error);
 void report_plain(struct loop *loop, const char *message, cora_value error,
                   const struct cora_place *place);

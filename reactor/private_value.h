@@ -40,6 +40,11 @@ struct cora_counted {
 /* An uninitialised counted value with one reference, which is the caller's; NULL without memory. */
 struct cora_counted *counted_new(const cora_type *type, size_t size);
 
+/* A list of nothing, to be filled, with one reference, which is the caller's; an error value without
+ * memory. And its values. */
+cora_value list_new(size_t count);
+cora_value *list_values(cora_value list);
+
 /* What a list, an error, a context hold: each kind's part of counted_free. */
 void error_free(struct cora_counted *error);
 void context_free(struct cora_counted *context);
@@ -72,8 +77,12 @@ static inline bool value_is_plain(cora_value value)
 /* A reference of the caller's, not a temporary; false without memory, and *ret untouched. */
 bool value_keep(cora_value value, cora_value *ret_kept);
 
-/* The error of last resort; static. */
+/* The error of last resort, and a cancellation without a message; static. */
 cora_value memory_error(void);
+cora_value cancelled_error(void);
+
+/* A copy of an error as a temporary: the thread's last one is gone with the next. */
+cora_value error_again(cora_value error);
 
 /* Whether an error leaves the run. */
 static inline bool error_is_fatal(cora_value error)

@@ -81,7 +81,7 @@ void callback_failed(struct loop *loop, struct slot *slot)
  * set, and the failures of the drop functions that run for that, which may leave something behind
  * in turn.
  */
-static void settle(struct loop *loop)
+void settle(struct loop *loop)
 {
     struct thread *thread = &cora_thread;
     while (CORA_UNLIKELY(thread->attention)) {
@@ -98,6 +98,8 @@ static void settle(struct loop *loop)
         else if (!cora_is_nothing(failure))
             report_plain(loop, "Exception in a drop function", failure, NULL);
         cora_drop(failure);
+        if (loop->garbage.head)
+            loop->future_layer->collect(loop);
     }
 }
 
@@ -120,7 +122,7 @@ static void callback_call(struct loop *loop, struct slot *slot, struct callback 
     if (CORA_UNLIKELY(slot->flags & CALLBACK_CONTEXT))
         context_run(loop, slot, callback);
     else
-        ((cora_callback_function)callback->function)(callback_args(slot, callback));
+        callback_invoke(slot, callback);
 }
 
 /* Debug mode: with a look at the clock. */
@@ -214,6 +216,8 @@ static size_t queue_run(struct loop *loop)
         count++;
         if (CORA_LIKELY(slot_is_simple(slot) && !debug))
             simple_run(loop, slot);
+        else if (slot->kind >= SLOT_FUTURE)
+            loop->future_layer->run(loop, slot);
         else
             any_run(loop, slot);
         slot = next;
@@ -336,7 +340,8 @@ static void thread_leave(struct outer outer)
     thread->holder = outer.holder;
     thread->temporaries = outer.temporaries;
     thread->failure = outer.failure;
-    thread->attention = outer.context || outer.temporaries || !cora_is_nothing(outer.failure);
+    thread->attention = outer.context || outer.temporaries || !cora_is_nothing(outer.failure) ||
+                        (outer.running && outer.running->garbage.head);
 }
 
 /* In a forked child the next poll would be the parent's, too: reports that once, and says so. */
@@ -388,6 +393,8 @@ void on_check(struct ev_loop *ev, ev_check *watcher, int events)
     struct outer outer = thread_enter(loop);
     loop->in_tick = loop->awake = true;
     loop->clock_known = false;
+    if (loop->garbage.head && ev_depth(ev) == 1)
+        loop->future_layer->collect(loop); /* the host's callback has returned */
     if (loop->ev && !stop_if_forked(loop))
         ticks_run(loop);
     if (loop->ev && loop->guest)

@@ -27,6 +27,8 @@ enum slot_kind {
     SLOT_READY,  /* call_soon, and one reader, writer or signal handler */
     SLOT_TIMER,  /* call_later, call_at */
     SLOT_SHARED, /* call_soon_threadsafe */
+    SLOT_FUTURE, /* a future, with its first done-callback; its work is in futures/ */
+    SLOT_DONE,   /* a further done-callback of a future */
     SLOT_KINDS,
 };
 
@@ -45,7 +47,13 @@ struct slot {
     uint8_t state;
     uint8_t flags;     /* what callback_store says: CALLBACK_... */
     uint8_t count;     /* bound arguments */
-    uint32_t order;    /* a timer's order of arming */
+    union {
+        uint32_t order; /* a timer's order of arming */
+        struct {
+            uint8_t phase; /* a future's: enum future_phase */
+            uint8_t marks; /* a future's: FUTURE_... */
+        } future;
+    } as;
     struct slot *next; /* in the list that it is in */
 };
 

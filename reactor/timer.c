@@ -68,7 +68,7 @@ static void timer_set_when(struct timer_slot *timer, double when)
 static bool timer_before(const struct timer_slot *one, const struct timer_slot *other)
 {
     double a = timer_when(one), b = timer_when(other);
-    return a != b ? a < b : (int32_t)(one->as.slot.order - other->as.slot.order) < 0;
+    return a != b ? a < b : (int32_t)(one->as.slot.as.order - other->as.slot.as.order) < 0;
 }
 
 /* ---- collecting ---- */
@@ -195,7 +195,7 @@ static inline cora_handle timer_arm(struct loop *loop, double when, double now,
     if (CORA_UNLIKELY(!timer))
         return (cora_handle){ 0 };
     ev_timer_init(timer_watcher(timer), on_timer, 0., 0.);
-    timer->as.slot.order = loop->arming_order++;
+    timer->as.slot.as.order = loop->arming_order++;
     timer_set_when(timer, when);
     if (CORA_UNLIKELY(when <= now)) {
         timer->as.slot.state = SLOT_QUEUED;

@@ -184,20 +184,37 @@ cora_value cora_own(void *pointer, const cora_type *type)
     return counted_temporary(&owned->head);
 }
 
-cora_value cora_list(const cora_value *values, size_t count)
+cora_value list_new(size_t count)
 {
-    if (count > (SIZE_MAX / 2) / sizeof *values)
-        return memory_error();
-    struct list *list =
-        (struct list *)counted_new(&cora_type_list, sizeof *list + count * sizeof *values);
+    struct list *list = NULL;
+    if (count <= (SIZE_MAX / 2) / sizeof *list->values)
+        list = (struct list *)counted_new(&cora_type_list,
+                                          sizeof *list + count * sizeof *list->values);
     if (!list)
         return memory_error();
-    for (list->count = 0; list->count < count; list->count++)
-        if (!value_keep(values[list->count], &list->values[list->count])) {
-            counted_drop(&list->head);
+    list->count = count;
+    for (size_t i = 0; i < count; i++)
+        list->values[i] = cora_nothing();
+    cora_value value = { &cora_type_list, { .counted = &list->head } };
+    return value;
+}
+
+cora_value *list_values(cora_value list)
+{
+    return ((struct list *)list.as.counted)->values;
+}
+
+cora_value cora_list(const cora_value *values, size_t count)
+{
+    cora_value list = list_new(count);
+    if (cora_is_error(list))
+        return list;
+    for (size_t i = 0; i < count; i++)
+        if (!value_keep(values[i], &list_values(list)[i])) {
+            cora_drop(list);
             return memory_error();
         }
-    return counted_temporary(&list->head);
+    return counted_temporary(list.as.counted);
 }
 
 /* ---- references ---- */

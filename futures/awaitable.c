@@ -1,0 +1,207 @@
+/*
+ * How it works: an operation that has been started is a future with a table of functions. Its start
+ * registers somewhere (a timer, another future's callbacks) what will wake it; waking queues the
+ * future's own slot; when that runs, in the next tick, its resume function looks how things are by
+ * then, and ends it. A cancel wakes it, too, and leaves a mark. So the ticks, and what happens in
+ * the gap between wake-up and resumption, are those of a task that awaits the operation.
+ *
+ * cora_when_done starts at once, and its callback runs right where the awaiting task would go on.
+ * Everything else (cora_ensure_future, gather, ...) starts a tick later and calls back a tick after
+ * the end, as a task would be between them. Until then the awaitable is stored: a number alone in
+ * the future itself, anything more in a block.
+ */
+#include "awaitable.h"
+
+#include "private_future.h"
+
+/* ---- storing an awaitable for the next tick ---- */
+
+bool awaitable_store(struct future *future, const cora_awaitable *what)
+{
+    if (!what->value.type && what->count == 0) {
+        future->as.state.as.number = what->number;
+        return true;
+    }
+    cora_awaitable *stored = block_get(sizeof *stored);
+    if (stored) {
+        *stored = *what;
+        if (value_keep(what->value, &stored->value)) {
+            if (!what->operation->keep || what->operation->keep(stored)) {
+                future->as.state.as.pointer = stored;
+                future_mark(future, FUTURE_STORED);
+                return true;
+            }
+            cora_drop(stored->value);
+        }
+        block_put(stored, sizeof *stored);
+    }
+    fail_with(memory_error());
+    return false;
+}
+
+/* Takes it out again; what it holds is the caller's. */
+static cora_awaitable awaitable_take(const struct future *future)
+{
+    cora_awaitable what = { .operation = future->operation };
+    if (future_has(future, FUTURE_STORED)) {
+        what = *(cora_awaitable *)future->as.state.as.pointer;
+        block_put(future->as.state.as.pointer, sizeof what);
+    } else {
+        what.number = future->as.state.as.number;
+    }
+    return what;
+}
+
+static void awaitable_drop(cora_awaitable *what)
+{
+    if (what->operation->unkeep)
+        what->operation->unkeep(what);
+    cora_drop(what->value);
+}
+
+/* ---- an operation's life ---- */
+
+void operation_drop(struct loop *loop, struct future *before)
+{
+    if (!before->operation)
+        return;
+    struct cora_counted *cancelled = before->as.state.cancelled;
+    if (before->operation->drop && future_phase(before) != FUTURE_STARTING)
+        before->operation->drop(loop, before);
+    if (future_has(before, FUTURE_STORED)) {
+        cora_awaitable what = awaitable_take(before);
+        awaitable_drop(&what);
+    }
+    if (cancelled)
+        counted_drop(cancelled);
+}
+
+void operation_fail(struct loop *loop, struct future *future, cora_value error)
+{
+    future_finish(loop, future, FUTURE_FAILED, cora_copy(error));
+}
+
+void operation_cancelled(struct loop *loop, struct future *future)
+{
+    cora_value cancelled = cancelled_error();
+    if (future->as.state.cancelled)
+        cancelled.as.counted = future->as.state.cancelled;
+    counted_keep(cancelled.as.counted);
+    future_finish(loop, future, FUTURE_CANCELLED, cancelled);
+}
+
+void future_wake(struct loop *loop, struct future *future)
+{
+    if (future_phase(future) != FUTURE_PENDING)
+        return;
+    future->slot.as.future.phase = FUTURE_WOKEN;
+    future->slot.state = SLOT_QUEUED;
+    queue_append(&loop->ready, &future->slot);
+    loop_wake(loop);
+}
+
+/* Starts it, unless it was cancelled meanwhile. */
+static void operation_start(struct loop *loop, struct future *future)
+{
+    cora_awaitable what = awaitable_take(future);
+    future->slot.as.future.phase = FUTURE_PENDING;
+    future->as.state.as.pointer = NULL;
+    future_unmark(future, FUTURE_STORED);
+    if (future_has(future, FUTURE_ASKED))
+        operation_cancelled(loop, future);
+    else
+        what.operation->start(loop, future, &what);
+    awaitable_drop(&what);
+}
+
+bool operation_step(struct loop *loop, struct future *future)
+{
+    if (future_phase(future) == FUTURE_STARTING) {
+        operation_start(loop, future);
+    } else {
+        future->slot.as.future.phase = FUTURE_PENDING;
+        future->operation->resume(loop, future);
+    }
+    return future_has(future, FUTURE_DIRECT) && future_is_done(future) &&
+           future->slot.state == SLOT_WAITING; /* else a drop function has closed the loop */
+}
+
+/* ---- giving an awaitable to somebody ---- */
+
+/* The future of an awaitable that is one, if it is of this loop. */
+static struct future *given_future(struct loop *loop, const cora_awaitable *what)
+{
+    struct future *future = future_get(cora_as_future(what->value));
+    if (!future || future_loop(future) == loop)
+        return future;
+    fail(CORA_EVALUE,
+         "The future belongs to a different loop than the one specified as the loop argument: it "
+         "was "
+         "made in %s (%s:%d)",
+         future->place->function, future->place->file, future->place->line);
+    return NULL;
+}
+
+void future_undo(struct loop *loop, struct future *future)
+{
+    future->operation = NULL;
+    handle_free(loop, &future->slot);
+}
+
+struct future *awaitable_future(struct loop *loop, const cora_awaitable *what,
+                                const struct cora_place *place)
+{
+    if (!what->operation)
+        return given_future(loop, what);
+    struct future *future = future_new(loop, what->operation, place);
+    if (!future)
+        return NULL;
+    if (!awaitable_store(future, what)) {
+        future_undo(loop, future);
+        return NULL;
+    }
+    if (shared_waiting(loop))
+        shared_take(loop);
+    future->slot.as.future.phase = FUTURE_STARTING;
+    future->slot.state = SLOT_QUEUED;
+    queue_append(&loop->ready, &future->slot);
+    loop_wake(loop);
+    return future;
+}
+
+cora_future cora_ensure_future_at(cora_loop handle, cora_awaitable what,
+                                  const struct cora_place *place)
+{
+    struct loop *loop = loop_get(handle);
+    struct future *future = loop ? awaitable_future(loop, &what, place) : NULL;
+    if (!future)
+        return (cora_future){ 0 };
+    if (what.operation)
+        future_hold_outside(loop, future);
+    return future_handle(future);
+}
+
+cora_future cora_when_done_at(cora_awaitable what, cora_done_callback callback,
+                              const struct cora_place *place)
+{
+    const cora_future none = { 0 };
+    if (!what.operation) {
+        cora_future future = cora_as_future(what.value);
+        return cora_add_done_callback(future, callback) < 0 ? none : future;
+    }
+    struct loop *loop = loop_get(cora_current_loop());
+    struct future *future = loop ? future_new(loop, what.operation, place) : NULL;
+    if (!future)
+        return none;
+    if (!future_add_callback(loop, future, callback.partial)) {
+        future_undo(loop, future);
+        return none;
+    }
+    if (shared_waiting(loop))
+        shared_take(loop);
+    cora_future handle = future_handle(future);
+    what.operation->start(loop, future, &what);
+    if (future_find(handle) && !future_is_done(future))
+        future_mark(future, FUTURE_DIRECT);
+    return handle;
+}

@@ -1,0 +1,738 @@
+/*
+ * How it works: completing a future stores the outcome and queues its slot for the first callback,
+ * and the ring of further ones behind it. Running one of these drops its arguments, and gives the
+ * future back if nobody keeps it any more: done, no callback left, no keep, no reference. If that
+ * comes to be while something of the program's runs, it becomes garbage first: it is given back
+ * when the callback has returned (settle, ready.c), or with the next tick, so that what was read
+ * from it stays good until then.
+ *
+ * Cancelling goes through what a gather stands for without recursion: each composite on the way
+ * holds its place in the walk.
+ */
+#include "future.h"
+
+#include "private_future.h"
+
+#include <stdio.h>
+
+/* ---- errors ---- */
+
+/* Why a future is null: the error of the call that could not make it, if nothing failed since. */
+static cora_value null_error(void)
+{
+    cora_value last = cora_last_error();
+    return cora_is_error(last)
+               ? error_again(last)
+               : cora_error(CORA_EMEMORY, "the future is null: it could not be made");
+}
+
+static cora_value refusal(cora_future handle)
+{
+    struct slot *slot = slot_at(handle.bits);
+    struct loop *owner = owner_of(handle.bits);
+    if (cora_is_null(handle))
+        return null_error();
+    if (!owner || atomic_load(&owner->state) == LOOP_CLOSED)
+        return cora_error(CORA_ESTALE, "the future is stale: its loop is closed");
+    if (atomic_load_explicit(&owner->thread, memory_order_relaxed) != &cora_thread)
+        return cora_error(CORA_EWRONGTHREAD, "the future belongs to a loop of another thread");
+    if (slot->kind != SLOT_FUTURE || slot->bits != handle.bits)
+        return cora_error(CORA_ESTALE,
+                          "the future is stale: it was done, and nobody kept it (cora_keep)");
+    const struct cora_place *place = future_of(slot)->place;
+    return cora_error(
+        CORA_ESTALE,
+        "the future is stale: made in %s (%s:%d), it was done, and nobody kept it (cora_keep)",
+        place->function, place->file, place->line);
+}
+
+__attribute__((cold)) cora_value future_refuse(cora_future handle)
+{
+    cora_value error = refusal(handle);
+    fail_with(error);
+    return error;
+}
+
+/* The error of reading one that is not done. */
+static cora_value not_done(const struct future *future)
+{
+    cora_value error = cora_error(
+        CORA_EINVALIDSTATE, "Result is not set: the future made in %s (%s:%d) is pending",
+        future->place->function, future->place->file, future->place->line);
+    fail_with(error);
+    return error;
+}
+
+static int refuse_done(const struct future *future)
+{
+    return fail(CORA_EINVALIDSTATE, "invalid state: the future made in %s (%s:%d) is done already",
+                future->place->function, future->place->file, future->place->line);
+}
+
+/* ---- printing ---- */
+
+/* A ring's first slot. */
+static struct slot *ring_first(const struct future *future)
+{
+    return future->more->next;
+}
+
+/* cb=[first, <8 more>, last] */
+static void print_callbacks(const struct future *future, char *buffer, size_t size)
+{
+    const struct slot *slots[3] = { NULL };
+    size_t count = 0, length = 0;
+    if (future_has(future, FUTURE_CALLBACK))
+        slots[count++] = &future->slot;
+    for (struct slot *slot = future->more ? ring_first(future) : NULL; slot;
+         slot = slot == future->more ? NULL : slot->next) {
+        slots[count < 2 ? count : 2] = slot;
+        count++;
+    }
+    for (size_t i = 0; i < count && i < 3 && length < size; i++) {
+        length += (size_t)snprintf(buffer + length, size - length, "%s", i ? ", " : " cb=[");
+        if (i == 1 && count > 2 && length < size)
+            length += (size_t)snprintf(buffer + length, size - length, "<%zu more>, ", count - 2);
+        const struct slot *slot = count > 2 && i == 1 ? slots[2] : slots[i];
+        if (length < size)
+            length += (size_t)callback_print(slot, slot_callback((struct slot *)(uintptr_t)slot),
+                                             buffer + length, size - length);
+        i += count > 2 && i == 1;
+    }
+    if (count && length < size)
+        snprintf(buffer + length, size - length, "]");
+}
+
+static int future_print(const struct future *future, char *buffer, size_t size)
+{
+    static const char *const states[] = { "pending",  "pending",  "pending",
+                                          "finished", "finished", "cancelled" };
+    enum future_phase phase = future_phase(future);
+    char outcome[240] = "", callbacks[400] = "", place[200] = "";
+    if (phase == FUTURE_FINISHED || phase == FUTURE_FAILED) {
+        const char *what = phase == FUTURE_FINISHED ? " result=" : " exception=";
+        size_t length = (size_t)snprintf(outcome, sizeof outcome, "%s", what);
+        cora_print(future->as.outcome, outcome + length, sizeof outcome - length);
+    } else {
+        print_callbacks(future, callbacks, sizeof callbacks);
+    }
+    if (future_loop(future)->debug)
+        snprintf(place, sizeof place, " created at %s:%d", future->place->file,
+                 future->place->line);
+    return snprintf(buffer, size, "<%s %s%s%s%s>",
+                    future->operation ? future->operation->name : "Future", states[phase], outcome,
+                    callbacks, place);
+}
+
+int cora_future_print(cora_future handle, char *buffer, size_t size)
+{
+    struct future *future = future_find(handle);
+    if (future)
+        return future_print(future, buffer, size);
+    return snprintf(buffer, size, "<Future #%llx>", (unsigned long long)handle.bits);
+}
+
+/* ---- giving back ---- */
+
+static bool future_is_kept(const struct future *future)
+{
+    return !future_is_done(future) || future->keeps || future->references ||
+           future_has(future, FUTURE_CALLBACK | FUTURE_HELD) || future->slot.state != SLOT_WAITING;
+}
+
+static void report_unread(struct loop *loop, struct future *future)
+{
+    char text[400];
+    future_unmark(future, FUTURE_UNREAD);
+    future_print(future, text, sizeof text);
+    struct cora_report report = { .message = "Future exception was never retrieved",
+                                  .exception = future->as.outcome,
+                                  .future = future_handle(future),
+                                  .object = text,
+                                  .place = future->place };
+    loop_report(loop, &report);
+}
+
+/* Gives back a future that nobody keeps, unless the report of its error finds somebody. */
+static void future_free(struct loop *loop, struct future *future)
+{
+    if (CORA_UNLIKELY(future_has(future, FUTURE_UNREAD))) {
+        report_unread(loop, future);
+        if (future_is_kept(future) || future_has(future, FUTURE_GARBAGE))
+            return;
+    }
+    if (CORA_UNLIKELY(future->operation && future->operation->free))
+        future->operation->free(loop, future);
+    cora_value outcome = future->as.outcome;
+    future->as.outcome = cora_nothing();
+    handle_free(loop, &future->slot);
+    cora_drop(outcome); /* last: a drop function may do anything */
+}
+
+/* If nobody keeps it: it is given back when nothing of the program's runs any more. */
+static void future_discard(struct loop *loop, struct future *future)
+{
+    if (future_is_kept(future) || future_has(future, FUTURE_GARBAGE))
+        return;
+    future_mark(future, FUTURE_GARBAGE);
+    queue_append(&loop->garbage, &future->slot);
+    loop->garbage_count++;
+    if (cora_thread.running == loop)
+        cora_thread.attention = true;
+}
+
+static void layer_collect(struct loop *loop)
+{
+    loop_hold(loop);
+    for (struct slot *slot; (slot = loop->garbage.head);) {
+        struct future *future = future_of(slot);
+        loop->garbage.head = slot->next;
+        if (!loop->garbage.head)
+            queue_clear(&loop->garbage);
+        loop->garbage_count--;
+        future_unmark(future, FUTURE_GARBAGE);
+        if (!future_is_kept(future))
+            future_free(loop, future);
+    }
+    loop_unhold(loop);
+}
+
+void future_unreference(struct loop *loop, struct future *future)
+{
+    future->references--;
+    future_discard(loop, future);
+}
+
+/* ---- running done-callbacks ---- */
+
+/* The callback of this slot has run: nothing of the program's runs now. */
+static void callback_over(struct loop *loop, struct future *future)
+{
+    if (CORA_LIKELY(!future_is_kept(future)) && !future_has(future, FUTURE_GARBAGE))
+        future_free(loop, future);
+}
+
+static void done_run(struct loop *loop, struct done_slot *done)
+{
+    struct future *future = future_of(slot_at(done->future.bits));
+    done->slot.state = SLOT_RUNNING;
+    slot_run(loop, &done->slot);
+    callback_drop(&done->slot, &done->callback);
+    if (done->slot.state != SLOT_RUNNING)
+        return; /* the loop was closed meanwhile */
+    handle_free(loop, &done->slot);
+    future->references--;
+    callback_over(loop, future);
+}
+
+static void future_run(struct loop *loop, struct future *future)
+{
+    future->slot.state = SLOT_WAITING;
+    if (CORA_UNLIKELY(!future_is_done(future)) && !operation_step(loop, future))
+        return;
+    if (!future_has(future, FUTURE_CALLBACK)) {
+        callback_over(loop, future); /* it was removed while the operation was on its way */
+        return;
+    }
+    future->slot.state = SLOT_RUNNING;
+    future_unmark(future, FUTURE_CALLBACK);
+    slot_run(loop, &future->slot);
+    if (CORA_UNLIKELY(future->slot.state != SLOT_RUNNING)) {
+        callback_drop(&future->slot, &future->callback); /* the loop was closed meanwhile */
+        return;
+    }
+    future->slot.state = SLOT_WAITING;
+    callback_drop(&future->slot, &future->callback);
+    if (future->slot.state == SLOT_WAITING)
+        callback_over(loop, future);
+}
+
+static void layer_run(struct loop *loop, struct slot *slot)
+{
+    if (CORA_LIKELY(slot->kind == SLOT_FUTURE))
+        future_run(loop, future_of(slot));
+    else
+        done_run(loop, (struct done_slot *)slot);
+    tick_settle(loop);
+}
+
+/* ---- closing ---- */
+
+/* Drops what main() may have read, and still look at, before its next run. */
+static void drop_later(cora_value value)
+{
+    cora_value shell = value_is_plain(value) ? cora_nothing() : list_new(1);
+    if (cora_is_nothing(shell) || cora_is_error(shell)) {
+        cora_drop(value);
+        return;
+    }
+    list_values(shell)[0] = value;
+    counted_temporary(shell.as.counted);
+}
+
+static void close_future(struct slot *slot)
+{
+    struct future *future = future_of(slot);
+    struct loop *loop = slot_owner(slot);
+    bool running = slot->state == SLOT_RUNNING, done = future_is_done(future);
+    if (future_has(future, FUTURE_UNREAD))
+        report_unread(loop, future);
+    cora_value outcome = done ? future->as.outcome : cora_nothing();
+    slot->state = SLOT_CANCELLED;
+    if (!done)
+        operation_drop(loop, future);
+    if (!running && future_has(future, FUTURE_CALLBACK))
+        callback_drop(slot, &future->callback);
+    if (cora_thread.depth == 0 && future_has(future, FUTURE_HELD | FUTURE_GARBAGE))
+        drop_later(outcome);
+    else
+        cora_drop(outcome);
+}
+
+static void close_done(struct slot *slot)
+{
+    bool running = slot->state == SLOT_RUNNING;
+    slot->state = SLOT_CANCELLED;
+    if (!running)
+        callback_drop(slot, slot_callback(slot));
+}
+
+static void layer_close(struct loop *loop)
+{
+    queue_clear(&loop->garbage);
+    loop->garbage_count = 0;
+    pool_visit(&loop->futures, close_future);
+    pool_visit(&loop->done_callbacks, close_done);
+}
+
+static const struct future_layer layer = { layer_run, layer_collect, layer_close };
+
+/* ---- making ---- */
+
+static void future_init(struct future *future, const struct cora_operation *operation,
+                        const struct cora_place *place)
+{
+    future->slot.as.future.phase = FUTURE_PENDING;
+    future->slot.as.future.marks = 0;
+    future->slot.flags = future->slot.count = 0;
+    future->operation = operation;
+    future->as.state.as.pointer = NULL;
+    future->as.state.cancelled = NULL;
+    future->place = place;
+    future->keeps = future->references = 0;
+    future->more = NULL;
+}
+
+struct future *future_new(struct loop *loop, const struct cora_operation *operation,
+                          const struct cora_place *place)
+{
+    if (CORA_UNLIKELY(!loop->future_layer)) {
+        loop->future_layer = &layer;
+        pool_init(&loop->futures, loop, SLOT_FUTURE, sizeof(struct future));
+        pool_init(&loop->done_callbacks, loop, SLOT_DONE,
+                  (sizeof(struct done_slot) + 15) & ~(size_t)15);
+    }
+    struct future *future = future_of(pool_take(&loop->futures));
+    if (future)
+        future_init(future, operation, place);
+    else
+        fail_with(memory_error());
+    return future;
+}
+
+static cora_future future_new_slow(cora_loop handle, const struct cora_place *place)
+{
+    struct loop *loop = loop_get(handle);
+    struct future *future = loop ? future_new(loop, NULL, place) : NULL;
+    if (!future)
+        return (cora_future){ 0 };
+    future_hold_outside(loop, future);
+    return future_handle(future);
+}
+
+/* The usual case: in a callback of this loop, with a slot at hand. */
+cora_future cora_future_new_at(cora_loop handle, const struct cora_place *place)
+{
+    if (CORA_UNLIKELY(handle.bits != cora_thread.running_bits))
+        return future_new_slow(handle, place);
+    struct future *future = future_of(pool_take_fast(&cora_thread.running->futures));
+    if (CORA_UNLIKELY(!future))
+        return future_new_slow(handle, place);
+    future_init(future, NULL, place);
+    return future_handle(future);
+}
+
+/* ---- done-callbacks ---- */
+
+static void ring_append(struct future *future, struct slot *slot)
+{
+    if (future->more) {
+        slot->next = future->more->next;
+        future->more->next = slot;
+    } else {
+        slot->next = slot;
+    }
+    future->more = slot;
+    future_reference(future);
+}
+
+/* A further callback; queued at once if the future is done. */
+static bool add_further(struct loop *loop, struct future *future,
+                        const struct cora_partial *partial)
+{
+    struct done_slot *done = (struct done_slot *)handle_new(&loop->done_callbacks, partial);
+    if (!done)
+        return false;
+    done->future = future_handle(future);
+    if (!future_is_done(future)) {
+        ring_append(future, &done->slot);
+        return true;
+    }
+    future_reference(future);
+    done->slot.state = SLOT_QUEUED;
+    queue_append(&loop->ready, &done->slot);
+    loop_wake(loop);
+    return true;
+}
+
+static bool refuse_no_function(const struct cora_partial *partial)
+{
+    fail(CORA_ETYPE, "the callback %s is NULL", partial->place->name);
+    return false;
+}
+
+bool future_add_callback(struct loop *loop, struct future *future,
+                         const struct cora_partial *partial)
+{
+    if (CORA_UNLIKELY(!partial->function))
+        return refuse_no_function(partial);
+    if (CORA_UNLIKELY(future_has(future, FUTURE_CALLBACK) || future->more ||
+                      future_is_done(future)))
+        return add_further(loop, future, partial);
+    if (CORA_UNLIKELY(!callback_store(&future->slot, &future->callback, partial)))
+        return false;
+    future_mark(future, FUTURE_CALLBACK);
+    return true;
+}
+
+int cora_add_done_callback(cora_future handle, cora_done_callback callback)
+{
+    struct future *future = future_get(handle);
+    if (CORA_UNLIKELY(!future) ||
+        CORA_UNLIKELY(!future_add_callback(future_loop(future), future, callback.partial)))
+        return cora_error_code(cora_last_error());
+    return 0;
+}
+
+const struct callback *future_last_callback(const struct future *future)
+{
+    if (future->more)
+        return slot_callback(future->more);
+    return future_has(future, FUTURE_CALLBACK) ? &future->callback : NULL;
+}
+
+static bool callback_equals(const struct slot *slot, const struct callback *callback,
+                            const struct cora_partial *partial)
+{
+    cora_args bound = callback_args(slot, callback);
+    if (callback->function != partial->function || bound.count != partial->count)
+        return false;
+    for (size_t i = 0; i < bound.count; i++)
+        if (!cora_equal(bound.values[i], partial->arguments[i]))
+            return false;
+    return true;
+}
+
+/* Takes the equal ones out of the ring, and gives them as a list. */
+static struct slot *ring_remove(struct future *future, const struct cora_partial *partial,
+                                size_t *ret_count)
+{
+    struct slot *removed = NULL, **end = &removed, *slot = future->more ? ring_first(future) : NULL;
+    struct slot *last = future->more;
+    future->more = NULL;
+    for (struct slot *next; slot; slot = next) {
+        next = slot == last ? NULL : slot->next;
+        future->references--;
+        if (callback_equals(slot, slot_callback(slot), partial)) {
+            *end = slot;
+            end = &slot->next;
+            ++*ret_count;
+        } else {
+            ring_append(future, slot);
+        }
+    }
+    *end = NULL;
+    return removed;
+}
+
+size_t cora_remove_done_callback(cora_future handle, cora_done_callback callback)
+{
+    struct future *future = future_get(handle);
+    size_t count = 0;
+    if (!future || future_is_done(future))
+        return 0;
+    struct loop *loop = future_loop(future);
+    struct slot *removed = ring_remove(future, callback.partial, &count), old = future->slot;
+    struct callback old_callback = future->callback;
+    bool first = future_has(future, FUTURE_CALLBACK) &&
+                 callback_equals(&future->slot, &future->callback, callback.partial);
+    if (first) {
+        future_unmark(future, FUTURE_CALLBACK);
+        future->slot.flags = future->slot.count = 0;
+    }
+    loop_hold(loop); /* a drop function may close it, and then the rest is dropped already */
+    for (struct slot *next; removed && loop->ev; removed = next) {
+        struct slot further = *removed;
+        struct callback further_callback = *slot_callback(removed);
+        next = removed->next;
+        handle_free(loop, removed);
+        callback_drop(&further, &further_callback);
+    }
+    if (first)
+        callback_drop(&old, &old_callback);
+    loop_unhold(loop);
+    return count + first;
+}
+
+/* ---- completing ---- */
+
+/* Queues the ring of further callbacks. */
+static void queue_further(struct loop *loop, struct future *future)
+{
+    if (CORA_LIKELY(!future->more))
+        return;
+    struct queue ring;
+    queue_clear(&ring);
+    struct slot *slot = ring_first(future), *last = future->more;
+    future->more = NULL;
+    last->next = NULL;
+    ring.head = slot;
+    ring.end = &last->next;
+    for (; slot; slot = slot->next)
+        slot->state = SLOT_QUEUED;
+    queue_join(&loop->ready, &ring);
+    loop_wake(loop);
+}
+
+static void future_set(struct loop *loop, struct future *future, enum future_phase phase,
+                       cora_value outcome)
+{
+    future->slot.as.future.phase = (uint8_t)phase;
+    future->as.outcome.type = outcome.type;
+    future->as.outcome.as.integer = outcome.as.integer;
+    if (phase == FUTURE_FAILED)
+        future_mark(future, FUTURE_UNREAD);
+    if (CORA_LIKELY(future_has(future, FUTURE_CALLBACK) && !future_has(future, FUTURE_DIRECT))) {
+        future->slot.state = SLOT_QUEUED;
+        queue_append(&loop->ready, &future->slot);
+        loop_wake(loop);
+    }
+    queue_further(loop, future);
+    future_discard(loop, future);
+}
+
+void future_finish(struct loop *loop, struct future *future, enum future_phase phase,
+                   cora_value outcome)
+{
+    if (CORA_LIKELY(!future->operation)) {
+        future_set(loop, future, phase, outcome);
+        return;
+    }
+    struct future before = *future;
+    future_unmark(future, FUTURE_STORED);
+    future_set(loop, future, phase, outcome);
+    operation_drop(loop, &before);
+}
+
+static int complete(cora_future handle, enum future_phase phase, cora_value outcome)
+{
+    struct future *future = future_get(handle);
+    cora_value kept = outcome;
+    if (CORA_UNLIKELY(!future))
+        return cora_error_code(cora_last_error());
+    if (CORA_UNLIKELY(future_is_done(future)))
+        return refuse_done(future);
+    if (CORA_UNLIKELY(future->operation && future->operation->resume))
+        return fail(CORA_ERUNTIME, "the future of %s is completed by the operation only",
+                    future->operation->name);
+    if (CORA_UNLIKELY(!value_is_plain(outcome)) && !value_keep(outcome, &kept))
+        return fail_with(memory_error());
+    struct loop *loop = future_loop(future);
+    if (CORA_UNLIKELY(shared_waiting(loop)))
+        shared_take(loop);
+    future_finish(loop, future, phase, kept);
+    return 0;
+}
+
+int cora_set_result(cora_future future, cora_value result)
+{
+    return complete(future, FUTURE_FINISHED, result);
+}
+
+int cora_set_exception(cora_future future, cora_value error)
+{
+    if (!cora_is_error(error))
+        return fail(CORA_ETYPE, "cora_set_exception wants an error");
+    return complete(future, FUTURE_FAILED, error);
+}
+
+/* ---- cancelling ---- */
+
+/* Cancels what stands for itself. Whether it was pending. */
+static bool cancel_one(struct future *future, cora_value cancelled)
+{
+    struct loop *loop = future_loop(future);
+    future_unmark(future, FUTURE_UNREAD);
+    if (future_is_done(future))
+        return false;
+    counted_keep(cancelled.as.counted);
+    if (!future->operation || !future->operation->resume) {
+        future_finish(loop, future, FUTURE_CANCELLED, cancelled);
+        return true;
+    }
+    struct cora_counted *before = future->as.state.cancelled;
+    future->as.state.cancelled = cancelled.as.counted;
+    future_mark(future, FUTURE_ASKED);
+    future_wake(loop, future);
+    if (before)
+        counted_drop(before);
+    return true;
+}
+
+static struct cancel_walk *walk_of(struct future *future)
+{
+    if (future_is_done(future) || !future->operation || !future->operation->walk)
+        return NULL;
+    return future->operation->walk(future);
+}
+
+bool future_cancel(struct future *future, cora_value cancelled)
+{
+    struct future *composite = NULL; /* whose children are being cancelled */
+    for (;;) {
+        struct cancel_walk *walk = walk_of(future);
+        bool more = true, any = false;
+        if (walk) {
+            *walk = (struct cancel_walk){ .up = composite };
+            composite = future;
+        } else {
+            any = cancel_one(future, cancelled);
+        }
+        /* To the next child; up from those that have no more. */
+        for (future = NULL; composite; more = true) {
+            walk = composite->operation->walk(composite);
+            walk->any |= any;
+            any = false;
+            while (more && !future)
+                future = composite->operation->next_child(composite, walk->position++, &more);
+            if (future)
+                break;
+            any = composite->operation->asked(composite, walk->any);
+            composite = walk->up;
+        }
+        if (!future)
+            return any;
+    }
+}
+
+bool cora_cancel_with(cora_future handle, const char *message)
+{
+    struct future *future = future_get(handle);
+    if (!future)
+        return false;
+    cora_value cancelled = cancelled_error();
+    if (message)
+        cancelled = cora_error(CORA_ECANCELLED, "%s", message);
+    struct loop *loop = future_loop(future);
+    if (CORA_UNLIKELY(shared_waiting(loop)))
+        shared_take(loop);
+    return future_cancel(future, cancelled);
+}
+
+/* ---- chaining ---- */
+
+void cora_copy_outcome(cora_args bound, cora_future done)
+{
+    cora_future handle = cora_arg_future(bound, 0);
+    struct future *source = future_get(done), *destination = future_get(handle);
+    if (!source || !destination)
+        cora_fail(cora_last_error());
+    else if (!future_is_done(source))
+        cora_fail(not_done(source));
+    else if (future_phase(destination) == FUTURE_CANCELLED)
+        return;
+    else if (future_phase(source) == FUTURE_CANCELLED)
+        future_cancel(destination, cancelled_error());
+    else if (complete(handle, future_phase(source), future_read(source)) < 0)
+        cora_fail(cora_last_error());
+}
+
+/* ---- reading ---- */
+
+bool cora_done(cora_future handle)
+{
+    struct future *future = future_find(handle);
+    return future ? future_is_done(future) : !cora_is_null(handle);
+}
+
+bool cora_cancelled(cora_future handle)
+{
+    struct future *future = future_find(handle);
+    return future && future_phase(future) == FUTURE_CANCELLED;
+}
+
+cora_value cora_result(cora_future handle)
+{
+    struct future *future = future_find(handle);
+    if (CORA_UNLIKELY(!future))
+        return future_refuse(handle);
+    return CORA_LIKELY(future_is_done(future)) ? future_read(future) : not_done(future);
+}
+
+cora_value cora_exception(cora_future handle)
+{
+    struct future *future = future_find(handle);
+    if (CORA_LIKELY(future && future_phase(future) == FUTURE_FINISHED))
+        return cora_nothing();
+    return cora_result(handle);
+}
+
+cora_loop cora_future_loop(cora_future handle)
+{
+    struct future *future = future_get(handle);
+    return future ? loop_handle(future_loop(future)) : (cora_loop){ 0 };
+}
+
+/* ---- keeping ---- */
+
+cora_future cora_keep(cora_future handle)
+{
+    struct future *future = future_get(handle);
+    if (!future)
+        return (cora_future){ 0 };
+    if (future->keeps == UINT32_MAX) {
+        fail(CORA_ERUNTIME, "the future is kept too often");
+        return (cora_future){ 0 };
+    }
+    future->keeps++;
+    return handle;
+}
+
+int cora_release(cora_future handle)
+{
+    struct future *future = future_get(handle);
+    if (!future)
+        return cora_error_code(cora_last_error());
+    struct loop *loop = future_loop(future);
+    if (future->keeps > 0) {
+        future->keeps--;
+    } else if (future_has(future, FUTURE_HELD)) {
+        future_unmark(future, FUTURE_HELD);
+    } else {
+        cora_value error = cora_error(CORA_ERUNTIME, "cora_release without a cora_keep");
+        report_plain(loop, "A future was released too often", error, future->place);
+        return fail_with(error);
+    }
+    future_discard(loop, future);
+    return 0;
+}

@@ -1,0 +1,233 @@
+/*
+ * private_future.h (private): the memory of a future, and what the sources of futures/ share.
+ *
+ * A future's slot holds its first done-callback and is itself what is queued for it, so that
+ * completing never allocates. Two words are the outcome, once there is one; before, they are what
+ * its operation needs. Further done-callbacks have slots of their own and each counts as a
+ * reference.
+ */
+#ifndef CORA_PRIVATE_FUTURE_H
+#define CORA_PRIVATE_FUTURE_H
+
+#include "awaitable.h"
+
+#include "reactor/private.h"
+
+enum future_phase {
+    FUTURE_PENDING,
+    FUTURE_STARTING, /* its operation starts in the next tick: queued */
+    FUTURE_WOKEN,    /* its operation has what it waited for, or is cancelled: queued */
+    FUTURE_FINISHED, /* this and all after: done */
+    FUTURE_FAILED,
+    FUTURE_CANCELLED,
+};
+
+/* slot.as.future.marks */
+#define FUTURE_CALLBACK 1  /* the first done-callback is stored, and was not called yet */
+#define FUTURE_HELD 2      /* made outside of a run: kept until it is released */
+#define FUTURE_UNREAD 4    /* failed, and nobody has read the error */
+#define FUTURE_GARBAGE 8   /* in the loop's list of garbage */
+#define FUTURE_DIRECT 16   /* cora_when_done: the first callback runs when the operation resumes */
+#define FUTURE_ASKED 32    /* the operation is asked to end: cancelled */
+#define FUTURE_STORED 64   /* the operation's state holds an awaitable, in a block */
+#define FUTURE_VISITED 128 /* an array is being gone through that it is in */
+
+/* What an operation needs while its future is pending. */
+struct operation_state {
+    union {
+        void *pointer;
+        double number;
+        cora_handle handle;
+    } as;
+    struct cora_counted *cancelled; /* the Cancelled error to end with; counted; NULL: none given */
+};
+
+struct future {
+    struct slot slot;                       /* flags and count are the first callback's */
+    struct callback callback;               /* the first */
+    const struct cora_operation *operation; /* NULL: a plain future */
+    union {
+        cora_value outcome; /* done: result or error, counted */
+        struct operation_state state;
+    } as;
+    const struct cora_place *place;
+    uint32_t keeps;      /* cora_keep's */
+    uint32_t references; /* the library's own */
+    struct slot *more;   /* further callbacks: the last one of a ring; NULL: none */
+};
+
+/* The ways through what a composite future stands for, so that a cancel does not recurse. */
+struct cancel_walk {
+    struct future *up; /* the composite that this one is being cancelled for */
+    size_t position;   /* of the next child */
+    bool active;
+    bool any; /* a child was pending */
+};
+
+/* What a kind of future does; those of plain operations are tasks in miniature. */
+struct cora_operation {
+    const char *name; /* for cora_future_print */
+
+    /* Starts. Ends it with future_finish, or sees to it that future_wake is called. */
+    void (*start)(struct loop *loop, struct future *future, const cora_awaitable *what);
+
+    /* Goes on after future_wake, or with FUTURE_ASKED after a cancel: ends it, or waits again. */
+    void (*resume)(struct loop *loop, struct future *future);
+
+    /* Copies what the awaitable borrows, to be started later; false without memory. NULL: nothing.
+     */
+    bool (*keep)(cora_awaitable *what);
+    void (*unkeep)(cora_awaitable *what);
+
+    /* Drops the state that a future had before it was done; a copy of it. NULL: nothing to drop. */
+    void (*drop)(struct loop *loop, struct future *before);
+
+    /* The outcome is given back. NULL: nothing. */
+    void (*free)(struct loop *loop, struct future *future);
+
+    /* A composite: NULL for an operation. Its next child; NULL and what came of asking all of them.
+     */
+    struct cancel_walk *(*walk)(struct future *future);
+    struct future *(*next_child)(struct future *future, size_t position, bool *ret_more);
+    bool (*asked)(struct future *future, bool any);
+};
+
+static inline struct future *future_of(struct slot *slot)
+{
+    return (struct future *)slot;
+}
+
+static inline enum future_phase future_phase(const struct future *future)
+{
+    return (enum future_phase)future->slot.as.future.phase;
+}
+
+static inline bool future_is_done(const struct future *future)
+{
+    return future->slot.as.future.phase >= FUTURE_FINISHED;
+}
+
+static inline bool future_has(const struct future *future, unsigned mark)
+{
+    return future->slot.as.future.marks & mark;
+}
+
+static inline void future_mark(struct future *future, unsigned mark)
+{
+    future->slot.as.future.marks = (uint8_t)(future->slot.as.future.marks | mark);
+}
+
+static inline void future_unmark(struct future *future, unsigned mark)
+{
+    future->slot.as.future.marks = (uint8_t)(future->slot.as.future.marks & ~mark);
+}
+
+static inline cora_future future_handle(const struct future *future)
+{
+    return (cora_future){ future->slot.bits };
+}
+
+static inline struct loop *future_loop(const struct future *future)
+{
+    return slot_owner(&future->slot);
+}
+
+/* The future that a handle names, if its loop is open and this thread's, and it is not given back.
+ */
+static inline struct future *future_find(cora_future handle)
+{
+    struct loop *loop = owner_of(handle.bits);
+    if (CORA_UNLIKELY(!loop) ||
+        CORA_UNLIKELY(atomic_load_explicit(&loop->thread, memory_order_relaxed) != &cora_thread))
+        return NULL;
+    struct slot *slot = slot_at(handle.bits);
+    if (CORA_UNLIKELY(slot->bits != handle.bits || slot->kind != SLOT_FUTURE ||
+                      slot->state == SLOT_FREE || slot->state == SLOT_CANCELLED))
+        return NULL;
+    return future_of(slot);
+}
+
+/* The error of a handle that future_find does not find: a temporary, and the thread's last error.
+ */
+cora_value future_refuse(cora_future handle);
+
+/* The same with future_find; NULL, and the error is set. */
+static inline struct future *future_get(cora_future handle)
+{
+    struct future *future = future_find(handle);
+    if (CORA_UNLIKELY(!future))
+        future_refuse(handle);
+    return future;
+}
+
+/* A pending future; NULL without memory, and the error is set. */
+struct future *future_new(struct loop *loop, const struct cora_operation *operation,
+                          const struct cora_place *place);
+
+/* Holds it if no run is on: the program gets the handle. */
+static inline void future_hold_outside(struct loop *loop, struct future *future)
+{
+    if (cora_thread.running != loop && ev_depth(loop->ev) == 0)
+        future_mark(future, FUTURE_HELD);
+}
+
+/*
+ * Gives a pending one its outcome, taking over the reference, and queues its callbacks. Drop
+ * functions may run in it: the last thing to do.
+ */
+void future_finish(struct loop *loop, struct future *future, enum future_phase phase,
+                   cora_value outcome);
+
+/* Adds a done-callback; false without memory, and the error is set. */
+bool future_add_callback(struct loop *loop, struct future *future,
+                         const struct cora_partial *partial);
+
+/* The done-callback added last that was not queued yet; NULL: none. */
+const struct callback *future_last_callback(const struct future *future);
+
+/* Cancels with this error. Whether it was pending. */
+bool future_cancel(struct future *future, cora_value cancelled);
+
+static inline void future_reference(struct future *future)
+{
+    future->references++;
+}
+
+void future_unreference(struct loop *loop, struct future *future);
+
+/* The outcome as a value, and nobody needs to be told of an error in it any more. Borrowed. */
+static inline cora_value future_read(struct future *future)
+{
+    future_unmark(future, FUTURE_UNREAD);
+    return future->as.outcome;
+}
+
+/* ---- awaitable.c: operations ---- */
+
+/* The operation has what it waited for: it resumes in the next tick. Nothing if it had that. */
+void future_wake(struct loop *loop, struct future *future);
+
+/* End an operation from its start or resume function, as future_finish. */
+void operation_fail(struct loop *loop, struct future *future, cora_value error);
+void operation_cancelled(struct loop *loop, struct future *future);
+
+/* Starts, or resumes, what was queued for that. Whether its first callback is to be called now. */
+bool operation_step(struct loop *loop, struct future *future);
+
+/*
+ * Stores an awaitable in the state of its future, for later: a number alone as it is, anything more
+ * in a block (FUTURE_STORED). False without memory, and the error is set.
+ */
+bool awaitable_store(struct future *future, const cora_awaitable *what);
+
+/* Drops what the state of a pending operation held. */
+void operation_drop(struct loop *loop, struct future *before);
+
+/* Gives back a future that nobody has seen. */
+void future_undo(struct loop *loop, struct future *future);
+
+/* The future of an awaitable; an operation's is made, and starts in the next tick. */
+struct future *awaitable_future(struct loop *loop, const cora_awaitable *what,
+                                const struct cora_place *place);
+
+#endif

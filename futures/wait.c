@@ -1,0 +1,253 @@
+/*
+ * How it works: each of the futures gets a done-callback, bound to the operation, which counts;
+ * when enough are done, or the timer fires, the operation wakes. What is done by the time it
+ * resumes, a tick later, makes the result.
+ *
+ * The futures are referenced from the start until the result is given back, so that whoever gets it
+ * can read them: they are the values in its two lists.
+ */
+#include "wait.h"
+
+#include "private_future.h"
+
+#include "reactor/timer.h"
+
+struct wait {
+    cora_handle timer;
+    size_t unfinished;
+    enum cora_return_when return_when;
+    size_t room; /* of the array */
+    size_t count;
+    struct future *futures[]; /* each once, referenced */
+};
+
+static size_t wait_size(size_t count)
+{
+    return sizeof(struct wait) + count * sizeof(struct future *);
+}
+
+static struct wait *wait_of(struct future *future)
+{
+    return future->as.state.as.pointer;
+}
+
+static void wait_over(struct future *future)
+{
+    struct wait *wait = wait_of(future);
+    if (!cora_is_null(wait->timer))
+        cora_handle_cancel(wait->timer);
+    wait->timer = (cora_handle){ 0 };
+    future_wake(future_loop(future), future);
+}
+
+static void wait_timed_out(cora_args bound)
+{
+    struct future *future = future_find(cora_arg_future(bound, 0));
+    if (!future)
+        return;
+    wait_of(future)->timer = (cora_handle){ 0 };
+    wait_over(future);
+}
+
+/* An error that is not cancellation; looking at it is reading it. */
+static bool has_failed(struct future *future)
+{
+    if (future_phase(future) == FUTURE_CANCELLED)
+        return false;
+    future_read(future);
+    return future_phase(future) == FUTURE_FAILED;
+}
+
+static void wait_one_done(cora_args bound, cora_future done)
+{
+    struct future *future = future_find(cora_arg_future(bound, 0));
+    if (!future || future_is_done(future))
+        return;
+    struct wait *wait = wait_of(future);
+    if (--wait->unfinished == 0 || wait->return_when == CORA_FIRST_COMPLETED ||
+        (wait->return_when == CORA_FIRST_EXCEPTION && has_failed(future_find(done))))
+        wait_over(future);
+}
+
+/* ---- starting ---- */
+
+/* What is wrong with the arguments; nothing if they are right. */
+static cora_value wait_check(struct loop *loop, const cora_awaitable *what)
+{
+    const cora_future *futures = what->value.as.pointer;
+    if (what->count == 0)
+        return cora_error(CORA_EVALUE, "Set of Tasks/Futures is empty.");
+    if (what->option < CORA_ALL_COMPLETED || what->option > CORA_FIRST_EXCEPTION)
+        return cora_error(CORA_EVALUE, "Invalid return_when value: %d", what->option);
+    if (isnan(what->number))
+        return cora_error(CORA_EVALUE, "Invalid timeout: NaN (not a number)");
+    for (size_t i = 0; i < what->count; i++) {
+        cora_awaitable one = cora_awaitable_of(futures[i]);
+        if (!awaitable_future(loop, &one, NULL))
+            return cora_last_error();
+    }
+    return cora_nothing();
+}
+
+/* Registers with each of the futures once. False without memory. */
+static bool wait_register(struct loop *loop, struct future *future, const cora_awaitable *what)
+{
+    struct wait *wait = wait_of(future);
+    const cora_future *futures = what->value.as.pointer;
+    bool added = true;
+    for (size_t i = 0; i < what->count && added; i++) {
+        struct future *one = future_find(futures[i]);
+        if (future_has(one, FUTURE_VISITED))
+            continue;
+        added = future_add_callback(loop, one,
+                                    cora_partial(wait_one_done, future_handle(future)).partial);
+        if (!added)
+            break;
+        future_mark(one, FUTURE_VISITED);
+        future_reference(one);
+        wait->futures[wait->count++] = one;
+    }
+    for (size_t i = 0; i < wait->count; i++)
+        future_unmark(wait->futures[i], FUTURE_VISITED);
+    wait->unfinished = wait->count;
+    return added;
+}
+
+static void wait_start(struct loop *loop, struct future *future, const cora_awaitable *what)
+{
+    cora_value wrong = wait_check(loop, what);
+    struct wait *wait = NULL;
+    if (cora_is_nothing(wrong) && !(wait = block_get(wait_size(what->count))))
+        wrong = memory_error();
+    if (!cora_is_nothing(wrong)) {
+        operation_fail(loop, future, wrong);
+        return;
+    }
+    *wait =
+        (struct wait){ .return_when = (enum cora_return_when)what->option, .room = what->count };
+    future->as.state.as.pointer = wait;
+    bool timed = what->number < INFINITY;
+    if (timed)
+        wait->timer = cora_call_later(loop_handle(loop), what->number,
+                                      cora_partial(wait_timed_out, future_handle(future)));
+    if ((timed && cora_is_null(wait->timer)) || !wait_register(loop, future, what))
+        operation_fail(loop, future, cora_last_error());
+}
+
+/* ---- ending ---- */
+
+/* Takes back what was registered with those that are not done. */
+static void wait_unregister(struct future *future)
+{
+    struct wait *wait = wait_of(future);
+    for (size_t i = 0; i < wait->count; i++)
+        cora_remove_done_callback(future_handle(wait->futures[i]),
+                                  cora_partial(wait_one_done, future_handle(future)));
+}
+
+/* The two lists; an error without memory. */
+static cora_value wait_result(const struct wait *wait)
+{
+    size_t counts[2] = { 0, 0 };
+    for (size_t i = 0; i < wait->count; i++)
+        counts[!future_is_done(wait->futures[i])]++;
+    cora_value result = list_new(2), lists[2] = { list_new(counts[0]), list_new(counts[1]) };
+    if (cora_is_error(result) || cora_is_error(lists[0]) || cora_is_error(lists[1])) {
+        cora_drop(result);
+        cora_drop(lists[0]);
+        cora_drop(lists[1]);
+        return memory_error();
+    }
+    cora_value *ends[2] = { list_values(lists[0]), list_values(lists[1]) };
+    for (size_t i = 0; i < wait->count; i++)
+        *ends[!future_is_done(wait->futures[i])]++ =
+            cora_from_future(future_handle(wait->futures[i]));
+    list_values(result)[0] = lists[0];
+    list_values(result)[1] = lists[1];
+    return result;
+}
+
+static void wait_resume(struct loop *loop, struct future *future)
+{
+    struct wait *wait = wait_of(future);
+    wait_unregister(future);
+    if (future_has(future, FUTURE_ASKED)) {
+        operation_cancelled(loop, future);
+        return;
+    }
+    cora_value result = wait_result(wait);
+    if (cora_is_error(result)) {
+        operation_fail(loop, future, result);
+        return;
+    }
+    wait->count = 0; /* the references are the result's now */
+    future_finish(loop, future, FUTURE_FINISHED, result);
+}
+
+static void wait_drop(struct loop *loop, struct future *before)
+{
+    struct wait *wait = wait_of(before);
+    if (!wait)
+        return;
+    if (loop->ev) {
+        if (!cora_is_null(wait->timer))
+            cora_handle_cancel(wait->timer);
+        for (size_t i = 0; i < wait->count; i++)
+            future_unreference(loop, wait->futures[i]);
+    }
+    block_put(wait, wait_size(wait->room));
+}
+
+/* The result is given back: so are the futures in it. */
+static void wait_free(struct loop *loop, struct future *future)
+{
+    if (future_phase(future) != FUTURE_FINISHED)
+        return;
+    for (size_t i = 0; i < 2; i++) {
+        cora_value list = list_values(future->as.outcome)[i];
+        for (size_t k = 0; k < cora_list_size(list); k++)
+            future_unreference(loop, future_find(cora_as_future(cora_list_at(list, k))));
+    }
+}
+
+/* ---- the awaitable ---- */
+
+/* Copies the array, which is borrowed. */
+static bool wait_keep(cora_awaitable *what)
+{
+    size_t size = what->count * sizeof(cora_future);
+    if (size == 0)
+        return true;
+    void *copy = block_get(size);
+    if (copy)
+        memcpy(copy, what->value.as.pointer, size);
+    what->value = cora_pointer(copy);
+    return copy != NULL;
+}
+
+static void wait_unkeep(cora_awaitable *what)
+{
+    if (what->count > 0)
+        block_put(what->value.as.pointer, what->count * sizeof(cora_future));
+}
+
+static const struct cora_operation wait_operation = {
+    .name = "wait",
+    .start = wait_start,
+    .resume = wait_resume,
+    .keep = wait_keep,
+    .unkeep = wait_unkeep,
+    .drop = wait_drop,
+    .free = wait_free,
+};
+
+cora_awaitable cora_wait(const cora_future *futures, size_t count, double timeout,
+                         enum cora_return_when return_when)
+{
+    cora_awaitable wait = { .operation = &wait_operation,
+                            .value = cora_pointer(futures),
+                            .number = timeout,
+                            .count = count,
+                            .option = (int)return_when };
+    return wait;
+}
