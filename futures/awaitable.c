@@ -94,7 +94,7 @@ void future_wake(struct loop *loop, struct future *future)
 {
     if (future_phase(future) != FUTURE_PENDING)
         return;
-    future->slot.as.future.phase = FUTURE_WOKEN;
+    future_set_phase(future, FUTURE_WOKEN);
     future->slot.state = SLOT_QUEUED;
     queue_append(&loop->ready, &future->slot);
     loop_wake(loop);
@@ -104,7 +104,7 @@ void future_wake(struct loop *loop, struct future *future)
 static void operation_start(struct loop *loop, struct future *future)
 {
     cora_awaitable what = awaitable_take(future);
-    future->slot.as.future.phase = FUTURE_PENDING;
+    future_set_phase(future, FUTURE_PENDING);
     future->as.state.as.pointer = NULL;
     future_unmark(future, FUTURE_STORED);
     if (future_has(future, FUTURE_ASKED))
@@ -119,7 +119,7 @@ bool operation_step(struct loop *loop, struct future *future)
     if (future_phase(future) == FUTURE_STARTING) {
         operation_start(loop, future);
     } else {
-        future->slot.as.future.phase = FUTURE_PENDING;
+        future_set_phase(future, FUTURE_PENDING);
         future->operation->resume(loop, future);
     }
     return future_has(future, FUTURE_DIRECT) && future_is_done(future) &&
@@ -144,7 +144,7 @@ static struct future *given_future(struct loop *loop, const cora_awaitable *what
 
 void future_undo(struct loop *loop, struct future *future)
 {
-    future->operation = NULL;
+    future_set_phase(future, FUTURE_CANCELLED); /* future_find_used finds nothing pending */
     handle_free(loop, &future->slot);
 }
 
@@ -162,7 +162,7 @@ struct future *awaitable_future(struct loop *loop, const cora_awaitable *what,
     }
     if (shared_waiting(loop))
         shared_take(loop);
-    future->slot.as.future.phase = FUTURE_STARTING;
+    future_set_phase(future, FUTURE_STARTING);
     future->slot.state = SLOT_QUEUED;
     queue_append(&loop->ready, &future->slot);
     loop_wake(loop);

@@ -74,7 +74,7 @@ static int refuse_done(const struct future *future)
 /* A ring's first slot. */
 static struct slot *ring_first(const struct future *future)
 {
-    return future->more->next;
+    return future->further->next;
 }
 
 /* cb=[first, <8 more>, last] */
@@ -84,8 +84,8 @@ static void print_callbacks(const struct future *future, char *buffer, size_t si
     size_t count = 0, length = 0;
     if (future_has(future, FUTURE_CALLBACK))
         slots[count++] = &future->slot;
-    for (struct slot *slot = future->more ? ring_first(future) : NULL; slot;
-         slot = slot == future->more ? NULL : slot->next) {
+    for (struct slot *slot = future_has(future, FUTURE_FURTHER) ? ring_first(future) : NULL; slot;
+         slot = slot == future->further ? NULL : slot->next) {
         slots[count < 2 ? count : 2] = slot;
         count++;
     }
@@ -225,6 +225,17 @@ static void done_run(struct loop *loop, struct done_slot *done)
     callback_over(loop, future);
 }
 
+/* The first callback has returned; it, or its arguments, may have closed the loop. */
+static void callback_returned(struct loop *loop, struct future *future)
+{
+    if (future->slot.state == SLOT_RUNNING)
+        future->slot.state = SLOT_WAITING;
+    callback_drop(&future->slot, &future->callback);
+    if (future->slot.state == SLOT_WAITING)
+        callback_over(loop, future);
+    tick_settle(loop);
+}
+
 static void future_run(struct loop *loop, struct future *future)
 {
     future->slot.state = SLOT_WAITING;
@@ -237,23 +248,38 @@ static void future_run(struct loop *loop, struct future *future)
     future->slot.state = SLOT_RUNNING;
     future_unmark(future, FUTURE_CALLBACK);
     slot_run(loop, &future->slot);
-    if (CORA_UNLIKELY(future->slot.state != SLOT_RUNNING)) {
-        callback_drop(&future->slot, &future->callback); /* the loop was closed meanwhile */
-        return;
-    }
-    future->slot.state = SLOT_WAITING;
-    callback_drop(&future->slot, &future->callback);
-    if (future->slot.state == SLOT_WAITING)
-        callback_over(loop, future);
+    callback_returned(loop, future);
 }
 
-static void layer_run(struct loop *loop, struct slot *slot)
+static __attribute__((noinline)) void run_slow(struct loop *loop, struct slot *slot)
 {
-    if (CORA_LIKELY(slot->kind == SLOT_FUTURE))
+    if (slot->kind == SLOT_FUTURE)
         future_run(loop, future_of(slot));
     else
         done_run(loop, (struct done_slot *)slot);
     tick_settle(loop);
+}
+
+/* The usual case: a future with a value that nobody keeps, and plain arguments. */
+static void layer_run(struct loop *loop, struct slot *slot)
+{
+    struct future *future = future_of(slot);
+    if (CORA_UNLIKELY(slot->kind != SLOT_FUTURE || slot->flags || loop->debug ||
+                      future->slot.as.future != (FUTURE_FINISHED | FUTURE_CALLBACK))) {
+        run_slow(loop, slot);
+        return;
+    }
+    slot->state = SLOT_RUNNING;
+    future->slot.as.future = FUTURE_FINISHED;
+    cora_args bound = { future->callback.arguments.inline_values, slot->count };
+    ((cora_done_function)future->callback.function)(bound, future_handle(future));
+    if (CORA_UNLIKELY(cora_thread.attention))
+        after_callback(loop, slot, &future->callback);
+    if (CORA_LIKELY(slot->state == SLOT_RUNNING && future->slot.as.future == FUTURE_FINISHED &&
+                    !future->holds && value_is_plain(future->as.outcome)))
+        pool_give(&loop->futures, slot);
+    else
+        callback_returned(loop, future);
 }
 
 /* ---- closing ---- */
@@ -281,6 +307,7 @@ static void close_future(struct slot *slot)
     slot->state = SLOT_CANCELLED;
     if (!done)
         operation_drop(loop, future);
+    future_set_phase(future, FUTURE_CANCELLED); /* future_find_used finds nothing pending */
     if (!running && future_has(future, FUTURE_CALLBACK))
         callback_drop(slot, &future->callback);
     if (cora_thread.depth == 0 && future_has(future, FUTURE_HELD | FUTURE_GARBAGE))
@@ -312,15 +339,13 @@ static const struct future_layer layer = { layer_run, layer_collect, layer_close
 static void future_init(struct future *future, const struct cora_operation *operation,
                         const struct cora_place *place)
 {
-    future->slot.as.future.phase = FUTURE_PENDING;
-    future->slot.as.future.marks = 0;
+    future->slot.as.future = operation ? FUTURE_OPERATION : FUTURE_PENDING;
     future->slot.flags = future->slot.count = 0;
     future->operation = operation;
     future->as.state.as.pointer = NULL;
     future->as.state.cancelled = NULL;
     future->place = place;
-    future->keeps = future->references = 0;
-    future->more = NULL;
+    future->holds = 0;
 }
 
 struct future *future_new(struct loop *loop, const struct cora_operation *operation,
@@ -366,13 +391,14 @@ cora_future cora_future_new_at(cora_loop handle, const struct cora_place *place)
 
 static void ring_append(struct future *future, struct slot *slot)
 {
-    if (future->more) {
-        slot->next = future->more->next;
-        future->more->next = slot;
+    if (future_has(future, FUTURE_FURTHER)) {
+        slot->next = future->further->next;
+        future->further->next = slot;
     } else {
         slot->next = slot;
     }
-    future->more = slot;
+    future->further = slot;
+    future_mark(future, FUTURE_FURTHER);
     future_reference(future);
 }
 
@@ -406,8 +432,7 @@ bool future_add_callback(struct loop *loop, struct future *future,
 {
     if (CORA_UNLIKELY(!partial->function))
         return refuse_no_function(partial);
-    if (CORA_UNLIKELY(future_has(future, FUTURE_CALLBACK) || future->more ||
-                      future_is_done(future)))
+    if (CORA_UNLIKELY(future_has(future, FUTURE_CALLBACK | FUTURE_FURTHER | FUTURE_FINISHED)))
         return add_further(loop, future, partial);
     if (CORA_UNLIKELY(!callback_store(&future->slot, &future->callback, partial)))
         return false;
@@ -415,19 +440,32 @@ bool future_add_callback(struct loop *loop, struct future *future,
     return true;
 }
 
-int cora_add_done_callback(cora_future handle, cora_done_callback callback)
+static __attribute__((noinline)) int add_slow(cora_future handle,
+                                              const struct cora_partial *partial)
 {
     struct future *future = future_get(handle);
-    if (CORA_UNLIKELY(!future) ||
-        CORA_UNLIKELY(!future_add_callback(future_loop(future), future, callback.partial)))
+    if (!future || !future_add_callback(future_loop(future), future, partial))
         return cora_error_code(cora_last_error());
+    return 0;
+}
+
+/* The usual case: the first callback of a pending one, with plain arguments. */
+int cora_add_done_callback(cora_future handle, cora_done_callback callback)
+{
+    struct loop *loop;
+    struct future *future = future_find_used(handle, &loop);
+    if (CORA_UNLIKELY(!future) || CORA_UNLIKELY(future->slot.as.future & ~(uint32_t)FUTURE_HELD) ||
+        CORA_UNLIKELY(!partial_is_plain(callback.partial)))
+        return add_slow(handle, callback.partial);
+    callback_store_plain(&future->slot, &future->callback, callback.partial);
+    future_mark(future, FUTURE_CALLBACK);
     return 0;
 }
 
 const struct callback *future_last_callback(const struct future *future)
 {
-    if (future->more)
-        return slot_callback(future->more);
+    if (future_has(future, FUTURE_FURTHER))
+        return slot_callback(future->further);
     return future_has(future, FUTURE_CALLBACK) ? &future->callback : NULL;
 }
 
@@ -447,9 +485,10 @@ static bool callback_equals(const struct slot *slot, const struct callback *call
 static struct slot *ring_remove(struct future *future, const struct cora_partial *partial,
                                 size_t *ret_count)
 {
-    struct slot *removed = NULL, **end = &removed, *slot = future->more ? ring_first(future) : NULL;
-    struct slot *last = future->more;
-    future->more = NULL;
+    struct slot *removed = NULL, **end = &removed,
+                *slot = future_has(future, FUTURE_FURTHER) ? ring_first(future) : NULL;
+    struct slot *last = future->further;
+    future_unmark(future, FUTURE_FURTHER);
     for (struct slot *next; slot; slot = next) {
         next = slot == last ? NULL : slot->next;
         future->references--;
@@ -499,12 +538,12 @@ size_t cora_remove_done_callback(cora_future handle, cora_done_callback callback
 /* Queues the ring of further callbacks. */
 static void queue_further(struct loop *loop, struct future *future)
 {
-    if (CORA_LIKELY(!future->more))
+    if (CORA_LIKELY(!future_has(future, FUTURE_FURTHER)))
         return;
     struct queue ring;
     queue_clear(&ring);
-    struct slot *slot = ring_first(future), *last = future->more;
-    future->more = NULL;
+    struct slot *slot = ring_first(future), *last = future->further;
+    future_unmark(future, FUTURE_FURTHER);
     last->next = NULL;
     ring.head = slot;
     ring.end = &last->next;
@@ -517,7 +556,7 @@ static void queue_further(struct loop *loop, struct future *future)
 static void future_set(struct loop *loop, struct future *future, enum future_phase phase,
                        cora_value outcome)
 {
-    future->slot.as.future.phase = (uint8_t)phase;
+    future_set_phase(future, phase);
     future->as.outcome.type = outcome.type;
     future->as.outcome.as.integer = outcome.as.integer;
     if (phase == FUTURE_FAILED)
@@ -564,9 +603,26 @@ static int complete(cora_future handle, enum future_phase phase, cora_value outc
     return 0;
 }
 
-int cora_set_result(cora_future future, cora_value result)
+static __attribute__((noinline)) int set_result_slow(cora_future future, cora_value result)
 {
     return complete(future, FUTURE_FINISHED, result);
+}
+
+/* The usual case: a plain future with one callback, and a value that needs no reference. */
+int cora_set_result(cora_future handle, cora_value result)
+{
+    struct loop *loop;
+    struct future *future = future_find_used(handle, &loop);
+    if (CORA_UNLIKELY(!future) ||
+        CORA_UNLIKELY((future->slot.as.future & ~(uint32_t)FUTURE_HELD) != FUTURE_CALLBACK) ||
+        CORA_UNLIKELY(!value_is_plain(result)) ||
+        CORA_UNLIKELY(shared_waiting(loop) || !loop->awake))
+        return set_result_slow(handle, result);
+    future_mark(future, FUTURE_FINISHED);
+    value_copy_plain(&future->as.outcome, &result);
+    future->slot.state = SLOT_QUEUED;
+    queue_append(&loop->ready, &future->slot);
+    return 0;
 }
 
 int cora_set_exception(cora_future future, cora_value error)

@@ -13,24 +13,31 @@
 
 #include "reactor/private.h"
 
+/*
+ * slot.as.future is a phase and marks. They are read and written as one word, so that the usual
+ * case of each function is one comparison.
+ */
 enum future_phase {
     FUTURE_PENDING,
-    FUTURE_STARTING, /* its operation starts in the next tick: queued */
-    FUTURE_WOKEN,    /* its operation has what it waited for, or is cancelled: queued */
-    FUTURE_FINISHED, /* this and all after: done */
+    FUTURE_STARTING,     /* its operation starts in the next tick: queued */
+    FUTURE_WOKEN,        /* its operation has what it waited for, or is cancelled: queued */
+    FUTURE_FINISHED = 4, /* this and all after: done */
     FUTURE_FAILED,
     FUTURE_CANCELLED,
+    FUTURE_PHASES = 7, /* the bits of a phase */
 };
 
-/* slot.as.future.marks */
-#define FUTURE_CALLBACK 1  /* the first done-callback is stored, and was not called yet */
-#define FUTURE_HELD 2      /* made outside of a run: kept until it is released */
-#define FUTURE_UNREAD 4    /* failed, and nobody has read the error */
-#define FUTURE_GARBAGE 8   /* in the loop's list of garbage */
-#define FUTURE_DIRECT 16   /* cora_when_done: the first callback runs when the operation resumes */
-#define FUTURE_ASKED 32    /* the operation is asked to end: cancelled */
-#define FUTURE_STORED 64   /* the operation's state holds an awaitable, in a block */
-#define FUTURE_VISITED 128 /* an array is being gone through that it is in */
+#define FUTURE_CALLBACK 0x8    /* the first done-callback is stored, and was not called yet */
+#define FUTURE_HELD 0x10       /* made outside of a run: kept until it is released */
+#define FUTURE_UNREAD 0x20     /* failed, and nobody has read the error */
+#define FUTURE_GARBAGE 0x40    /* in the loop's list of garbage */
+#define FUTURE_FURTHER 0x80    /* there are further callbacks, which are not queued yet */
+#define FUTURE_OPERATION 0x100 /* not a plain future */
+#define FUTURE_DIRECT 0x200 /* cora_when_done: the first callback runs when the operation resumes  \
+                             */
+#define FUTURE_ASKED 0x400  /* the operation is asked to end: cancelled */
+#define FUTURE_STORED 0x800 /* the operation's state holds an awaitable, in a block */
+#define FUTURE_VISITED 0x1000 /* an array is being gone through that it is in */
 
 /* What an operation needs while its future is pending. */
 struct operation_state {
@@ -51,9 +58,14 @@ struct future {
         struct operation_state state;
     } as;
     const struct cora_place *place;
-    uint32_t keeps;      /* cora_keep's */
-    uint32_t references; /* the library's own */
-    struct slot *more;   /* further callbacks: the last one of a ring; NULL: none */
+    union {
+        struct {
+            uint32_t keeps;      /* cora_keep's */
+            uint32_t references; /* the library's own */
+        };
+        uint64_t holds; /* both */
+    };
+    struct slot *further; /* further callbacks: the last one of a ring, if FUTURE_FURTHER */
 };
 
 /* The ways through what a composite future stands for, so that a cancel does not recurse. */
@@ -99,27 +111,32 @@ static inline struct future *future_of(struct slot *slot)
 
 static inline enum future_phase future_phase(const struct future *future)
 {
-    return (enum future_phase)future->slot.as.future.phase;
+    return (enum future_phase)(future->slot.as.future & FUTURE_PHASES);
+}
+
+static inline void future_set_phase(struct future *future, enum future_phase phase)
+{
+    future->slot.as.future = (future->slot.as.future & ~(uint32_t)FUTURE_PHASES) | phase;
 }
 
 static inline bool future_is_done(const struct future *future)
 {
-    return future->slot.as.future.phase >= FUTURE_FINISHED;
+    return future->slot.as.future & FUTURE_FINISHED;
 }
 
-static inline bool future_has(const struct future *future, unsigned mark)
+static inline bool future_has(const struct future *future, uint32_t marks)
 {
-    return future->slot.as.future.marks & mark;
+    return future->slot.as.future & marks;
 }
 
-static inline void future_mark(struct future *future, unsigned mark)
+static inline void future_mark(struct future *future, uint32_t marks)
 {
-    future->slot.as.future.marks = (uint8_t)(future->slot.as.future.marks | mark);
+    future->slot.as.future |= marks;
 }
 
-static inline void future_unmark(struct future *future, unsigned mark)
+static inline void future_unmark(struct future *future, uint32_t marks)
 {
-    future->slot.as.future.marks = (uint8_t)(future->slot.as.future.marks & ~mark);
+    future->slot.as.future &= ~marks;
 }
 
 static inline cora_future future_handle(const struct future *future)
@@ -132,19 +149,35 @@ static inline struct loop *future_loop(const struct future *future)
     return slot_owner(&future->slot);
 }
 
+/*
+ * The future that a handle names, if its loop is open and this thread's. It may be given back
+ * already: that is enough for who then looks for a pending one, as what is given back was done.
+ */
+static inline struct future *future_find_used(cora_future handle, struct loop **ret_loop)
+{
+    struct chunk_entry *entry = chunk_entry(handle.bits);
+    struct loop *loop = atomic_load_explicit(&entry->owner, memory_order_relaxed);
+    if (CORA_UNLIKELY(!loop) ||
+        CORA_UNLIKELY(atomic_load_explicit(&loop->thread, memory_order_relaxed) != &cora_thread))
+        return NULL;
+    char *chunk = (char *)atomic_load_explicit(&entry->chunk, memory_order_relaxed);
+    struct slot *slot = (struct slot *)(void *)(chunk + (handle.bits & 0xfff) * 16);
+    if (CORA_UNLIKELY(slot->bits != handle.bits || slot->kind != SLOT_FUTURE))
+        return NULL;
+    *ret_loop = loop;
+    return future_of(slot);
+}
+
 /* The future that a handle names, if its loop is open and this thread's, and it is not given back.
  */
 static inline struct future *future_find(cora_future handle)
 {
-    struct loop *loop = owner_of(handle.bits);
-    if (CORA_UNLIKELY(!loop) ||
-        CORA_UNLIKELY(atomic_load_explicit(&loop->thread, memory_order_relaxed) != &cora_thread))
+    struct loop *loop;
+    struct future *future = future_find_used(handle, &loop);
+    if (CORA_UNLIKELY(!future || future->slot.state == SLOT_FREE ||
+                      future->slot.state == SLOT_CANCELLED))
         return NULL;
-    struct slot *slot = slot_at(handle.bits);
-    if (CORA_UNLIKELY(slot->bits != handle.bits || slot->kind != SLOT_FUTURE ||
-                      slot->state == SLOT_FREE || slot->state == SLOT_CANCELLED))
-        return NULL;
-    return future_of(slot);
+    return future;
 }
 
 /* The error of a handle that future_find does not find: a temporary, and the thread's last error.

@@ -355,6 +355,7 @@ bool loop_forked(const struct loop *loop);
 
 /* ready.c */
 void settle(struct loop *loop);
+void after_callback(struct loop *loop, struct slot *slot, struct callback *callback);
 
 /* After a callback, when nothing of the program's runs: gives back what it left behind. */
 static inline void tick_settle(struct loop *loop)

@@ -104,7 +104,7 @@ void settle(struct loop *loop)
 }
 
 /* What the callback left behind: its failure, variables it set, temporaries. */
-static void after_callback(struct loop *loop, struct slot *slot, struct callback *callback)
+void after_callback(struct loop *loop, struct slot *slot, struct callback *callback)
 {
     struct thread *thread = &cora_thread;
     callback_failed(loop, slot);

@@ -48,11 +48,8 @@ struct slot {
     uint8_t flags;     /* what callback_store says: CALLBACK_... */
     uint8_t count;     /* bound arguments */
     union {
-        uint32_t order; /* a timer's order of arming */
-        struct {
-            uint8_t phase; /* a future's: enum future_phase */
-            uint8_t marks; /* a future's: FUTURE_... */
-        } future;
+        uint32_t order;  /* a timer's order of arming */
+        uint32_t future; /* a future's phase and marks */
     } as;
     struct slot *next; /* in the list that it is in */
 };
