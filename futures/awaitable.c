@@ -128,17 +128,16 @@ bool operation_step(struct loop *loop, struct future *future)
 
 /* ---- giving an awaitable to somebody ---- */
 
-/* The future of an awaitable that is one, if it is of this loop. */
-static struct future *given_future(struct loop *loop, const cora_awaitable *what)
+struct future *future_given(struct loop *loop, cora_future handle)
 {
-    struct future *future = future_get(cora_as_future(what->value));
-    if (!future || future_loop(future) == loop)
+    struct future *future = future_get(handle);
+    if (CORA_LIKELY(future && future_loop(future) == loop))
         return future;
-    fail(CORA_EVALUE,
-         "The future belongs to a different loop than the one specified as the loop argument: it "
-         "was "
-         "made in %s (%s:%d)",
-         future->place->function, future->place->file, future->place->line);
+    if (future)
+        fail(CORA_EVALUE,
+             "The future belongs to a different loop than the one specified as the loop argument: "
+             "it was made in %s (%s:%d)",
+             future->place->function, future->place->file, future->place->line);
     return NULL;
 }
 
@@ -152,7 +151,7 @@ struct future *awaitable_future(struct loop *loop, const cora_awaitable *what,
                                 const struct cora_place *place)
 {
     if (!what->operation)
-        return given_future(loop, what);
+        return future_given(loop, cora_as_future(what->value));
     struct future *future = future_new(loop, what->operation, place);
     if (!future)
         return NULL;

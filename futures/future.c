@@ -74,7 +74,7 @@ static int refuse_done(const struct future *future)
 /* A ring's first slot. */
 static struct slot *ring_first(const struct future *future)
 {
-    return future->further->next;
+    return future->more.further->next;
 }
 
 /* cb=[first, <8 more>, last] */
@@ -85,7 +85,7 @@ static void print_callbacks(const struct future *future, char *buffer, size_t si
     if (future_has(future, FUTURE_CALLBACK))
         slots[count++] = &future->slot;
     for (struct slot *slot = future_has(future, FUTURE_FURTHER) ? ring_first(future) : NULL; slot;
-         slot = slot == future->further ? NULL : slot->next) {
+         slot = slot == future->more.further ? NULL : slot->next) {
         slots[count < 2 ? count : 2] = slot;
         count++;
     }
@@ -161,12 +161,15 @@ static void future_free(struct loop *loop, struct future *future)
         if (future_is_kept(future) || future_has(future, FUTURE_GARBAGE))
             return;
     }
-    if (CORA_UNLIKELY(future->operation && future->operation->free))
-        future->operation->free(loop, future);
+    const struct cora_operation *operation = future->operation;
     cora_value outcome = future->as.outcome;
-    future->as.outcome = cora_nothing();
+    void *block = future->more.block;
     handle_free(loop, &future->slot);
+    loop_hold(loop);
+    if (operation && operation->free && block)
+        operation->free(loop, block);
     cora_drop(outcome); /* last: a drop function may do anything */
+    loop_unhold(loop);
 }
 
 /* If nobody keeps it: it is given back when nothing of the program's runs any more. */
@@ -197,10 +200,27 @@ static void layer_collect(struct loop *loop)
     loop_unhold(loop);
 }
 
+/* One reference less. */
+static void dereference(struct future *future)
+{
+    if (--future->references == 0)
+        future_unmark(future, FUTURE_REFERENCED);
+}
+
 void future_unreference(struct loop *loop, struct future *future)
 {
-    future->references--;
+    dereference(future);
     future_discard(loop, future);
+}
+
+/* What is not plain may hold others in turn, and they others: those go by the list. */
+void future_unreference_now(struct loop *loop, struct future *future)
+{
+    dereference(future);
+    if (future->operation)
+        future_discard(loop, future);
+    else if (!future_is_kept(future) && !future_has(future, FUTURE_GARBAGE))
+        future_free(loop, future);
 }
 
 /* ---- running done-callbacks ---- */
@@ -221,7 +241,7 @@ static void done_run(struct loop *loop, struct done_slot *done)
     if (done->slot.state != SLOT_RUNNING)
         return; /* the loop was closed meanwhile */
     handle_free(loop, &done->slot);
-    future->references--;
+    dereference(future);
     callback_over(loop, future);
 }
 
@@ -260,23 +280,26 @@ static __attribute__((noinline)) void run_slow(struct loop *loop, struct slot *s
     tick_settle(loop);
 }
 
-/* The usual case: a future with a value that nobody keeps, and plain arguments. */
+/* The usual case: a future with a value, and plain arguments. */
 static void layer_run(struct loop *loop, struct slot *slot)
 {
     struct future *future = future_of(slot);
     if (CORA_UNLIKELY(slot->kind != SLOT_FUTURE || slot->flags || loop->debug ||
-                      future->slot.as.future != (FUTURE_FINISHED | FUTURE_CALLBACK))) {
+                      (slot->as.future & ~FUTURE_KEEPERS) != (FUTURE_FINISHED | FUTURE_CALLBACK))) {
         run_slow(loop, slot);
         return;
     }
     slot->state = SLOT_RUNNING;
-    future->slot.as.future = FUTURE_FINISHED;
+    future_unmark(future, FUTURE_CALLBACK);
     cora_args bound = { future->callback.arguments.inline_values, slot->count };
     ((cora_done_function)future->callback.function)(bound, future_handle(future));
     if (CORA_UNLIKELY(cora_thread.attention))
         after_callback(loop, slot, &future->callback);
-    if (CORA_LIKELY(slot->state == SLOT_RUNNING && future->slot.as.future == FUTURE_FINISHED &&
-                    !future->holds && value_is_plain(future->as.outcome)))
+    if (CORA_UNLIKELY(slot->state != SLOT_RUNNING))
+        return; /* the loop is closed */
+    if (slot->as.future & FUTURE_KEEPERS)
+        slot->state = SLOT_WAITING;
+    else if (CORA_LIKELY(slot->as.future == FUTURE_FINISHED && value_is_plain(future->as.outcome)))
         pool_give(&loop->futures, slot);
     else
         callback_returned(loop, future);
@@ -292,7 +315,7 @@ static void drop_later(cora_value value)
         cora_drop(value);
         return;
     }
-    list_values(shell)[0] = value;
+    list_add(shell, value);
     counted_temporary(shell.as.counted);
 }
 
@@ -304,9 +327,14 @@ static void close_future(struct slot *slot)
     if (future_has(future, FUTURE_UNREAD))
         report_unread(loop, future);
     cora_value outcome = done ? future->as.outcome : cora_nothing();
+    void *block = done                                ? future->more.block
+                  : future_has(future, FUTURE_STORED) ? NULL
+                                                      : future->as.state.as.pointer;
     slot->state = SLOT_CANCELLED;
     if (!done)
         operation_drop(loop, future);
+    if (future->operation && future->operation->free && block)
+        future->operation->free(loop, block);
     future_set_phase(future, FUTURE_CANCELLED); /* future_find_used finds nothing pending */
     if (!running && future_has(future, FUTURE_CALLBACK))
         callback_drop(slot, &future->callback);
@@ -345,7 +373,6 @@ static void future_init(struct future *future, const struct cora_operation *oper
     future->as.state.as.pointer = NULL;
     future->as.state.cancelled = NULL;
     future->place = place;
-    future->holds = 0;
 }
 
 struct future *future_new(struct loop *loop, const struct cora_operation *operation,
@@ -392,12 +419,12 @@ cora_future cora_future_new_at(cora_loop handle, const struct cora_place *place)
 static void ring_append(struct future *future, struct slot *slot)
 {
     if (future_has(future, FUTURE_FURTHER)) {
-        slot->next = future->further->next;
-        future->further->next = slot;
+        slot->next = future->more.further->next;
+        future->more.further->next = slot;
     } else {
         slot->next = slot;
     }
-    future->further = slot;
+    future->more.further = slot;
     future_mark(future, FUTURE_FURTHER);
     future_reference(future);
 }
@@ -454,7 +481,7 @@ int cora_add_done_callback(cora_future handle, cora_done_callback callback)
 {
     struct loop *loop;
     struct future *future = future_find_used(handle, &loop);
-    if (CORA_UNLIKELY(!future) || CORA_UNLIKELY(future->slot.as.future & ~(uint32_t)FUTURE_HELD) ||
+    if (CORA_UNLIKELY(!future) || CORA_UNLIKELY(future->slot.as.future & ~FUTURE_KEEPERS) ||
         CORA_UNLIKELY(!partial_is_plain(callback.partial)))
         return add_slow(handle, callback.partial);
     callback_store_plain(&future->slot, &future->callback, callback.partial);
@@ -465,7 +492,7 @@ int cora_add_done_callback(cora_future handle, cora_done_callback callback)
 const struct callback *future_last_callback(const struct future *future)
 {
     if (future_has(future, FUTURE_FURTHER))
-        return slot_callback(future->further);
+        return slot_callback(future->more.further);
     return future_has(future, FUTURE_CALLBACK) ? &future->callback : NULL;
 }
 
@@ -487,11 +514,11 @@ static struct slot *ring_remove(struct future *future, const struct cora_partial
 {
     struct slot *removed = NULL, **end = &removed,
                 *slot = future_has(future, FUTURE_FURTHER) ? ring_first(future) : NULL;
-    struct slot *last = future->further;
+    struct slot *last = future->more.further;
     future_unmark(future, FUTURE_FURTHER);
     for (struct slot *next; slot; slot = next) {
         next = slot == last ? NULL : slot->next;
-        future->references--;
+        dereference(future);
         if (callback_equals(slot, slot_callback(slot), partial)) {
             *end = slot;
             end = &slot->next;
@@ -542,7 +569,7 @@ static void queue_further(struct loop *loop, struct future *future)
         return;
     struct queue ring;
     queue_clear(&ring);
-    struct slot *slot = ring_first(future), *last = future->further;
+    struct slot *slot = ring_first(future), *last = future->more.further;
     future_unmark(future, FUTURE_FURTHER);
     last->next = NULL;
     ring.head = slot;
@@ -580,6 +607,7 @@ void future_finish(struct loop *loop, struct future *future, enum future_phase p
     struct future before = *future;
     future_unmark(future, FUTURE_STORED);
     future_set(loop, future, phase, outcome);
+    future->more.block = future_has(&before, FUTURE_STORED) ? NULL : before.as.state.as.pointer;
     operation_drop(loop, &before);
 }
 
@@ -614,7 +642,7 @@ int cora_set_result(cora_future handle, cora_value result)
     struct loop *loop;
     struct future *future = future_find_used(handle, &loop);
     if (CORA_UNLIKELY(!future) ||
-        CORA_UNLIKELY((future->slot.as.future & ~(uint32_t)FUTURE_HELD) != FUTURE_CALLBACK) ||
+        CORA_UNLIKELY((future->slot.as.future & ~FUTURE_KEEPERS) != FUTURE_CALLBACK) ||
         CORA_UNLIKELY(!value_is_plain(result)) ||
         CORA_UNLIKELY(shared_waiting(loop) || !loop->awake))
         return set_result_slow(handle, result);
@@ -667,7 +695,7 @@ bool future_cancel(struct future *future, cora_value cancelled)
     struct future *composite = NULL; /* whose children are being cancelled */
     for (;;) {
         struct cancel_walk *walk = walk_of(future);
-        bool more = true, any = false;
+        bool any = false;
         if (walk) {
             *walk = (struct cancel_walk){ .up = composite };
             composite = future;
@@ -675,16 +703,15 @@ bool future_cancel(struct future *future, cora_value cancelled)
             any = cancel_one(future, cancelled);
         }
         /* To the next child; up from those that have no more. */
-        for (future = NULL; composite; more = true) {
+        for (future = NULL; composite && !future;) {
             walk = composite->operation->walk(composite);
             walk->any |= any;
             any = false;
-            while (more && !future)
-                future = composite->operation->next_child(composite, walk->position++, &more);
-            if (future)
-                break;
-            any = composite->operation->asked(composite, walk->any);
-            composite = walk->up;
+            future = composite->operation->next_child(composite, walk->position++);
+            if (!future) {
+                any = composite->operation->asked(composite, walk->any);
+                composite = walk->up;
+            }
         }
         if (!future)
             return any;
@@ -766,11 +793,14 @@ cora_future cora_keep(cora_future handle)
     struct future *future = future_get(handle);
     if (!future)
         return (cora_future){ 0 };
+    if (!future_has(future, FUTURE_KEPT))
+        future->keeps = 0;
     if (future->keeps == UINT32_MAX) {
         fail(CORA_ERUNTIME, "the future is kept too often");
         return (cora_future){ 0 };
     }
     future->keeps++;
+    future_mark(future, FUTURE_KEPT);
     return handle;
 }
 
@@ -780,8 +810,9 @@ int cora_release(cora_future handle)
     if (!future)
         return cora_error_code(cora_last_error());
     struct loop *loop = future_loop(future);
-    if (future->keeps > 0) {
-        future->keeps--;
+    if (future_has(future, FUTURE_KEPT)) {
+        if (--future->keeps == 0)
+            future_unmark(future, FUTURE_KEPT);
     } else if (future_has(future, FUTURE_HELD)) {
         future_unmark(future, FUTURE_HELD);
     } else {

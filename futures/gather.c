@@ -1,11 +1,11 @@
 /*
- * How it works: each child gets one done-callback, bound to the gather and the child's position,
- * that puts its outcome into the list which will be the result. A child that is in the array again
- * is found by the callback that it got last, without a table; its place in the list then names the
- * first one. Children that are done already are taken at the end, as asyncio does.
+ * How it works: each child gets one done-callback, bound to the gather, that counts. A child that
+ * is in the array again is found by the callback that it got last, without a table. Children that
+ * are done already are counted at the end, as asyncio does. The last one lets all outcomes be put
+ * into the list, in the order of the array, which is how they lie in memory as a rule.
  *
- * The children are not kept: a position is filled when its child's callback runs. When the gather
- * is done by the first failure, its memory goes, and later children find nothing to do.
+ * The children are referenced until the gather's future is given back: what it was made of stays
+ * readable as long as itself.
  */
 #include "gather.h"
 
@@ -13,21 +13,18 @@
 
 struct gather {
     struct cancel_walk walk;
-    cora_value list; /* counted; of nothing, to be filled */
-    size_t count;
+    cora_value list;   /* counted; empty until the end */
     size_t unfinished; /* children whose callback did not run yet */
     bool return_exceptions;
-    bool cancelled;      /* asked to end */
-    bool last_cancelled; /* the last child was: its message is that of the whole */
-    cora_future children[];
+    bool cancelled; /* asked to end */
+    size_t room;    /* of the array */
+    size_t count;
+    struct future *children[]; /* referenced */
 };
-
-/* A place in the list that is to be the same as an earlier one. */
-static const cora_type same_as = { "same", NULL, NULL, KIND_INT };
 
 static size_t gather_size(size_t count)
 {
-    return sizeof(struct gather) + count * sizeof(cora_future);
+    return sizeof(struct gather) + count * sizeof(struct future *);
 }
 
 static struct gather *gather_of(struct future *outer)
@@ -35,12 +32,13 @@ static struct gather *gather_of(struct future *outer)
     return outer->as.state.as.pointer;
 }
 
-static void gather_drop(struct loop *loop, struct future *before)
+static void gather_free(struct loop *loop, void *block)
 {
-    struct gather *gather = gather_of(before);
+    struct gather *gather = block;
     cora_value list = gather->list;
-    (void)loop;
-    block_put(gather, gather_size(gather->count));
+    for (size_t i = 0; i < gather->count && loop->ev; i++)
+        future_unreference_now(loop, gather->children[i]);
+    block_put(gather, gather_size(gather->room));
     cora_drop(list);
 }
 
@@ -49,11 +47,10 @@ static struct cancel_walk *gather_walk(struct future *outer)
     return &gather_of(outer)->walk;
 }
 
-static struct future *gather_next_child(struct future *outer, size_t position, bool *ret_more)
+static struct future *gather_next_child(struct future *outer, size_t position)
 {
     struct gather *gather = gather_of(outer);
-    *ret_more = position < gather->count;
-    return *ret_more ? future_find(gather->children[position]) : NULL;
+    return position < gather->count ? gather->children[position] : NULL;
 }
 
 static bool gather_asked(struct future *outer, bool any)
@@ -64,59 +61,48 @@ static bool gather_asked(struct future *outer, bool any)
 
 static const struct cora_operation gather_operation = {
     .name = "_GatheringFuture",
-    .drop = gather_drop,
+    .free = gather_free,
     .walk = gather_walk,
     .next_child = gather_next_child,
     .asked = gather_asked,
 };
 
-/* All children are done. */
+/* All children are done. After a cancel it has failed in any case, with what the last one says. */
 static void gather_end(struct loop *loop, struct future *outer)
 {
     struct gather *gather = gather_of(outer);
-    cora_value list = gather->list, *values = list_values(list);
+    cora_value list = gather->list, error = cancelled_error();
     for (size_t i = 0; i < gather->count; i++)
-        if (values[i].type == &same_as)
-            values[i] = cora_copy(values[values[i].as.integer]);
-    if (gather->cancelled) {
-        cora_value error = cancelled_error();
-        if (gather->last_cancelled)
-            error = values[gather->count - 1];
-        future_finish(loop, outer, FUTURE_FAILED, cora_copy(error));
+        list_add(list, cora_copy(future_read(gather->children[i])));
+    if (!gather->cancelled) {
+        gather->list = cora_nothing();
+        future_finish(loop, outer, FUTURE_FINISHED, list);
         return;
     }
-    gather->list = cora_nothing();
-    future_finish(loop, outer, FUTURE_FINISHED, list);
+    struct future *last = gather->children[gather->count - 1];
+    if (future_phase(last) == FUTURE_CANCELLED)
+        error = last->as.outcome;
+    future_finish(loop, outer, FUTURE_FAILED, cora_copy(error));
 }
 
-/* Takes the outcome of a child that is done. */
-static void gather_take(struct loop *loop, struct future *outer, size_t position,
-                        struct future *child)
+/* Counts a child that is done, while the outer future is not. */
+static void gather_count(struct loop *loop, struct future *outer, struct future *child)
 {
     struct gather *gather = gather_of(outer);
-    enum future_phase phase = future_phase(child);
-    cora_value outcome = cora_copy(future_read(child)), *values = list_values(gather->list);
-    if (phase != FUTURE_FINISHED && !gather->return_exceptions) {
-        future_finish(loop, outer, FUTURE_FAILED, outcome);
-        return;
-    }
-    values[position] = outcome;
-    size_t last = gather->count - 1;
-    if (values[last].type == &same_as)
-        last = (size_t)values[last].as.integer;
-    if (position == last)
-        gather->last_cancelled = phase == FUTURE_CANCELLED;
-    if (--gather->unfinished == 0)
+    if (future_phase(child) != FUTURE_FINISHED && !gather->return_exceptions)
+        future_finish(loop, outer, FUTURE_FAILED, cora_copy(future_read(child)));
+    else if (--gather->unfinished == 0)
         gather_end(loop, outer);
 }
 
 static void gather_child_done(cora_args bound, cora_future done)
 {
-    struct future *outer = future_find(cora_arg_future(bound, 0)), *child = future_find(done);
-    if (!outer || future_is_done(outer))
-        future_read(child);
+    struct future *child = future_of(slot_at(done.bits)); /* as it calls back, it is there */
+    struct future *outer = future_find(cora_arg_future(bound, 0));
+    if (CORA_LIKELY(outer && !future_is_done(outer)))
+        gather_count(future_loop(outer), outer, child);
     else
-        gather_take(future_loop(outer), outer, (size_t)cora_arg_int(bound, 1), child);
+        future_read(child);
 }
 
 /* ---- making one ---- */
@@ -125,7 +111,7 @@ static struct future *gather_new(struct loop *loop, size_t count, bool return_ex
                                  const struct cora_place *place)
 {
     cora_value list = list_new(count);
-    bool small = !cora_is_error(list); /* and so the array of handles has a size, too */
+    bool small = !cora_is_error(list); /* and so the array of children has a size, too */
     struct gather *gather = small ? block_get(gather_size(count)) : NULL;
     struct future *outer = gather ? future_new(loop, &gather_operation, place) : NULL;
     if (!outer) {
@@ -135,68 +121,70 @@ static struct future *gather_new(struct loop *loop, size_t count, bool return_ex
         fail_with(memory_error());
         return NULL;
     }
-    *gather = (struct gather){
-        .list = list, .count = count, .unfinished = count, .return_exceptions = return_exceptions
-    };
+    *gather =
+        (struct gather){ .list = list, .room = count, .return_exceptions = return_exceptions };
     outer->as.state.as.pointer = gather;
     return outer;
 }
 
-/* Registers with a child, or finds it registered already. False without memory. */
-static bool gather_add(struct loop *loop, struct future *outer, size_t position,
-                       struct future *child)
+/* Whether this gather was the last to register with the child: it is in the array twice. */
+static bool is_registered(struct future *outer, struct future *child)
 {
-    struct gather *gather = gather_of(outer);
-    gather->children[position] = future_handle(child);
-    if (future_is_done(child))
-        return true;
     const struct callback *last = future_last_callback(child);
-    if (last && last->function == (cora_function)gather_child_done &&
-        last->arguments.inline_values[0].as.handle == outer->slot.bits) {
-        cora_value first = { &same_as, { last->arguments.inline_values[1].as.integer } };
-        list_values(gather->list)[position] = first;
-        gather->unfinished--;
-        return true;
-    }
-    return future_add_callback(
-        loop, child,
-        cora_partial(gather_child_done, future_handle(outer), (long long)position).partial);
+    return last && last->function == (cora_function)gather_child_done &&
+           last->arguments.inline_values[0].as.handle == outer->slot.bits;
 }
 
-/* Takes back what was registered with the children before this position, and the gather. */
-static void gather_undo(struct loop *loop, struct future *outer, size_t position)
+/* Takes a child, and registers with it if it is pending. False without memory. */
+static bool gather_add(struct loop *loop, struct future *outer, struct future *child)
 {
     struct gather *gather = gather_of(outer);
-    struct future before = *outer;
-    while (position-- > 0)
-        cora_remove_done_callback(
-            gather->children[position],
-            cora_partial(gather_child_done, future_handle(outer), (long long)position));
-    future_undo(loop, outer);
-    gather_drop(loop, &before);
-}
-
-/* Those that were done when the gather was made. */
-static void gather_take_done(struct loop *loop, struct future *outer)
-{
-    size_t count = gather_of(outer)->count;
-    for (size_t i = 0; i < count && !future_is_done(outer); i++) {
-        struct gather *gather = gather_of(outer);
-        struct future *child = future_find(gather->children[i]);
-        if (future_is_done(child))
-            gather_take(loop, outer, i, child);
-    }
-}
-
-/* The usual checks of all futures come before the first is touched. */
-static bool check_loops(struct loop *loop, const cora_awaitable *awaitables,
-                        const cora_future *futures, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        cora_awaitable what = futures ? cora_awaitable_of(futures[i]) : awaitables[i];
-        if (!what.operation && !awaitable_future(loop, &what, NULL))
+    if (future_is_done(child)) {
+        gather->unfinished++;
+    } else if (!is_registered(outer, child)) {
+        cora_done_callback done = cora_partial(gather_child_done, future_handle(outer));
+        if (!future_add_callback(loop, child, done.partial))
             return false;
+        gather->unfinished++;
     }
+    future_reference(child);
+    gather->children[gather->count++] = child;
+    return true;
+}
+
+/* Takes back what was registered with the children so far, and the gather. */
+static void gather_undo(struct loop *loop, struct future *outer)
+{
+    struct gather *gather = gather_of(outer);
+    for (size_t i = 0; i < gather->count; i++)
+        cora_remove_done_callback(future_handle(gather->children[i]),
+                                  cora_partial(gather_child_done, future_handle(outer)));
+    while (gather->count > 0)
+        future_unreference(loop, gather->children[--gather->count]);
+    future_undo(loop, outer);
+    gather_free(loop, gather);
+}
+
+/* Counts those that were done when the gather was made. */
+static void gather_count_done(struct loop *loop, struct future *outer)
+{
+    struct gather *gather = gather_of(outer);
+    for (size_t i = 0; i < gather->count && !future_is_done(outer); i++)
+        if (future_is_done(gather->children[i]))
+            gather_count(loop, outer, gather->children[i]);
+    if (gather->count == 0)
+        gather_end(loop, outer);
+}
+
+/* What is wrong with the futures is found before the first is touched. */
+static bool check_futures(struct loop *loop, const cora_awaitable *awaitables,
+                          const cora_future *futures, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (futures ? !future_given(loop, futures[i])
+                    : !awaitables[i].operation &&
+                          !future_given(loop, cora_as_future(awaitables[i].value)))
+            return false;
     return true;
 }
 
@@ -206,26 +194,22 @@ static cora_future gather(cora_loop handle, const cora_awaitable *awaitables,
 {
     const cora_future none = { 0 };
     struct loop *loop = loop_get(handle);
-    if (!loop || !check_loops(loop, awaitables, futures, count))
+    if (!loop || !check_futures(loop, awaitables, futures, count))
         return none;
     struct future *outer = gather_new(loop, count, options && options->return_exceptions, place);
     for (size_t i = 0; outer && i < count; i++) {
         struct future *child =
             futures ? future_find(futures[i]) : awaitable_future(loop, &awaitables[i], place);
-        if (child && gather_add(loop, outer, i, child))
+        if (child && gather_add(loop, outer, child))
             continue;
-        gather_undo(loop, outer, i);
-        outer = NULL;
+        gather_undo(loop, outer);
+        return none;
     }
     if (!outer)
         return none;
     future_hold_outside(loop, outer);
-    cora_future all = future_handle(outer);
-    if (count == 0)
-        gather_end(loop, outer);
-    else
-        gather_take_done(loop, outer);
-    return all;
+    gather_count_done(loop, outer);
+    return future_handle(outer);
 }
 
 cora_future cora_gather_futures(cora_loop loop, const cora_future *futures, size_t count,

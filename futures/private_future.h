@@ -28,16 +28,20 @@ enum future_phase {
 };
 
 #define FUTURE_CALLBACK 0x8    /* the first done-callback is stored, and was not called yet */
-#define FUTURE_HELD 0x10       /* made outside of a run: kept until it is released */
-#define FUTURE_UNREAD 0x20     /* failed, and nobody has read the error */
-#define FUTURE_GARBAGE 0x40    /* in the loop's list of garbage */
-#define FUTURE_FURTHER 0x80    /* there are further callbacks, which are not queued yet */
-#define FUTURE_OPERATION 0x100 /* not a plain future */
-#define FUTURE_DIRECT 0x200 /* cora_when_done: the first callback runs when the operation resumes  \
-                             */
-#define FUTURE_ASKED 0x400  /* the operation is asked to end: cancelled */
-#define FUTURE_STORED 0x800 /* the operation's state holds an awaitable, in a block */
-#define FUTURE_VISITED 0x1000 /* an array is being gone through that it is in */
+#define FUTURE_FURTHER 0x10    /* there are further callbacks, which are not queued yet */
+#define FUTURE_HELD 0x20       /* made outside of a run: kept until it is released */
+#define FUTURE_KEPT 0x40       /* keeps is not 0 */
+#define FUTURE_REFERENCED 0x80 /* references is not 0 */
+#define FUTURE_UNREAD 0x100    /* failed, and nobody has read the error */
+#define FUTURE_GARBAGE 0x200   /* in the loop's list of garbage */
+#define FUTURE_OPERATION 0x400 /* not a plain future */
+#define FUTURE_DIRECT 0x800    /* cora_when_done: the first callback runs when it resumes */
+#define FUTURE_ASKED 0x1000    /* the operation is asked to end: cancelled */
+#define FUTURE_STORED 0x2000   /* the operation's state holds an awaitable, in a block */
+#define FUTURE_VISITED 0x4000  /* an array is being gone through that it is in */
+
+/* Somebody keeps it, though it is done. */
+#define FUTURE_KEEPERS ((uint32_t)(FUTURE_HELD | FUTURE_KEPT | FUTURE_REFERENCED))
 
 /* What an operation needs while its future is pending. */
 struct operation_state {
@@ -58,22 +62,19 @@ struct future {
         struct operation_state state;
     } as;
     const struct cora_place *place;
+    uint32_t keeps;      /* cora_keep's, if FUTURE_KEPT */
+    uint32_t references; /* the library's own, if FUTURE_REFERENCED */
     union {
-        struct {
-            uint32_t keeps;      /* cora_keep's */
-            uint32_t references; /* the library's own */
-        };
-        uint64_t holds; /* both */
-    };
-    struct slot *further; /* further callbacks: the last one of a ring, if FUTURE_FURTHER */
+        struct slot *further; /* further callbacks: the last one of a ring, if FUTURE_FURTHER */
+        void *block;          /* done: the pointer that was its operation's state, for its free */
+    } more;
 };
 
 /* The ways through what a composite future stands for, so that a cancel does not recurse. */
 struct cancel_walk {
     struct future *up; /* the composite that this one is being cancelled for */
     size_t position;   /* of the next child */
-    bool active;
-    bool any; /* a child was pending */
+    bool any;          /* a child was pending */
 };
 
 /* What a kind of future does; those of plain operations are tasks in miniature. */
@@ -94,13 +95,15 @@ struct cora_operation {
     /* Drops the state that a future had before it was done; a copy of it. NULL: nothing to drop. */
     void (*drop)(struct loop *loop, struct future *before);
 
-    /* The outcome is given back. NULL: nothing. */
-    void (*free)(struct loop *loop, struct future *future);
-
-    /* A composite: NULL for an operation. Its next child; NULL and what came of asking all of them.
+    /*
+     * Frees the block that the state points to: the future is given back, or its loop is closed (ev
+     * is NULL). NULL: the state is no block.
      */
+    void (*free)(struct loop *loop, void *block);
+
+    /* A composite: its children to cancel, and what came of that. NULL for an operation. */
     struct cancel_walk *(*walk)(struct future *future);
-    struct future *(*next_child)(struct future *future, size_t position, bool *ret_more);
+    struct future *(*next_child)(struct future *future, size_t position); /* NULL: no more */
     bool (*asked)(struct future *future, bool any);
 };
 
@@ -223,10 +226,16 @@ bool future_cancel(struct future *future, cora_value cancelled);
 
 static inline void future_reference(struct future *future)
 {
-    future->references++;
+    future->references = future_has(future, FUTURE_REFERENCED) ? future->references + 1 : 1;
+    future_mark(future, FUTURE_REFERENCED);
 }
 
+/* Gives one reference back; the future, if nobody else keeps it, when nothing of the program's
+ * runs. */
 void future_unreference(struct loop *loop, struct future *future);
+
+/* The same when nothing does. The loop may be closed afterwards. */
+void future_unreference_now(struct loop *loop, struct future *future);
 
 /* The outcome as a value, and nobody needs to be told of an error in it any more. Borrowed. */
 static inline cora_value future_read(struct future *future)
@@ -258,6 +267,9 @@ void operation_drop(struct loop *loop, struct future *before);
 
 /* Gives back a future that nobody has seen. */
 void future_undo(struct loop *loop, struct future *future);
+
+/* The future of this handle if it is of this loop; NULL, and the error is set. */
+struct future *future_given(struct loop *loop, cora_future handle);
 
 /* The future of an awaitable; an operation's is made, and starts in the next tick. */
 struct future *awaitable_future(struct loop *loop, const cora_awaitable *what,

@@ -81,11 +81,9 @@ static cora_value wait_check(struct loop *loop, const cora_awaitable *what)
         return cora_error(CORA_EVALUE, "Invalid return_when value: %d", what->option);
     if (isnan(what->number))
         return cora_error(CORA_EVALUE, "Invalid timeout: NaN (not a number)");
-    for (size_t i = 0; i < what->count; i++) {
-        cora_awaitable one = cora_awaitable_of(futures[i]);
-        if (!awaitable_future(loop, &one, NULL))
+    for (size_t i = 0; i < what->count; i++)
+        if (!future_given(loop, futures[i]))
             return cora_last_error();
-    }
     return cora_nothing();
 }
 
@@ -158,56 +156,41 @@ static cora_value wait_result(const struct wait *wait)
         cora_drop(lists[1]);
         return memory_error();
     }
-    cora_value *ends[2] = { list_values(lists[0]), list_values(lists[1]) };
     for (size_t i = 0; i < wait->count; i++)
-        *ends[!future_is_done(wait->futures[i])]++ =
-            cora_from_future(future_handle(wait->futures[i]));
-    list_values(result)[0] = lists[0];
-    list_values(result)[1] = lists[1];
+        list_add(lists[!future_is_done(wait->futures[i])],
+                 cora_from_future(future_handle(wait->futures[i])));
+    list_add(result, lists[0]);
+    list_add(result, lists[1]);
     return result;
 }
 
 static void wait_resume(struct loop *loop, struct future *future)
 {
-    struct wait *wait = wait_of(future);
     wait_unregister(future);
     if (future_has(future, FUTURE_ASKED)) {
         operation_cancelled(loop, future);
         return;
     }
-    cora_value result = wait_result(wait);
-    if (cora_is_error(result)) {
+    cora_value result = wait_result(wait_of(future));
+    if (cora_is_error(result))
         operation_fail(loop, future, result);
-        return;
-    }
-    wait->count = 0; /* the references are the result's now */
-    future_finish(loop, future, FUTURE_FINISHED, result);
+    else
+        future_finish(loop, future, FUTURE_FINISHED, result);
 }
 
 static void wait_drop(struct loop *loop, struct future *before)
 {
     struct wait *wait = wait_of(before);
-    if (!wait)
-        return;
-    if (loop->ev) {
-        if (!cora_is_null(wait->timer))
-            cora_handle_cancel(wait->timer);
-        for (size_t i = 0; i < wait->count; i++)
-            future_unreference(loop, wait->futures[i]);
-    }
-    block_put(wait, wait_size(wait->room));
+    if (wait && loop->ev && !cora_is_null(wait->timer))
+        cora_handle_cancel(wait->timer);
 }
 
-/* The result is given back: so are the futures in it. */
-static void wait_free(struct loop *loop, struct future *future)
+static void wait_free(struct loop *loop, void *block)
 {
-    if (future_phase(future) != FUTURE_FINISHED)
-        return;
-    for (size_t i = 0; i < 2; i++) {
-        cora_value list = list_values(future->as.outcome)[i];
-        for (size_t k = 0; k < cora_list_size(list); k++)
-            future_unreference(loop, future_find(cora_as_future(cora_list_at(list, k))));
-    }
+    struct wait *wait = block;
+    for (size_t i = 0; i < wait->count && loop->ev; i++)
+        future_unreference_now(loop, wait->futures[i]);
+    block_put(wait, wait_size(wait->room));
 }
 
 /* ---- the awaitable ---- */

@@ -40,10 +40,12 @@ struct cora_counted {
 /* An uninitialised counted value with one reference, which is the caller's; NULL without memory. */
 struct cora_counted *counted_new(const cora_type *type, size_t size);
 
-/* A list of nothing, to be filled, with one reference, which is the caller's; an error value without
- * memory. And its values. */
-cora_value list_new(size_t count);
-cora_value *list_values(cora_value list);
+/*
+ * An empty list with room for so many values, with one reference, which is the caller's; an error value
+ * without memory. And adding one, taking over its reference.
+ */
+cora_value list_new(size_t room);
+void list_add(cora_value list, cora_value value);
 
 /* What a list, an error, a context hold: each kind's part of counted_free. */
 void error_free(struct cora_counted *error);

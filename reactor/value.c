@@ -184,37 +184,37 @@ cora_value cora_own(void *pointer, const cora_type *type)
     return counted_temporary(&owned->head);
 }
 
-cora_value list_new(size_t count)
+cora_value list_new(size_t room)
 {
     struct list *list = NULL;
-    if (count <= (SIZE_MAX / 2) / sizeof *list->values)
-        list = (struct list *)counted_new(&cora_type_list,
-                                          sizeof *list + count * sizeof *list->values);
+    if (room <= (SIZE_MAX / 2) / sizeof *list->values)
+        list =
+            (struct list *)counted_new(&cora_type_list, sizeof *list + room * sizeof *list->values);
     if (!list)
         return memory_error();
-    list->count = count;
-    for (size_t i = 0; i < count; i++)
-        list->values[i] = cora_nothing();
+    list->count = 0;
     cora_value value = { &cora_type_list, { .counted = &list->head } };
     return value;
 }
 
-cora_value *list_values(cora_value list)
+void list_add(cora_value value, cora_value added)
 {
-    return ((struct list *)list.as.counted)->values;
+    struct list *list = (struct list *)value.as.counted;
+    list->values[list->count++] = added;
 }
 
 cora_value cora_list(const cora_value *values, size_t count)
 {
-    cora_value list = list_new(count);
-    if (cora_is_error(list))
-        return list;
-    for (size_t i = 0; i < count; i++)
-        if (!value_keep(values[i], &list_values(list)[i])) {
+    cora_value list = list_new(count), kept;
+    for (size_t i = 0; i < count && !cora_is_error(list); i++) {
+        if (value_keep(values[i], &kept)) {
+            list_add(list, kept);
+        } else {
             cora_drop(list);
-            return memory_error();
+            list = memory_error();
         }
-    return counted_temporary(list.as.counted);
+    }
+    return cora_is_error(list) ? list : counted_temporary(list.as.counted);
 }
 
 /* ---- references ---- */
