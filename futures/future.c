@@ -285,7 +285,8 @@ static void layer_run(struct loop *loop, struct slot *slot)
 {
     struct future *future = future_of(slot);
     if (CORA_UNLIKELY(slot->kind != SLOT_FUTURE || slot->flags || loop->debug ||
-                      (slot->as.future & ~FUTURE_KEEPERS) != (FUTURE_FINISHED | FUTURE_CALLBACK))) {
+                      (slot->as.future & ~(FUTURE_KEEPERS | FUTURE_COUNTED)) !=
+                          (FUTURE_FINISHED | FUTURE_CALLBACK))) {
         run_slow(loop, slot);
         return;
     }
@@ -296,11 +297,11 @@ static void layer_run(struct loop *loop, struct slot *slot)
     if (CORA_UNLIKELY(cora_thread.attention))
         after_callback(loop, slot, &future->callback);
     if (CORA_UNLIKELY(slot->state != SLOT_RUNNING))
-        return; /* the loop is closed */
-    if (slot->as.future & FUTURE_KEEPERS)
-        slot->state = SLOT_WAITING;
-    else if (CORA_LIKELY(slot->as.future == FUTURE_FINISHED && value_is_plain(future->as.outcome)))
+        return;                                          /* the loop is closed */
+    if (CORA_LIKELY(slot->as.future == FUTURE_FINISHED)) /* and nothing else */
         pool_give(&loop->futures, slot);
+    else if (slot->as.future & FUTURE_KEEPERS)
+        slot->state = SLOT_WAITING;
     else
         callback_returned(loop, future);
 }
@@ -588,6 +589,8 @@ static void future_set(struct loop *loop, struct future *future, enum future_pha
     future->as.outcome.as.integer = outcome.as.integer;
     if (phase == FUTURE_FAILED)
         future_mark(future, FUTURE_UNREAD);
+    if (!value_is_plain(outcome))
+        future_mark(future, FUTURE_COUNTED);
     if (CORA_LIKELY(future_has(future, FUTURE_CALLBACK) && !future_has(future, FUTURE_DIRECT))) {
         future->slot.state = SLOT_QUEUED;
         queue_append(&loop->ready, &future->slot);

@@ -39,6 +39,7 @@ enum future_phase {
 #define FUTURE_ASKED 0x1000    /* the operation is asked to end: cancelled */
 #define FUTURE_STORED 0x2000   /* the operation's state holds an awaitable, in a block */
 #define FUTURE_VISITED 0x4000  /* an array is being gone through that it is in */
+#define FUTURE_COUNTED 0x8000  /* the outcome has a reference to be dropped */
 
 /* Somebody keeps it, though it is done. */
 #define FUTURE_KEEPERS ((uint32_t)(FUTURE_HELD | FUTURE_KEPT | FUTURE_REFERENCED))
