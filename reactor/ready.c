@@ -200,6 +200,23 @@ static void simple_run(struct loop *loop, struct slot *slot)
     pool_give(&loop->handles, slot);
 }
 
+/* The same for a timer, whose callback lies elsewhere. */
+static bool slot_is_simple_timer(const struct slot *slot)
+{
+    return slot->kind == SLOT_TIMER && slot_state(slot) == SLOT_QUEUED && slot->flags == 0;
+}
+
+static void simple_timer_run(struct loop *loop, struct slot *slot)
+{
+    struct callback *callback = timer_callback((struct timer_slot *)slot);
+    slot->state = SLOT_RUNNING;
+    cora_args bound = { callback->arguments.inline_values, slot->count };
+    ((cora_callback_function)callback->function)(bound);
+    if (CORA_UNLIKELY(cora_thread.attention))
+        after_callback(loop, slot, callback);
+    pool_give(&loop->timers, slot);
+}
+
 /*
  * Runs what is queued now. An interrupted tick leaves the rest at the front of the queue, unless
  * the loop was closed, which has dropped it. Returns how many there were.
@@ -218,6 +235,8 @@ static size_t queue_run(struct loop *loop)
             simple_run(loop, slot);
         else if (slot->kind >= SLOT_FUTURE)
             loop->future_layer->run(loop, slot);
+        else if (slot_is_simple_timer(slot) && !debug)
+            simple_timer_run(loop, slot);
         else
             any_run(loop, slot);
         slot = next;
