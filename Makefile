@@ -53,7 +53,7 @@ all: setup-core library
 
 help:
 	@echo 'make               builds $(BUILD)/libcora.a and $(BUILD)/libcora.so'
-	@echo 'make demo          fetches pages from a server in the same loop: the main job'
+	@echo 'make demo          crawls pages of a server in the same loop: the main job'
 	@echo 'make check         runs all tests; T=name one of them; SAN=address,undefined or thread;'
 	@echo '                   BACKEND=select|poll|epoll; WRAPPER="valgrind -q" runs each under it'
 	@echo 'make reliability   the reliability checks alone (part of check)'
@@ -90,8 +90,11 @@ setup-core: $(BUILD)/.made
 	$(call need,gcc libc6-dev libev-dev)
 setup-test: setup-core
 	$(call need,g++ pkg-config procps)
+# Peers that are only measured where the distribution has them.
+BENCH_OTHERS := libglib2.0-dev nodejs golang-go cargo rustc librust-tokio-dev librust-futures-util-dev
 setup-bench: setup-test
 	$(call need,libuv1-dev libevent-dev libtevent-dev libtalloc-dev python3 python3-uvloop gnuplot-nox)
+	$(call need,$$(for p in $(BENCH_OTHERS); do apt-cache show $$p >/dev/null 2>&1 && echo $$p; done))
 setup: setup-bench
 	$(call need,clang libclang-rt-14-dev llvm valgrind faketime clang-tidy clang-format)
 
@@ -256,6 +259,7 @@ LIBS_libuv    := -luv
 LIBS_libevent := -levent -levent_pthreads
 LIBS_tevent   := -ltevent -ltalloc
 LIBS_libev    := -lev
+LIBS_glib      = $(shell pkg-config --cflags --libs gio-2.0)
 LIBS_cora     := $(EV_LIBS)
 
 $(BUILD)/bench/%: test/bench/%.c test/bench/bench.c test/bench/bench.h $(OUT)/libcora.a
@@ -263,8 +267,23 @@ $(BUILD)/bench/%: test/bench/%.c test/bench/bench.c test/bench/bench.h $(OUT)/li
 	@$(COMPILE) -MF /dev/null $(filter %.c,$^) -o $@ $(if $(filter cora,$*),$(OUT)/libcora.a) \
 	  $(LIBS_$*) -lm -pthread || echo 'missing: $* (make setup installs the peers)'
 
+$(BUILD)/bench/go: test/bench/go_peer.go
+	@mkdir -p $(@D)
+	@GOCACHE=$(abspath $(BUILD)/go-cache) GO111MODULE=off go build -o $@ $< || \
+	  echo 'missing: go (make setup installs the peers)'
+
+# Cargo builds from the crates that the distribution installs, in a folder of its own.
+$(BUILD)/bench/tokio: test/bench/tokio_peer.rs test/bench/Cargo.toml
+	@mkdir -p $(@D) $(BUILD)/cargo
+	@cp $^ $(BUILD)/cargo
+	@cd $(BUILD)/cargo && cargo build --release --offline --quiet \
+	  --config 'source.crates-io.replace-with="distribution"' \
+	  --config 'source.distribution.directory="/usr/share/cargo/registry"' && \
+	  cp target/release/tokio_peer $(abspath $@) || \
+	  echo 'missing: tokio (make setup installs the peers)'
+
 bench: setup-bench library
-	@$(MAKE) --no-print-directory -k $(BENCH_C:%=$(BUILD)/bench/%)
+	@$(MAKE) --no-print-directory -k $(BENCH_C:%=$(BUILD)/bench/%) $(BUILD)/bench/go $(BUILD)/bench/tokio
 	@W=$(W) ROUNDS=$(ROUNDS) test/bench/run.sh $(BUILD)
 
 $(OUT)/size/sizes: $(OUT)/obj/test/size/sizes.o

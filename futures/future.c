@@ -544,7 +544,7 @@ size_t cora_remove_done_callback(cora_future handle, cora_done_callback callback
     bool first = future_has(future, FUTURE_CALLBACK) &&
                  callback_equals(&future->slot, &future->callback, callback.partial);
     if (first) {
-        future_unmark(future, FUTURE_CALLBACK);
+        future_unmark(future, FUTURE_CALLBACK | FUTURE_QUIET);
         future->slot.flags = future->slot.count = 0;
     }
     loop_hold(loop); /* a drop function may close it, and then the rest is dropped already */
@@ -581,6 +581,23 @@ static void queue_further(struct loop *loop, struct future *future)
     loop_wake(loop);
 }
 
+static inline void queue_first(struct loop *loop, struct future *future)
+{
+    future->slot.state = SLOT_QUEUED;
+    queue_append(&loop->ready, &future->slot);
+    loop_wake(loop);
+}
+
+/* Lets a callback of the library's own count. Whether that was all, and it need not be queued. */
+static inline bool count_quietly(struct loop *loop, struct future *future)
+{
+    const struct quiet_place *quiet = (const struct quiet_place *)future->callback.place;
+    uint64_t bound = future->callback.arguments.inline_values[0].as.handle;
+    bool all = quiet->counts(loop, future, (cora_future){ bound });
+    future_unmark(future, all ? FUTURE_QUIET | FUTURE_CALLBACK : FUTURE_QUIET);
+    return all;
+}
+
 static void future_set(struct loop *loop, struct future *future, enum future_phase phase,
                        cora_value outcome)
 {
@@ -591,11 +608,10 @@ static void future_set(struct loop *loop, struct future *future, enum future_pha
         future_mark(future, FUTURE_UNREAD);
     if (!value_is_plain(outcome))
         future_mark(future, FUTURE_COUNTED);
-    if (CORA_LIKELY(future_has(future, FUTURE_CALLBACK) && !future_has(future, FUTURE_DIRECT))) {
-        future->slot.state = SLOT_QUEUED;
-        queue_append(&loop->ready, &future->slot);
-        loop_wake(loop);
-    }
+    if (future_has(future, FUTURE_QUIET))
+        count_quietly(loop, future);
+    if (CORA_LIKELY(future_has(future, FUTURE_CALLBACK) && !future_has(future, FUTURE_DIRECT)))
+        queue_first(loop, future);
     queue_further(loop, future);
     future_discard(loop, future);
 }
@@ -603,7 +619,7 @@ static void future_set(struct loop *loop, struct future *future, enum future_pha
 void future_finish(struct loop *loop, struct future *future, enum future_phase phase,
                    cora_value outcome)
 {
-    if (CORA_LIKELY(!future->operation)) {
+    if (CORA_LIKELY(!future_has(future, FUTURE_OPERATION))) {
         future_set(loop, future, phase, outcome);
         return;
     }
@@ -622,7 +638,7 @@ static int complete(cora_future handle, enum future_phase phase, cora_value outc
         return cora_error_code(cora_last_error());
     if (CORA_UNLIKELY(future_is_done(future)))
         return refuse_done(future);
-    if (CORA_UNLIKELY(future->operation && future->operation->resume))
+    if (CORA_UNLIKELY(future_has(future, FUTURE_OPERATION) && future->operation->resume))
         return fail(CORA_ERUNTIME, "the future of %s is completed by the operation only",
                     future->operation->name);
     if (CORA_UNLIKELY(!value_is_plain(outcome)) && !value_keep(outcome, &kept))
@@ -634,26 +650,39 @@ static int complete(cora_future handle, enum future_phase phase, cora_value outc
     return 0;
 }
 
-static __attribute__((noinline)) int set_result_slow(cora_future future, cora_value result)
+static __attribute__((noinline)) int set_result_slow(cora_future handle, cora_value result)
 {
-    return complete(future, FUTURE_FINISHED, result);
+    return complete(handle, FUTURE_FINISHED, result);
 }
 
-/* The usual case: a plain future with one callback, and a value that needs no reference. */
+/* A gather's child, and a value that needs no reference. */
+static __attribute__((noinline)) int set_result_quietly(struct loop *loop, struct future *future,
+                                                        cora_value result)
+{
+    future_mark(future, FUTURE_FINISHED);
+    value_copy_plain(&future->as.outcome, &result);
+    if (!count_quietly(loop, future))
+        queue_first(loop, future);
+    return 0;
+}
+
+/* The usual cases: the only callback is stored in the future. */
 int cora_set_result(cora_future handle, cora_value result)
 {
     struct loop *loop;
     struct future *future = future_find_used(handle, &loop);
-    if (CORA_UNLIKELY(!future) ||
-        CORA_UNLIKELY((future->slot.as.future & ~FUTURE_KEEPERS) != FUTURE_CALLBACK) ||
-        CORA_UNLIKELY(!value_is_plain(result)) ||
-        CORA_UNLIKELY(shared_waiting(loop) || !loop->awake))
+    if (CORA_UNLIKELY(!future) || CORA_UNLIKELY(!value_is_plain(result)) ||
+        CORA_UNLIKELY(shared_waiting(loop)))
         return set_result_slow(handle, result);
-    future_mark(future, FUTURE_FINISHED);
-    value_copy_plain(&future->as.outcome, &result);
-    future->slot.state = SLOT_QUEUED;
-    queue_append(&loop->ready, &future->slot);
-    return 0;
+    uint32_t marks = future->slot.as.future & ~FUTURE_KEEPERS;
+    if (CORA_LIKELY(marks == FUTURE_CALLBACK)) {
+        future_mark(future, FUTURE_FINISHED);
+        value_copy_plain(&future->as.outcome, &result);
+        queue_first(loop, future);
+        return 0;
+    }
+    return marks == (FUTURE_CALLBACK | FUTURE_QUIET) ? set_result_quietly(loop, future, result)
+                                                     : set_result_slow(handle, result);
 }
 
 int cora_set_exception(cora_future future, cora_value error)
@@ -758,7 +787,9 @@ void cora_copy_outcome(cora_args bound, cora_future done)
 bool cora_done(cora_future handle)
 {
     struct future *future = future_find(handle);
-    return future ? future_is_done(future) : !cora_is_null(handle);
+    if (CORA_LIKELY(future != NULL))
+        return future_is_done(future);
+    return cora_error_code(refusal(handle)) == CORA_ESTALE;
 }
 
 bool cora_cancelled(cora_future handle)

@@ -32,6 +32,12 @@ static struct gather *gather_of(struct future *outer)
     return outer->as.state.as.pointer;
 }
 
+static void gather_drop(struct loop *loop, struct future *before)
+{
+    if (cora_same(loop->counting, future_handle(before)))
+        loop->counting = (cora_future){ 0 };
+}
+
 static void gather_free(struct loop *loop, void *block)
 {
     struct gather *gather = block;
@@ -61,6 +67,7 @@ static bool gather_asked(struct future *outer, bool any)
 
 static const struct cora_operation gather_operation = {
     .name = "_GatheringFuture",
+    .drop = gather_drop,
     .free = gather_free,
     .walk = gather_walk,
     .next_child = gather_next_child,
@@ -105,6 +112,42 @@ static void gather_child_done(cora_args bound, cora_future done)
         future_read(child);
 }
 
+/* Makes this gather the one whose children are being counted; NULL if it is done. */
+static struct gather *gather_find(struct loop *loop, cora_future handle)
+{
+    struct slot *slot = slot_at(handle.bits);
+    if (slot->bits != handle.bits || future_is_done(future_of(slot))) /* free ones were done */
+        return NULL;
+    loop->counting = handle;
+    loop->counting_gather = gather_of(future_of(slot));
+    return loop->counting_gather;
+}
+
+/*
+ * A child is done; its callback would run in the next tick. Only the one that ends the gather needs
+ * to: when the others are counted nobody can tell. The gather is remembered from child to child, so
+ * that the processor need not wait for a child's memory to find where to count, which is three
+ * times as fast for a million of them in random order.
+ */
+static bool gather_counts(struct loop *loop, struct future *child, cora_future bound)
+{
+    struct gather *gather = loop->counting_gather;
+    if (CORA_UNLIKELY(!cora_same(loop->counting, bound)) && !(gather = gather_find(loop, bound))) {
+        future_read(child);
+        return true;
+    }
+    if (CORA_UNLIKELY(gather->unfinished == 1 ||
+                      (future_phase(child) != FUTURE_FINISHED && !gather->return_exceptions)))
+        return false;
+    gather->unfinished--;
+    return true;
+}
+
+static const struct quiet_place child_place = {
+    { "gather", __FILE__, __LINE__, "cora_gather" },
+    gather_counts,
+};
+
 /* ---- making one ---- */
 
 static struct future *gather_new(struct loop *loop, size_t count, bool return_exceptions,
@@ -135,15 +178,25 @@ static bool is_registered(struct future *outer, struct future *child)
            last->arguments.inline_values[0].as.handle == outer->slot.bits;
 }
 
+/* Registers with a child that is pending. False without memory. */
+static bool gather_register(struct loop *loop, struct future *outer, struct future *child)
+{
+    cora_done_callback done = cora_partial(gather_child_done, future_handle(outer));
+    bool first = !future_last_callback(child);
+    done.partial->place = &child_place.place;
+    if (!future_add_callback(loop, child, done.partial))
+        return false;
+    if (first)
+        future_mark(child, FUTURE_QUIET);
+    return true;
+}
+
 /* Takes a child, and registers with it if it is pending. False without memory. */
 static bool gather_add(struct loop *loop, struct future *outer, struct future *child)
 {
     struct gather *gather = gather_of(outer);
-    if (future_is_done(child)) {
-        gather->unfinished++;
-    } else if (!is_registered(outer, child)) {
-        cora_done_callback done = cora_partial(gather_child_done, future_handle(outer));
-        if (!future_add_callback(loop, child, done.partial))
+    if (future_is_done(child) || !is_registered(outer, child)) {
+        if (!future_is_done(child) && !gather_register(loop, outer, child))
             return false;
         gather->unfinished++;
     }

@@ -17,6 +17,8 @@
  * slot.as.future is a phase and marks. They are read and written as one word, so that the usual
  * case of each function is one comparison.
  */
+struct future;
+
 enum future_phase {
     FUTURE_PENDING,
     FUTURE_STARTING,     /* its operation starts in the next tick: queued */
@@ -40,9 +42,19 @@ enum future_phase {
 #define FUTURE_STORED 0x2000   /* the operation's state holds an awaitable, in a block */
 #define FUTURE_VISITED 0x4000  /* an array is being gone through that it is in */
 #define FUTURE_COUNTED 0x8000  /* the outcome has a reference to be dropped */
+#define FUTURE_QUIET 0x10000   /* the first callback's place is a struct quiet_place */
 
 /* Somebody keeps it, though it is done. */
 #define FUTURE_KEEPERS ((uint32_t)(FUTURE_HELD | FUTURE_KEPT | FUTURE_REFERENCED))
+
+/*
+ * The place of a callback of the library's own, which only counts as a rule: it may do that when
+ * the future is completed, and need not be queued. Returns whether that was all.
+ */
+struct quiet_place {
+    struct cora_place place;
+    bool (*counts)(struct loop *loop, struct future *done, cora_future bound);
+};
 
 /* What an operation needs while its future is pending. */
 struct operation_state {

@@ -260,6 +260,8 @@ struct loop {
     const struct future_layer *future_layer; /* NULL: there never was a future */
     struct queue garbage; /* done futures that nobody keeps, until nothing of the program's runs */
     size_t garbage_count;
+    cora_future counting; /* the gather whose children were done last, while it is pending */
+    struct gather *counting_gather;
     size_t armed;          /* timers in libev */
     double earliest;       /* no armed timer is due before */
     double libev_clock;    /* what ev_timer_start counts from */
