@@ -4,13 +4,14 @@
 set -u
 out=${1:-build}
 
-# lines FILES...: lines that are neither blank nor comment alone
+# lines FILES...: lines of code: not those that are blank, comment alone, or nothing but braces
 lines() {
   cat "$@" /dev/null | awk '
     /^[ \t]*\/\*/ { inside = 1 }
     inside { if (/\*\//) inside = 0; next }
     /^[ \t]*$/ { next }
     /^[ \t]*\/\// { next }
+    /^[ \t]*[{}]+[;,]?[ \t]*$/ { next }
     { n++ }
     END { print n + 0 }'
 }
@@ -24,24 +25,35 @@ limit() {
   printf '%-52s %6d of %6d %s  %s\n' "$1" "$2" "$3" "$4" "$verdict"
 }
 
-# The callback style: what a program needs that never writes a coroutine.
-callback_style=
-for name in base handle memory slot thread private error value private_value callback context ready \
-  shared loop timer watcher signal exception_handler; do
-  for file in reactor/$name.[ch]; do
-    [ -f "$file" ] && callback_style="$callback_style $file"
-  done
-done
-for name in future awaitable gather wait shield sleep run; do
-  for file in futures/$name.[ch]; do
-    [ -f "$file" ] && callback_style="$callback_style $file"
-  done
+# The callback style: what a program needs that never writes a coroutine; all of reactor/ but what comes
+# after signal, and of futures/ what is named here. Its public headers are declarations and the
+# documentation of the interface: they are shown, and not part of the limit.
+sources= private= public=
+for file in reactor/*.[ch] futures/*.[ch]; do
+  name=${file##*/}
+  case $file in
+  reactor/child.* | reactor/*thread_pool.* | reactor/*process* | reactor/*transport.* | \
+    reactor/resolver.* | reactor/protocol.* | reactor/connector.* | reactor/server.*) continue ;;
+  reactor/*) ;;
+  *)
+    case ${name%.*} in
+    future | private_future | awaitable | gather | wait | shield | sleep | run) ;;
+    *) continue ;;
+    esac
+    ;;
+  esac
+  case $file in
+  *.c) sources="$sources $file" ;;
+  *) if head -n 3 "$file" | grep -q '(private)'; then private="$private $file"; else public="$public $file"; fi ;;
+  esac
 done
 
 # shellcheck disable=SC2086
-limit "callback style, code" "$(lines $callback_style)" 4000 lines
+limit "callback style, sources" "$(lines $sources)" 4000 lines
 # shellcheck disable=SC2086
-limit "callback style, with comments" "$(cat $callback_style | wc -l)" 4000 lines
+printf '%-52s %6d lines\n' "  its private headers" "$(lines $private)" \
+  "  its public headers" "$(lines $public)" \
+  "  everything, with comments and blank lines" "$(cat $sources $private $public | wc -l)"
 all=$(find reactor futures sync queue -name '*.[ch]' 2>/dev/null)
 # shellcheck disable=SC2086
 limit "reactor, futures, sync and queue, with comments" "$(cat $all | wc -l)" 20000 lines

@@ -1,11 +1,12 @@
 /* Prints the sizes that docs/limits.md publishes; asserts those that performance rests on. */
-#include "reactor/private.h"
+#include "futures/private_future.h"
 
 #include <stdio.h>
 
 _Static_assert(sizeof(cora_value) == 16, "a value goes in two registers");
 _Static_assert(sizeof(struct ready_slot) == 80, "a callback with two arguments");
 _Static_assert(sizeof(struct timer_slot) == 64, "a timer's hot half is a cache line");
+_Static_assert(sizeof(struct future) == 128, "a future with its first done-callback");
 
 static void row(const char *what, size_t size)
 {
@@ -18,6 +19,9 @@ int main(void)
     row("handle", sizeof(cora_handle));
     row("callback of call_soon, reader, writer, signal", sizeof(struct ready_slot));
     row("timer, with its callback", 2 * sizeof(struct timer_slot));
+    row("future, with its first done-callback", sizeof(struct future));
+    row("each further done-callback", sizeof(struct done_slot));
+    row("awaitable", sizeof(cora_awaitable));
     row("loop", sizeof(struct loop));
     return 0;
 }
