@@ -28,6 +28,8 @@ static __attribute__((noinline, cold)) struct slot *handle_refuse(cora_handle ha
         fail(CORA_ESTALE, "the handle is null: what it was to hold could not be made");
     } else if (!owner) {
         fail(CORA_ESTALE, "the handle is stale: its loop is closed");
+    } else if (slot->kind >= SLOT_FUTURE) {
+        fail(CORA_ESTALE, "the handle is none of a callback");
     } else if (!handle_loop(handle)) {
         fail(CORA_EWRONGTHREAD, "the handle belongs to a loop of another thread; from here only "
                                 "cora_call_soon_threadsafe may be used");
