@@ -105,8 +105,11 @@ static void print_callbacks(const struct future *future, char *buffer, size_t si
 
 static int future_print(const struct future *future, char *buffer, size_t size)
 {
-    static const char *const states[] = { "pending",  "pending",  "pending",
-                                          "finished", "finished", "cancelled" };
+    static const char *const states[] = {
+        [FUTURE_PENDING] = "pending", [FUTURE_STARTING] = "pending",
+        [FUTURE_WOKEN] = "pending",   [FUTURE_FINISHED] = "finished",
+        [FUTURE_FAILED] = "finished", [FUTURE_CANCELLED] = "cancelled",
+    };
     enum future_phase phase = future_phase(future);
     char outcome[240] = "", callbacks[400] = "", place[200] = "";
     if (phase == FUTURE_FINISHED || phase == FUTURE_FAILED) {
