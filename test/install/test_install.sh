@@ -29,15 +29,28 @@ cat >"$root/program.c" <<'END'
 
 static void greet(cora_args bound)
 {
-    printf("%s %d\n", cora_arg_text(bound, 1), (int)cora_arg_int(bound, 2));
-    cora_stop(cora_arg_loop(bound, 0));
+    cora_set_result(cora_arg_future(bound, 0), cora_arg_value(bound, 1));
+}
+
+static void on_greeting(cora_args bound, cora_future done)
+{
+    printf("%s %d\n", cora_as_text(cora_result(done)), (int)cora_arg_int(bound, 0));
 }
 
 int main(void)
 {
     cora_loop loop = cora_loop_new(NULL);
-    cora_call_later(loop, 0.001, cora_partial(greet, loop, "hello", 7));
-    int code = cora_run_forever(loop);
+    cora_set_current_loop(loop);
+    cora_future greeting = cora_future_new(loop);
+    cora_call_later(loop, 0.001, cora_partial(greet, greeting, "hello"));
+    cora_add_done_callback(greeting, cora_partial(on_greeting, 7));
+    cora_awaitable naps[] = { cora_sleep(0.001), cora_awaitable_of(greeting) };
+    cora_future both = cora_gather(loop, naps, 2);
+    cora_future waited = cora_ensure_future(loop, cora_wait(&both, 1, 2.5, CORA_ALL_COMPLETED));
+    cora_when_done(greeting, cora_in_context(cora_copy_context(), cora_partial(on_greeting, 8)));
+    cora_cancel(waited);
+    cora_value results = cora_run_until_complete(loop, cora_shield(loop, both));
+    int code = cora_list_size(results) == 2 ? 0 : 1;
     cora_loop_close(loop);
     return code;
 }
@@ -65,6 +78,9 @@ int main(void)
 END
 cp "$root/program.c" "$root/program.cc"
 
+printed='hello 7
+hello 8'
+
 echo "TAP version 13"
 echo "1..7"
 
@@ -90,11 +106,11 @@ try() {
 # The flags are words on purpose.
 # shellcheck disable=SC2086
 {
-  try c "a C11 program builds against the shared library without a warning" "hello 7" \
+  try c "a C11 program builds against the shared library without a warning" "$printed" \
     ${CC:-gcc} -std=c11 $flags "$root/program.c" $shared
-  try cc "the same program builds as C++17 without a warning" "hello 7" \
+  try cc "the same program builds as C++17 without a warning" "$printed" \
     ${CXX:-g++} -std=c++17 $flags "$root/program.cc" $shared
-  try static "it builds against the static library" "hello 7" \
+  try static "it builds against the static library" "$printed" \
     ${CC:-gcc} -std=c11 $flags "$root/program.c" -Wl,-Bstatic $static -Wl,-Bdynamic -lm
   try clock "a program's own tests use the virtual clock" "an hour has passed" \
     ${CC:-gcc} -std=c11 $flags "$root/clock.c" $shared -lcora_virtual_clock
