@@ -116,7 +116,7 @@ static int future_print(const struct future *future, char *buffer, size_t size)
         const char *what = phase == FUTURE_FINISHED ? " result=" : " exception=";
         size_t length = (size_t)snprintf(outcome, sizeof outcome, "%s", what);
         cora_print(future->as.outcome, outcome + length, sizeof outcome - length);
-    } else {
+    } else if (phase != FUTURE_CANCELLED) {
         print_callbacks(future, callbacks, sizeof callbacks);
     }
     if (future_loop(future)->debug)
@@ -145,10 +145,13 @@ static bool future_is_kept(const struct future *future)
 
 static void report_unread(struct loop *loop, struct future *future)
 {
-    char text[400];
+    char text[400], message[80];
+    bool composite = future->operation && future->operation->walk;
     future_unmark(future, FUTURE_UNREAD);
     future_print(future, text, sizeof text);
-    struct cora_report report = { .message = "Future exception was never retrieved",
+    snprintf(message, sizeof message, "%s exception was never retrieved",
+             composite ? future->operation->name : "Future");
+    struct cora_report report = { .message = message,
                                   .exception = future->as.outcome,
                                   .future = future_handle(future),
                                   .object = text,
@@ -690,7 +693,7 @@ int cora_set_result(cora_future handle, cora_value result)
 
 int cora_set_exception(cora_future future, cora_value error)
 {
-    if (!cora_is_error(error))
+    if (!cora_is_error(error) && !cora_done(future))
         return fail(CORA_ETYPE, "cora_set_exception wants an error");
     return complete(future, FUTURE_FAILED, error);
 }
@@ -701,7 +704,8 @@ int cora_set_exception(cora_future future, cora_value error)
 static bool cancel_one(struct future *future, cora_value cancelled)
 {
     struct loop *loop = future_loop(future);
-    future_unmark(future, FUTURE_UNREAD);
+    if (!future->operation || !future->operation->walk) /* asyncio's gather does not */
+        future_unmark(future, FUTURE_UNREAD);
     if (future_is_done(future))
         return false;
     counted_keep(cancelled.as.counted);
@@ -781,8 +785,10 @@ void cora_copy_outcome(cora_args bound, cora_future done)
         return;
     else if (future_phase(source) == FUTURE_CANCELLED)
         future_cancel(destination, cancelled_error());
-    else if (complete(handle, future_phase(source), future_read(source)) < 0)
+    else if (complete(handle, future_phase(source), source->as.outcome) < 0)
         cora_fail(cora_last_error());
+    else
+        future_read(source);
 }
 
 /* ---- reading ---- */
@@ -792,7 +798,7 @@ bool cora_done(cora_future handle)
     struct future *future = future_find(handle);
     if (CORA_LIKELY(future != NULL))
         return future_is_done(future);
-    return cora_error_code(refusal(handle)) == CORA_ESTALE;
+    return !cora_is_null(handle) && cora_error_code(refusal(handle)) == CORA_ESTALE;
 }
 
 bool cora_cancelled(cora_future handle)

@@ -102,14 +102,19 @@ static void gather_count(struct loop *loop, struct future *outer, struct future 
         gather_end(loop, outer);
 }
 
+/* A child is done; the outer future may be gone. */
+static void gather_child(struct loop *loop, struct future *outer, struct future *child)
+{
+    if (CORA_LIKELY(outer && !future_is_done(outer)))
+        gather_count(loop, outer, child);
+    else
+        future_read(child);
+}
+
 static void gather_child_done(cora_args bound, cora_future done)
 {
     struct future *child = future_of(slot_at(done.bits)); /* as it calls back, it is there */
-    struct future *outer = future_find(cora_arg_future(bound, 0));
-    if (CORA_LIKELY(outer && !future_is_done(outer)))
-        gather_count(future_loop(outer), outer, child);
-    else
-        future_read(child);
+    gather_child(future_loop(child), future_find(cora_arg_future(bound, 0)), child);
 }
 
 /* Makes this gather the one whose children are being counted; NULL if it is done. */
@@ -136,8 +141,7 @@ static bool gather_counts(struct loop *loop, struct future *child, cora_future b
         future_read(child);
         return true;
     }
-    if (CORA_UNLIKELY(gather->unfinished == 1 ||
-                      (future_phase(child) != FUTURE_FINISHED && !gather->return_exceptions)))
+    if (CORA_UNLIKELY(gather->unfinished == 1 || future_phase(child) != FUTURE_FINISHED))
         return false;
     gather->unfinished--;
     return true;
@@ -222,9 +226,9 @@ static void gather_undo(struct loop *loop, struct future *outer)
 static void gather_count_done(struct loop *loop, struct future *outer)
 {
     struct gather *gather = gather_of(outer);
-    for (size_t i = 0; i < gather->count && !future_is_done(outer); i++)
+    for (size_t i = 0; i < gather->count; i++)
         if (future_is_done(gather->children[i]))
-            gather_count(loop, outer, gather->children[i]);
+            gather_child(loop, outer, gather->children[i]);
     if (gather->count == 0)
         gather_end(loop, outer);
 }

@@ -58,15 +58,34 @@ static bool has_failed(struct future *future)
     return future_phase(future) == FUTURE_FAILED;
 }
 
+/* As asyncio, it looks at a late one too, which was done before the operation, but is told after.
+ */
 static void wait_one_done(cora_args bound, cora_future done)
 {
     struct future *future = future_find(cora_arg_future(bound, 0));
-    if (!future || future_is_done(future))
-        return;
-    struct wait *wait = wait_of(future);
-    if (--wait->unfinished == 0 || wait->return_when == CORA_FIRST_COMPLETED ||
-        (wait->return_when == CORA_FIRST_EXCEPTION && has_failed(future_find(done))))
+    bool late = future_is_done(future);
+    struct wait *wait = late ? future->more.block : wait_of(future);
+    bool enough = --wait->unfinished == 0 || wait->return_when == CORA_FIRST_COMPLETED ||
+                  (wait->return_when == CORA_FIRST_EXCEPTION && has_failed(future_find(done)));
+    if (late)
+        future_unreference(future_loop(future), future);
+    else if (enough)
         wait_over(future);
+}
+
+/* Takes back what was registered with pending ones; late ones reference the operation until then.
+ */
+static void wait_unregister(struct future *future)
+{
+    struct wait *wait = wait_of(future);
+    size_t counted = wait->count - wait->unfinished, done = 0;
+    for (size_t i = 0; i < wait->count; i++) {
+        done += future_is_done(wait->futures[i]);
+        cora_remove_done_callback(future_handle(wait->futures[i]),
+                                  cora_partial(wait_one_done, future_handle(future)));
+    }
+    for (; counted < done; counted++)
+        future_reference(future);
 }
 
 /* ---- starting ---- */
@@ -104,10 +123,10 @@ static bool wait_register(struct loop *loop, struct future *future, const cora_a
         future_mark(one, FUTURE_VISITED);
         future_reference(one);
         wait->futures[wait->count++] = one;
+        wait->unfinished++;
     }
     for (size_t i = 0; i < wait->count; i++)
         future_unmark(wait->futures[i], FUTURE_VISITED);
-    wait->unfinished = wait->count;
     return added;
 }
 
@@ -128,20 +147,13 @@ static void wait_start(struct loop *loop, struct future *future, const cora_awai
     if (timed)
         wait->timer = cora_call_later(loop_handle(loop), what->number,
                                       cora_partial(wait_timed_out, future_handle(future)));
-    if ((timed && cora_is_null(wait->timer)) || !wait_register(loop, future, what))
-        operation_fail(loop, future, cora_last_error());
+    if ((!timed || !cora_is_null(wait->timer)) && wait_register(loop, future, what))
+        return;
+    wait_unregister(future);
+    operation_fail(loop, future, memory_error());
 }
 
 /* ---- ending ---- */
-
-/* Takes back what was registered with those that are not done. */
-static void wait_unregister(struct future *future)
-{
-    struct wait *wait = wait_of(future);
-    for (size_t i = 0; i < wait->count; i++)
-        cora_remove_done_callback(future_handle(wait->futures[i]),
-                                  cora_partial(wait_one_done, future_handle(future)));
-}
 
 /* The two lists; an error without memory. */
 static cora_value wait_result(const struct wait *wait)

@@ -119,9 +119,9 @@ cora_value error_again(cora_value value)
     return counted_temporary(&copy->head);
 }
 
-void error_free(struct cora_counted *counted)
+cora_value error_cause(const struct cora_counted *counted)
 {
-    cora_drop(((struct error *)counted)->cause);
+    return ((const struct error *)counted)->cause;
 }
 
 /* An error with one reference, or NULL; the system's own words are added to an errno's text. */

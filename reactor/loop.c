@@ -600,8 +600,8 @@ size_t cora_live(cora_loop handle)
     pthread_mutex_lock(&loop->shared.lock);
     size_t shared = loop->shared.pool.live - loop->shared.used_count;
     pthread_mutex_unlock(&loop->shared.lock);
-    return loop->handles.live + loop->timers.live + loop->futures.live - loop->garbage_count +
-           shared - (loop->exception_handler != NULL);
+    return loop->handles.live + loop->timers.live + shared - (loop->exception_handler != NULL) +
+           loop->futures.live + loop->done_callbacks.live - loop->garbage_count;
 }
 
 int cora_reserve(cora_loop handle, size_t descriptors, size_t timers)

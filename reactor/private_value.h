@@ -28,6 +28,7 @@ enum value_kind {
     KIND_ERROR,
     KIND_CONTEXT,
     KIND_BINDINGS,
+    KIND_NOTHING, /* no descriptor at all */
 };
 
 struct cora_counted {
@@ -41,16 +42,16 @@ struct cora_counted {
 struct cora_counted *counted_new(const cora_type *type, size_t size);
 
 /*
- * An empty list with room for so many values, with one reference, which is the caller's; an error value
- * without memory. And adding one, taking over its reference.
+ * An empty list with room for so many values, with one reference, which is the caller's; an error
+ * value without memory. And adding one, taking over its reference.
  */
 cora_value list_new(size_t room);
 void list_add(cora_value list, cora_value value);
 
-/* What a list, an error, a context hold: each kind's part of counted_free. */
-void error_free(struct cora_counted *error);
+/* What a context and its variables hold: their part of counted_free; and an error's cause. */
 void context_free(struct cora_counted *context);
 void bindings_free(struct cora_counted *bindings);
+cora_value error_cause(const struct cora_counted *error);
 
 /* The last reference is gone: drops what the value holds, and its memory. */
 void counted_free(struct cora_counted *counted);
@@ -60,14 +61,26 @@ static inline void counted_keep(struct cora_counted *counted)
     atomic_fetch_add_explicit(&counted->references, 1, memory_order_relaxed);
 }
 
+/* Gives a reference back. Whether it was the last one. */
+static inline bool counted_was_last(struct cora_counted *counted)
+{
+    return atomic_load_explicit(&counted->references, memory_order_acquire) == 1 ||
+           atomic_fetch_sub_explicit(&counted->references, 1, memory_order_acq_rel) == 1;
+}
+
 static inline void counted_drop(struct cora_counted *counted)
 {
-    if (atomic_load_explicit(&counted->references, memory_order_acquire) == 1 ||
-        atomic_fetch_sub_explicit(&counted->references, 1, memory_order_acq_rel) == 1)
+    if (counted_was_last(counted))
         counted_free(counted);
 }
 
-/* Makes the reference a temporary of this thread and gives it as a value. */
+/* The value that this memory is; its reference stays the caller's. */
+static inline cora_value counted_value(struct cora_counted *counted)
+{
+    return (cora_value){ counted->type, { .counted = counted } };
+}
+
+/* Makes the reference a temporary of this thread and gives it as a value; NULL: a MemoryError. */
 cora_value counted_temporary(struct cora_counted *counted);
 
 /* Whether a value has memory that must be counted, or is borrowed and must be copied to be kept. */

@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define DEPTH_MAX 64 /* lists in lists that are compared and printed */
+
 struct text {
     struct cora_counted head;
     size_t length;
@@ -56,12 +58,7 @@ size_t cora_live_values(void)
 
 static enum value_kind kind_of(cora_value value)
 {
-    return (enum value_kind)value.type->kind;
-}
-
-static const char *type_name(cora_value value)
-{
-    return value.type ? value.type->name : "nothing";
+    return value.type ? (enum value_kind)value.type->kind : KIND_NOTHING;
 }
 
 /* ---- counted memory ---- */
@@ -79,59 +76,72 @@ struct cora_counted *counted_new(const cora_type *type, size_t size)
     return counted;
 }
 
-static void list_free(struct list *list)
+static void owned_free(struct cora_counted *counted)
 {
-    for (size_t i = 0; i < list->count; i++)
-        cora_drop(list->values[i]);
+    if (counted->type->drop)
+        counted->type->drop(((struct owned *)counted)->pointer);
 }
 
-/* A list in a list in a list ... is as deep as the program made it by hand: this may recurse. */
+/*
+ * Drops a value that another one holds. A list or an error whose last reference that was waits in this
+ * chain, linked where temporaries are, of which it is none: so what is nested ever so deep takes no
+ * stack.
+ */
+static void drop_held(cora_value value, struct cora_counted **waiting)
+{
+    if (value.type != &cora_type_list && value.type != &cora_type_error) {
+        cora_drop(value);
+    } else if (counted_was_last(value.as.counted)) {
+        value.as.counted->next_temporary = *waiting;
+        *waiting = value.as.counted;
+    }
+}
+
+static void list_free(struct cora_counted *counted, struct cora_counted **waiting)
+{
+    const struct list *list = (const struct list *)counted;
+    for (size_t i = 0; i < list->count; i++)
+        drop_held(list->values[i], waiting);
+}
+
+/* How what a value of the other kinds holds is dropped; those that are not here hold nothing. */
+static void (*const free_by_kind[KIND_NOTHING])(struct cora_counted *counted) = {
+    [KIND_OWN] = owned_free,
+    [KIND_CONTEXT] = context_free,
+    [KIND_BINDINGS] = bindings_free,
+};
+
 void counted_free(struct cora_counted *counted)
 {
-    switch ((enum value_kind)counted->type->kind) {
-    case KIND_OWN:
-        if (counted->type->drop)
-            counted->type->drop(((struct owned *)counted)->pointer);
-        break;
-    case KIND_LIST:
-        list_free((struct list *)counted);
-        break;
-    case KIND_ERROR:
-        error_free(counted);
-        break;
-    case KIND_CONTEXT:
-        context_free(counted);
-        break;
-    case KIND_BINDINGS:
-        bindings_free(counted);
-        break;
-    case KIND_INT:
-    case KIND_REAL:
-    case KIND_POINTER:
-    case KIND_STATIC:
-    case KIND_CHARS:
-    case KIND_HANDLE:
-    case KIND_TEXT:
-    case KIND_BYTES:
-        break;
+    struct cora_counted *waiting = NULL;
+    while (counted) {
+        if (counted->type == &cora_type_list)
+            list_free(counted, &waiting);
+        else if (counted->type == &cora_type_error)
+            drop_held(error_cause(counted), &waiting);
+        else if (free_by_kind[counted->type->kind])
+            free_by_kind[counted->type->kind](counted);
+        atomic_fetch_sub_explicit(&live_values, 1, memory_order_relaxed);
+        block_put(counted, counted->size);
+        counted = waiting;
+        waiting = waiting ? waiting->next_temporary : NULL;
     }
-    atomic_fetch_sub_explicit(&live_values, 1, memory_order_relaxed);
-    block_put(counted, counted->size);
 }
 
 cora_value counted_temporary(struct cora_counted *counted)
 {
+    if (!counted)
+        return memory_error();
     struct thread *thread = &cora_thread;
     counted->next_temporary = thread->temporaries;
     thread->temporaries = counted;
     thread->attention = true;
-    cora_value value = { counted->type, { 0 } };
-    value.as.counted = counted;
-    return value;
+    return counted_value(counted);
 }
 
 /* ---- constructors ---- */
 
+/* A text or bytes, to be filled in if bytes is NULL; one reference, NULL without memory. */
 static struct text *text_new(const cora_type *type, const void *bytes, size_t length)
 {
     if (length > SIZE_MAX / 2)
@@ -140,16 +150,25 @@ static struct text *text_new(const cora_type *type, const void *bytes, size_t le
     if (!text)
         return NULL;
     text->length = length;
-    if (bytes && length > 0)
+    if (bytes)
         memcpy(text->bytes, bytes, length);
     text->bytes[length] = 0;
     return text;
 }
 
+static cora_value text_temporary(const cora_type *type, const void *bytes, size_t length)
+{
+    return counted_temporary((struct cora_counted *)text_new(type, bytes, length));
+}
+
 cora_value cora_text(const char *chars)
 {
-    struct text *text = text_new(&cora_type_text, chars, chars ? strlen(chars) : 0);
-    return text ? counted_temporary(&text->head) : memory_error();
+    return text_temporary(&cora_type_text, chars, chars ? strlen(chars) : 0);
+}
+
+cora_value cora_bytes(const void *bytes, size_t size)
+{
+    return text_temporary(&cora_type_bytes, bytes, size);
 }
 
 cora_value cora_textf(const char *format, ...)
@@ -163,38 +182,29 @@ cora_value cora_textf(const char *format, ...)
     if (text)
         vsnprintf(text->bytes, (size_t)length + 1, format, again);
     va_end(again);
-    return text ? counted_temporary(&text->head) : memory_error();
-}
-
-cora_value cora_bytes(const void *bytes, size_t size)
-{
-    struct text *text = text_new(&cora_type_bytes, bytes, size);
-    return text ? counted_temporary(&text->head) : memory_error();
+    return counted_temporary((struct cora_counted *)text);
 }
 
 cora_value cora_own(void *pointer, const cora_type *type)
 {
     struct owned *owned = (struct owned *)counted_new(type, sizeof *owned);
-    if (!owned) {
-        if (type->drop)
-            type->drop(pointer);
-        return memory_error();
-    }
-    owned->pointer = pointer;
-    return counted_temporary(&owned->head);
+    if (owned)
+        owned->pointer = pointer;
+    else if (type->drop)
+        type->drop(pointer);
+    return counted_temporary((struct cora_counted *)owned);
 }
 
 cora_value list_new(size_t room)
 {
     struct list *list = NULL;
-    if (room <= (SIZE_MAX / 2) / sizeof *list->values)
+    if (room <= (SIZE_MAX / 2) / sizeof(cora_value))
         list =
-            (struct list *)counted_new(&cora_type_list, sizeof *list + room * sizeof *list->values);
+            (struct list *)counted_new(&cora_type_list, sizeof *list + room * sizeof(cora_value));
     if (!list)
         return memory_error();
     list->count = 0;
-    cora_value value = { &cora_type_list, { .counted = &list->head } };
-    return value;
+    return counted_value(&list->head);
 }
 
 void list_add(cora_value value, cora_value added)
@@ -206,32 +216,30 @@ void list_add(cora_value value, cora_value added)
 cora_value cora_list(const cora_value *values, size_t count)
 {
     cora_value list = list_new(count), kept;
-    for (size_t i = 0; i < count && !cora_is_error(list); i++) {
-        if (value_keep(values[i], &kept)) {
-            list_add(list, kept);
-        } else {
+    if (cora_is_error(list))
+        return list;
+    for (size_t i = 0; i < count; i++) {
+        if (!value_keep(values[i], &kept)) {
             cora_drop(list);
-            list = memory_error();
+            return memory_error();
         }
+        list_add(list, kept);
     }
-    return cora_is_error(list) ? list : counted_temporary(list.as.counted);
+    return counted_temporary(list.as.counted);
 }
 
 /* ---- references ---- */
 
 bool value_keep(cora_value value, cora_value *ret_kept)
 {
-    if (!value_is_plain(value)) {
-        if (kind_of(value) == KIND_CHARS) {
-            const char *chars = value.as.chars;
-            struct text *text = text_new(&cora_type_text, chars, strlen(chars));
-            if (!text)
-                return false;
-            value.type = &cora_type_text;
-            value.as.counted = &text->head;
-        } else {
-            counted_keep(value.as.counted);
-        }
+    if (kind_of(value) == KIND_CHARS) {
+        const char *chars = value.as.chars;
+        struct text *text = text_new(&cora_type_text, chars, strlen(chars));
+        if (!text)
+            return false;
+        value = counted_value(&text->head);
+    } else if (!value_is_plain(value)) {
+        counted_keep(value.as.counted);
     }
     *ret_kept = value;
     return true;
@@ -257,149 +265,138 @@ void cora_drop_temporaries(void)
 
 /* ---- reading ---- */
 
-/* Fails the running callback: the value is not what it was taken for. */
-static void wrong_type(cora_value value, const char *wanted)
+/* Turns a value into a plain one of this type, if it may be read as one. */
+static bool value_read(cora_value *value, const cora_type *wanted)
 {
+    enum value_kind kind = kind_of(*value);
+    if (value->type == wanted || (wanted == &cora_type_static && kind == KIND_CHARS))
+        return true;
+    if (wanted == &cora_type_real && kind == KIND_INT)
+        value->as.real = (double)value->as.integer;
+    else if (wanted == &cora_type_pointer && kind == KIND_OWN)
+        value->as.pointer = ((struct owned *)value->as.counted)->pointer;
+    else if (wanted == &cora_type_static && kind == KIND_TEXT)
+        value->as.chars = ((struct text *)value->as.counted)->bytes;
+    else
+        return false;
+    return true;
+}
+
+/* Fails the running callback: the value is not what it was taken for. */
+static void wrong_type(cora_value value, const cora_type *wanted)
+{
+    const char *name = value.type ? value.type->name : "nothing";
     if (!value.type && !cora_is_nothing(cora_thread.failure))
         return; /* a missing argument: that was said already */
-    cora_fail(
-        cora_error(CORA_ETYPE, "a value of type %s was read as %s", type_name(value), wanted));
+    cora_fail(cora_error(CORA_ETYPE, "a value of type %s was read as %s", name, wanted->name));
+}
+
+/* The value as a plain one of this type; the type's zero, and a TypeError, if it is none. */
+static cora_value value_as(cora_value value, const cora_type *wanted)
+{
+    if (value_read(&value, wanted))
+        return value;
+    wrong_type(value, wanted);
+    return (cora_value){ wanted, { 0 } };
+}
+
+long long cora_as_int(cora_value value)
+{
+    return value_as(value, &cora_type_int).as.integer;
+}
+
+double cora_as_real(cora_value value)
+{
+    return value_as(value, &cora_type_real).as.real;
+}
+
+const char *cora_as_text(cora_value value)
+{
+    const char *text = value_as(value, &cora_type_static).as.chars;
+    return text ? text : "";
+}
+
+void *cora_as_pointer(cora_value value)
+{
+    return value_as(value, &cora_type_pointer).as.pointer;
+}
+
+cora_loop cora_as_loop(cora_value value)
+{
+    return (cora_loop){ value_as(value, &cora_type_loop).as.handle };
+}
+
+cora_handle cora_as_handle(cora_value value)
+{
+    return (cora_handle){ value_as(value, &cora_type_handle).as.handle };
+}
+
+cora_future cora_as_future(cora_value value)
+{
+    return (cora_future){ value_as(value, &cora_type_future).as.handle };
 }
 
 int cora_get_int(cora_value value, int64_t *ret_integer)
 {
-    if (!value.type || kind_of(value) != KIND_INT)
+    if (!value_read(&value, &cora_type_int))
         return CORA_ETYPE;
     *ret_integer = value.as.integer;
     return 0;
 }
 
-long long cora_as_int(cora_value value)
-{
-    int64_t integer = 0;
-    if (cora_get_int(value, &integer) < 0)
-        wrong_type(value, "int");
-    return integer;
-}
-
 int cora_get_real(cora_value value, double *ret_real)
 {
-    if (!value.type || (kind_of(value) != KIND_REAL && kind_of(value) != KIND_INT))
+    if (!value_read(&value, &cora_type_real))
         return CORA_ETYPE;
-    *ret_real = kind_of(value) == KIND_REAL ? value.as.real : (double)value.as.integer;
+    *ret_real = value.as.real;
     return 0;
-}
-
-double cora_as_real(cora_value value)
-{
-    double real = 0;
-    if (cora_get_real(value, &real) < 0)
-        wrong_type(value, "float");
-    return real;
-}
-
-/* The characters of any kind of text, terminated; NULL if it is none. */
-static const char *text_of(cora_value value, size_t *ret_length)
-{
-    if (!value.type)
-        return NULL;
-    if (kind_of(value) == KIND_STATIC || kind_of(value) == KIND_CHARS) {
-        *ret_length = strlen(value.as.chars);
-        return value.as.chars;
-    }
-    if (kind_of(value) != KIND_TEXT)
-        return NULL;
-    const struct text *text = (const struct text *)value.as.counted;
-    *ret_length = text->length;
-    return text->bytes;
 }
 
 int cora_get_text(cora_value value, const char **ret_text)
 {
-    size_t length;
-    const char *text = text_of(value, &length);
-    if (!text)
+    if (!value_read(&value, &cora_type_static))
         return CORA_ETYPE;
-    *ret_text = text;
+    *ret_text = value.as.chars;
     return 0;
 }
 
-const char *cora_as_text(cora_value value)
+int cora_get_pointer(cora_value value, void **ret_pointer)
 {
-    const char *text = "";
-    if (cora_get_text(value, &text) < 0)
-        wrong_type(value, "str");
-    return text;
+    if (!value_read(&value, &cora_type_pointer))
+        return CORA_ETYPE;
+    *ret_pointer = value.as.pointer;
+    return 0;
+}
+
+/* The bytes of any kind of text, or of bytes, with a zero behind; NULL if it is neither. */
+static const char *bytes_of(cora_value value, size_t *ret_length)
+{
+    enum value_kind kind = kind_of(value);
+    if (kind == KIND_TEXT || kind == KIND_BYTES) {
+        const struct text *text = (const struct text *)value.as.counted;
+        *ret_length = text->length;
+        return text->bytes;
+    }
+    if (kind != KIND_STATIC && kind != KIND_CHARS)
+        return NULL;
+    *ret_length = strlen(value.as.chars);
+    return value.as.chars;
 }
 
 const void *cora_as_bytes(cora_value value, size_t *ret_size)
 {
     size_t size = 0;
-    const void *bytes = "";
-    const char *text = text_of(value, &size);
-    if (text) {
-        bytes = text;
-    } else if (value.type && kind_of(value) == KIND_BYTES) {
-        bytes = ((const struct text *)value.as.counted)->bytes;
-        size = ((const struct text *)value.as.counted)->length;
-    } else {
-        wrong_type(value, "bytes");
-    }
+    const char *bytes = bytes_of(value, &size);
+    if (!bytes)
+        wrong_type(value, &cora_type_bytes);
     if (ret_size)
         *ret_size = size;
-    return bytes;
-}
-
-int cora_get_pointer(cora_value value, void **ret_pointer)
-{
-    if (!value.type)
-        return CORA_ETYPE;
-    if (kind_of(value) == KIND_POINTER)
-        *ret_pointer = value.as.pointer;
-    else if (kind_of(value) == KIND_OWN)
-        *ret_pointer = ((struct owned *)value.as.counted)->pointer;
-    else
-        return CORA_ETYPE;
-    return 0;
-}
-
-void *cora_as_pointer(cora_value value)
-{
-    void *pointer = NULL;
-    if (cora_get_pointer(value, &pointer) < 0)
-        wrong_type(value, "pointer");
-    return pointer;
-}
-
-static uint64_t handle_of(cora_value value, const cora_type *type)
-{
-    if (value.type == type)
-        return value.as.handle;
-    wrong_type(value, type->name);
-    return 0;
-}
-
-cora_loop cora_as_loop(cora_value value)
-{
-    return (cora_loop){ handle_of(value, &cora_type_loop) };
-}
-
-cora_handle cora_as_handle(cora_value value)
-{
-    return (cora_handle){ handle_of(value, &cora_type_handle) };
-}
-
-cora_future cora_as_future(cora_value value)
-{
-    return (cora_future){ handle_of(value, &cora_type_future) };
+    return bytes ? bytes : "";
 }
 
 static const struct list *list_of(cora_value value)
 {
-    if (value.type && kind_of(value) == KIND_LIST)
-        return (const struct list *)value.as.counted;
-    wrong_type(value, "list");
-    return NULL;
+    return (const struct list *)value_as(value, &cora_type_list).as.counted;
 }
 
 size_t cora_list_size(cora_value value)
@@ -411,87 +408,93 @@ size_t cora_list_size(cora_value value)
 cora_value cora_list_at(cora_value value, size_t index)
 {
     const struct list *list = list_of(value);
-    if (!list)
-        return cora_nothing();
-    if (index < list->count)
+    if (list && index < list->count)
         return list->values[index];
-    cora_fail(cora_error(CORA_ELOOKUP, "index %zu in a list of %zu", index, list->count));
+    if (list)
+        cora_fail(cora_error(CORA_ELOOKUP, "index %zu in a list of %zu", index, list->count));
     return cora_nothing();
 }
 
 /* ---- comparing ---- */
 
-static bool numbers_equal(cora_value one, cora_value other)
+/* Exactly: large integers differ though they round to the same real. */
+static bool real_equals(double real, int64_t integer)
 {
-    if (one.type == other.type && kind_of(one) == KIND_INT)
-        return one.as.integer == other.as.integer;
-    if (kind_of(one) == kind_of(other))
-        return one.as.real == other.as.real;
-    if (kind_of(one) == KIND_REAL)
-        return numbers_equal(other, one);
-    double real = other.as.real; /* large integers differ though they round to the same real */
-    return kind_of(other) == KIND_REAL && real >= -0x1p63 && real < 0x1p63 &&
-           (int64_t)real == one.as.integer && (double)(int64_t)real == real;
+    return real >= -0x1p63 && real < 0x1p63 && (int64_t)real == integer &&
+           (double)(int64_t)real == real;
 }
 
-static bool lists_equal(cora_value one, cora_value other)
+static bool values_equal(cora_value one, cora_value other, unsigned depth);
+
+static bool lists_equal(const struct list *one, const struct list *other, unsigned depth)
 {
-    const struct list *a = list_of(one), *b = list_of(other);
-    if (a->count != b->count)
-        return false;
-    for (size_t i = 0; i < a->count; i++)
-        if (!cora_equal(a->values[i], b->values[i]))
-            return false;
-    return true;
+    bool equal = one == other || (one->count == other->count && depth < DEPTH_MAX);
+    for (size_t i = 0; equal && one != other && i < one->count; i++)
+        equal = values_equal(one->values[i], other->values[i], depth + 1);
+    return equal;
+}
+
+static bool values_equal(cora_value one, cora_value other, unsigned depth)
+{
+    enum value_kind kind = kind_of(one), other_kind = kind_of(other);
+    size_t length = 0, other_length = 0;
+    const char *bytes = bytes_of(one, &length), *other_bytes = bytes_of(other, &other_length);
+    if (kind == KIND_REAL && other_kind == KIND_INT)
+        return real_equals(one.as.real, other.as.integer);
+    if (kind == KIND_INT && other_kind == KIND_REAL)
+        return real_equals(other.as.real, one.as.integer);
+    if (bytes && other_bytes)
+        return (kind == KIND_BYTES) == (other_kind == KIND_BYTES) && length == other_length &&
+               memcmp(bytes, other_bytes, length) == 0;
+    if (one.type != other.type || kind == KIND_NOTHING)
+        return one.type == other.type;
+    if (kind == KIND_REAL)
+        return one.as.real == other.as.real;
+    if (kind == KIND_LIST)
+        return lists_equal(list_of(one), list_of(other), depth);
+    return one.as.handle == other.as.handle;
 }
 
 bool cora_equal(cora_value one, cora_value other)
 {
-    if (!one.type || !other.type)
-        return one.type == other.type;
-    size_t length_one = 0, length_other = 0;
-    const char *text_one = text_of(one, &length_one), *text_other = text_of(other, &length_other);
-    if (text_one || text_other)
-        return text_one && text_other && length_one == length_other &&
-               memcmp(text_one, text_other, length_one) == 0;
-    if (kind_of(one) == KIND_INT || kind_of(one) == KIND_REAL)
-        return numbers_equal(one, other);
-    if (one.type != other.type)
-        return false;
-    if (kind_of(one) == KIND_BYTES) {
-        const struct text *a = (const struct text *)one.as.counted;
-        const struct text *b = (const struct text *)other.as.counted;
-        return a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
-    }
-    if (kind_of(one) == KIND_LIST)
-        return lists_equal(one, other);
-    return one.as.handle == other.as.handle;
+    return values_equal(one, other, 0);
 }
 
 /* ---- printing ---- */
 
 /* A buffer being written to: counts on when it is full. */
 struct print {
-    char *buffer;
-    size_t size;
+    char *at;
+    size_t room;
     size_t length;
+    unsigned depth; /* of the list that is being written */
 };
+
+/* Goes on behind what snprintf, or a function like it, has written. */
+static void print_wrote(struct print *print, int written)
+{
+    size_t length = written > 0 ? (size_t)written : 0;
+    size_t used = length < print->room ? length : print->room;
+    print->length += length;
+    print->room -= used;
+    if (print->room > 0)
+        print->at += length;
+}
 
 static void print_format(struct print *print, const char *format, ...) CORA_PRINTF(2, 3);
 static void print_format(struct print *print, const char *format, ...)
 {
-    size_t room = print->length < print->size ? print->size - print->length : 0;
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(room ? print->buffer + print->length : NULL, room, format, arguments);
+    print_wrote(print, vsnprintf(print->at, print->room, format, arguments));
     va_end(arguments);
-    if (length > 0)
-        print->length += (size_t)length;
 }
 
-static void print_quoted(struct print *print, const char *bytes, size_t length)
+static void print_bytes(struct print *print, cora_value value)
 {
-    print_format(print, "\"");
+    size_t length = 0;
+    const char *bytes = bytes_of(value, &length);
+    print_format(print, kind_of(value) == KIND_BYTES ? "b\"" : "\"");
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)bytes[i];
         if (c == '"' || c == '\\')
@@ -510,36 +513,35 @@ static void print_value(struct print *print, cora_value value);
 
 static void print_list(struct print *print, const struct list *list)
 {
+    if (print->depth == DEPTH_MAX) {
+        print_format(print, "[...]");
+        return;
+    }
+    print->depth++;
     print_format(print, "[");
     for (size_t i = 0; i < list->count; i++) {
         print_format(print, "%s", i ? ", " : "");
         print_value(print, list->values[i]);
     }
     print_format(print, "]");
+    print->depth--;
 }
 
-static void print_owned(struct print *print, cora_value value)
+static void print_owned(struct print *print, const cora_type *type, const void *pointer)
 {
-    const void *pointer = ((const struct owned *)value.as.counted)->pointer;
-    if (!value.type->print) {
-        print_format(print, "<%s %p>", value.type->name, pointer);
-        return;
-    }
-    size_t room = print->length < print->size ? print->size - print->length : 0;
-    int length = value.type->print(pointer, room ? print->buffer + print->length : NULL, room);
-    if (length > 0)
-        print->length += (size_t)length;
+    if (type->print)
+        print_wrote(print, type->print(pointer, print->at, print->room));
+    else
+        print_format(print, "<%s %p>", type->name, pointer);
 }
 
 static void print_value(struct print *print, cora_value value)
 {
-    if (!value.type) {
-        print_format(print, "None");
-        return;
-    }
-    size_t length = 0;
-    const char *text = text_of(value, &length);
+    const char *message = cora_error_message(value);
     switch (kind_of(value)) {
+    case KIND_NOTHING:
+        print_format(print, "None");
+        break;
     case KIND_INT:
         print_format(print, "%" PRId64, value.as.integer);
         break;
@@ -549,20 +551,15 @@ static void print_value(struct print *print, cora_value value)
     case KIND_STATIC:
     case KIND_CHARS:
     case KIND_TEXT:
-        print_quoted(print, text, length);
-        break;
     case KIND_BYTES:
-        text = cora_as_bytes(value, &length);
-        print_format(print, "b");
-        print_quoted(print, text, length);
+        print_bytes(print, value);
         break;
     case KIND_LIST:
-        print_list(print, (const struct list *)value.as.counted);
+        print_list(print, list_of(value));
         break;
     case KIND_ERROR:
-        print_format(print, "%s", cora_error_name(cora_error_code(value)));
-        if (*cora_error_message(value))
-            print_format(print, ": %s", cora_error_message(value));
+        print_format(print, "%s%s%s", cora_error_name(cora_error_code(value)), *message ? ": " : "",
+                     message);
         break;
     case KIND_POINTER:
         print_format(print, "%p", value.as.pointer);
@@ -571,7 +568,7 @@ static void print_value(struct print *print, cora_value value)
         print_format(print, "<%s #%" PRIx64 ">", value.type->name, value.as.handle);
         break;
     case KIND_OWN:
-        print_owned(print, value);
+        print_owned(print, value.type, cora_as_pointer(value));
         break;
     case KIND_CONTEXT:
     case KIND_BINDINGS:
@@ -582,7 +579,7 @@ static void print_value(struct print *print, cora_value value)
 
 int cora_print(cora_value value, char *buffer, size_t size)
 {
-    struct print print = { buffer, size, 0 };
+    struct print print = { buffer, size, 0, 0 };
     if (size > 0)
         buffer[0] = 0;
     print_value(&print, value);

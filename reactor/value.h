@@ -39,11 +39,11 @@ struct cora_counted; /* a counted value's memory, private */
 typedef struct cora_value {
     const cora_type *type; /* NULL: nothing */
     union {
+        uint64_t handle;
         int64_t integer;
         double real;
         const char *chars;
         void *pointer;
-        uint64_t handle;
         struct cora_counted *counted;
     } as;
 } cora_value;
@@ -63,7 +63,7 @@ static inline cora_value cora_nothing(void)
 
 static inline cora_value cora_int(int64_t integer)
 {
-    cora_value value = { &cora_type_int, { integer } };
+    cora_value value = { &cora_type_int, { (uint64_t)integer } };
     return value;
 }
 
@@ -108,29 +108,25 @@ static inline cora_value cora_chars(const char *text)
 
 static inline cora_value cora_from_loop(cora_loop loop)
 {
-    cora_value value = { &cora_type_loop, { 0 } };
-    value.as.handle = loop.bits;
+    cora_value value = { &cora_type_loop, { loop.bits } };
     return value;
 }
 
 static inline cora_value cora_from_handle(cora_handle handle)
 {
-    cora_value value = { &cora_type_handle, { 0 } };
-    value.as.handle = handle.bits;
+    cora_value value = { &cora_type_handle, { handle.bits } };
     return value;
 }
 
 static inline cora_value cora_from_future(cora_future future)
 {
-    cora_value value = { &cora_type_future, { 0 } };
-    value.as.handle = future.bits;
+    cora_value value = { &cora_type_future, { future.bits } };
     return value;
 }
 
 static inline cora_value cora_from_coro(cora_coro coro)
 {
-    cora_value value = { &cora_type_coro, { 0 } };
-    value.as.handle = coro.bits;
+    cora_value value = { &cora_type_coro, { coro.bits } };
     return value;
 }
 
@@ -196,7 +192,7 @@ CORA_API cora_value cora_list_at(cora_value list, size_t index);
 
 /*
  * Equal: numbers, texts, bytes and lists by content, handles and pointers by identity. An integer
- * equals a real of the same value.
+ * equals a real of the same value. Lists in more than 64 lists are equal by identity.
  */
 CORA_API bool cora_equal(cora_value one, cora_value other);
 
