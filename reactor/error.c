@@ -133,7 +133,7 @@ static struct cora_counted *error_new(int code, cora_value cause, const char *fo
     const char *words = system ? strerror(-code) : "";
     va_list again;
     va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, again);
+    int length = format ? vsnprintf(NULL, 0, format, again) : 0;
     va_end(again);
     if (length < 0)
         length = 0;
@@ -147,7 +147,9 @@ static struct cora_counted *error_new(int code, cora_value cause, const char *fo
     char *end = error->message;
     if (system)
         end += sprintf(end, "[Errno %d] %s%s", -code, words, length ? ": " : "");
-    vsnprintf(end, (size_t)length + 1, format, arguments);
+    *end = 0;
+    if (format)
+        vsnprintf(end, (size_t)length + 1, format, arguments);
     return &error->head;
 }
 

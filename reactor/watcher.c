@@ -3,11 +3,12 @@
  * for each. An event only collects the callbacks, the reader's before the writer's. libev runs
  * pending watchers last in, first out, so each collected descriptor goes before the ones collected
  * earlier; but with select libev looks at the highest number first, and its order is right already.
+ * The record of a number stays while the loop lives, as libev's own does: numbers come again soon.
  *
  * libev aborts the process when it is told of a descriptor that is closed. So a closed one is
  * refused when it is added, and everything changed since the last poll is looked at again just
- * before the next poll, in a prepare watcher that is active only then. What is found there is told
- * in the next tick.
+ * before the next poll, in a prepare watcher that is active only then. What is found there, and
+ * what libev gives up by itself, is watched by us but no longer by libev, and told in the next tick.
  */
 #include "watcher.h"
 
@@ -27,6 +28,12 @@ struct descriptor {
     struct descriptor *next_unchecked;
 };
 
+/* What somebody waits for. */
+static int events_wanted(const struct descriptor *descriptor)
+{
+    return (descriptor->reader ? EV_READ : 0) | (descriptor->writer ? EV_WRITE : 0);
+}
+
 /* ---- events ---- */
 
 static void descriptor_collect(struct loop *loop, struct slot *slot)
@@ -44,66 +51,22 @@ static void descriptor_collect(struct loop *loop, struct slot *slot)
     queue->head = slot;
 }
 
-/* Frees a descriptor that nobody watches. One that is to be checked is freed then. */
-static void descriptor_free(struct loop *loop, struct descriptor *descriptor)
-{
-    loop->descriptors[descriptor->watcher.fd] = NULL;
-    if (!descriptor->unchecked)
-        block_put(descriptor, sizeof *descriptor);
-}
-
-/* The descriptor is closed or cannot be polled: forgets it, and tells. */
-static void descriptor_lost(struct loop *loop, struct descriptor *descriptor)
-{
-    int number = descriptor->watcher.fd;
-    struct slot *first = descriptor->reader ? descriptor->reader : descriptor->writer;
-    const struct cora_place *place = slot_callback(first)->place;
-    cora_value error = cora_error(-EBADF,
-                                  "descriptor %d was watched for %s when it was closed: "
-                                  "remove readers and writers before closing",
-                                  number, place->name);
-    struct slot *reader = descriptor->reader, *writer = descriptor->writer;
-    ev_io_stop(loop->ev, &descriptor->watcher);
-    descriptor->reader = descriptor->writer = NULL;
-    descriptor_free(loop, descriptor);
-    loop_hold(loop);
-    if (reader)
-        handle_remove(loop, reader);
-    if (writer)
-        handle_remove(loop, writer);
-    report_plain(loop, "A watched descriptor is not valid", error, place);
-    loop_unhold(loop);
-}
-
 static void on_descriptor(struct ev_loop *ev, ev_io *watcher, int events)
 {
     struct descriptor *descriptor = (struct descriptor *)watcher;
     struct loop *loop = watcher->data;
+    struct slot *reader = events & EV_READ ? descriptor->reader : NULL;
+    struct slot *writer = events & EV_WRITE ? descriptor->writer : NULL;
     (void)ev;
     if (events & EV_ERROR) {
-        descriptor_lost(loop, descriptor);
+        loop->has_lost = true; /* libev has stopped it */
         return;
     }
-    if (loop->is_select && events & EV_READ)
-        descriptor_collect(loop, descriptor->reader);
-    if (events & EV_WRITE)
-        descriptor_collect(loop, descriptor->writer);
-    if (!loop->is_select && events & EV_READ)
-        descriptor_collect(loop, descriptor->reader);
+    descriptor_collect(loop, loop->is_select ? reader : writer);
+    descriptor_collect(loop, loop->is_select ? writer : reader);
 }
 
 /* ---- the check before the poll ---- */
-
-static void descriptor_uncheck(struct loop *loop, struct descriptor *descriptor)
-{
-    if (descriptor->unchecked)
-        return;
-    if (!loop->unchecked)
-        ev_prepare_start(loop->ev, &loop->prepare);
-    descriptor->unchecked = true;
-    descriptor->next_unchecked = loop->unchecked;
-    loop->unchecked = descriptor;
-}
 
 /*
  * No handler or drop function may run between this and the poll: it could close what was looked at
@@ -112,16 +75,13 @@ static void descriptor_uncheck(struct loop *loop, struct descriptor *descriptor)
 void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
 {
     struct loop *loop = watcher->data;
-    struct descriptor *descriptor = loop->unchecked;
     (void)events;
     ev_prepare_stop(ev, watcher);
-    loop->unchecked = NULL;
-    for (struct descriptor *next; descriptor; descriptor = next) {
-        next = descriptor->next_unchecked;
+    struct descriptor *descriptor;
+    while ((descriptor = loop->unchecked)) {
+        loop->unchecked = descriptor->next_unchecked;
         descriptor->unchecked = false;
-        if (!descriptor->reader && !descriptor->writer) {
-            block_put(descriptor, sizeof *descriptor);
-        } else if (fcntl(descriptor->watcher.fd, F_GETFD) < 0) {
+        if (events_wanted(descriptor) && fcntl(descriptor->watcher.fd, F_GETFD) < 0) {
             ev_io_stop(ev, &descriptor->watcher);
             loop->has_lost = true;
             loop_wake(loop);
@@ -129,13 +89,31 @@ void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
     }
 }
 
-/* Tells of what on_prepare has found closed: what is watched, but not by libev. */
+/* The descriptor is closed or cannot be polled: forgets it, and tells. In the tick. */
+static void descriptor_lost(struct loop *loop, struct descriptor *descriptor)
+{
+    struct slot *reader = descriptor->reader, *writer = descriptor->writer;
+    const struct cora_place *place = slot_callback(reader ? reader : writer)->place;
+    cora_value error = cora_error(-EBADF,
+                                  "descriptor %d was watched for %s when it was closed: "
+                                  "remove readers and writers before closing",
+                                  descriptor->watcher.fd, place->name);
+    descriptor->reader = descriptor->writer = NULL;
+    if (reader)
+        handle_remove(loop, reader);
+    if (writer)
+        handle_remove(loop, writer);
+    report_plain(loop, "A watched descriptor is not valid", error, place);
+}
+
 void watchers_tell_lost(struct loop *loop)
 {
     loop->has_lost = false;
-    for (size_t i = 0; loop->ev && i < loop->descriptor_room; i++)
-        if (loop->descriptors[i] && !ev_is_active(&loop->descriptors[i]->watcher))
-            descriptor_lost(loop, loop->descriptors[i]);
+    for (size_t i = 0; i < loop->descriptor_room; i++) {
+        struct descriptor *descriptor = loop->descriptors[i];
+        if (descriptor && events_wanted(descriptor) && !ev_is_active(&descriptor->watcher))
+            descriptor_lost(loop, descriptor); /* may close the loop: then there is no room */
+    }
 }
 
 /* ---- adding and removing ---- */
@@ -144,18 +122,21 @@ void watchers_tell_lost(struct loop *loop)
 static void descriptor_update(struct loop *loop, struct descriptor *descriptor, bool again)
 {
     ev_io *watcher = &descriptor->watcher;
-    int wanted = (descriptor->reader ? EV_READ : 0) | (descriptor->writer ? EV_WRITE : 0);
+    int wanted = events_wanted(descriptor);
     int watched = ev_is_active(watcher) ? watcher->events & (EV_READ | EV_WRITE) : 0;
-    if (wanted && wanted == watched && !again)
+    if (wanted == watched && !again)
         return;
     ev_io_stop(loop->ev, watcher);
-    if (!wanted) {
-        descriptor_free(loop, descriptor);
+    if (!wanted)
         return;
-    }
     ev_io_set(watcher, watcher->fd, wanted);
     ev_io_start(loop->ev, watcher);
-    descriptor_uncheck(loop, descriptor);
+    if (descriptor->unchecked)
+        return;
+    descriptor->unchecked = true;
+    descriptor->next_unchecked = loop->unchecked;
+    loop->unchecked = descriptor;
+    ev_prepare_start(loop->ev, &loop->prepare);
 }
 
 /* Makes room in the table for this number. */
@@ -222,14 +203,10 @@ static int watch(cora_loop handle, int number, int event, cora_callback callback
     int code = check_number(loop, number);
     if (code < 0)
         return code;
-    struct slot *slot = handle_new_persistent(loop, callback.partial);
+    struct descriptor *descriptor = descriptor_get(loop, number);
+    struct slot *slot = descriptor ? handle_new_persistent(loop, callback.partial) : NULL;
     if (!slot)
         return CORA_EMEMORY;
-    struct descriptor *descriptor = descriptor_get(loop, number);
-    if (!descriptor) {
-        handle_remove(loop, slot);
-        return CORA_EMEMORY;
-    }
     struct slot **place = direction(descriptor, event), *old = *place;
     *place = slot;
     descriptor_update(loop, descriptor, old != NULL);
@@ -292,12 +269,6 @@ bool watcher_forget(struct loop *loop, const struct slot *slot)
 /* The callbacks themselves are dropped with the loop's other handles. */
 void watchers_close(struct loop *loop)
 {
-    for (struct descriptor *next, *d = loop->unchecked; d; d = next) {
-        next = d->next_unchecked;
-        d->unchecked = false;
-        if (!d->reader && !d->writer)
-            block_put(d, sizeof *d);
-    }
     loop->unchecked = NULL;
     for (size_t i = 0; i < loop->descriptor_room; i++) {
         if (!loop->descriptors[i])
