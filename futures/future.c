@@ -139,8 +139,8 @@ int cora_future_print(cora_future handle, char *buffer, size_t size)
 
 static bool future_is_kept(const struct future *future)
 {
-    return !future_is_done(future) || future->keeps || future->references ||
-           future_has(future, FUTURE_CALLBACK | FUTURE_HELD) || future->slot.state != SLOT_WAITING;
+    return !future_is_done(future) || future_has(future, FUTURE_KEEPERS | FUTURE_CALLBACK) ||
+           future->slot.state != SLOT_WAITING;
 }
 
 static void report_unread(struct loop *loop, struct future *future)

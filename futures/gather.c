@@ -190,7 +190,7 @@ static bool gather_register(struct loop *loop, struct future *outer, struct futu
     done.partial->place = &child_place.place;
     if (!future_add_callback(loop, child, done.partial))
         return false;
-    if (first)
+    if (first && !child->slot.flags) /* with a context there is something to drop */
         future_mark(child, FUTURE_QUIET);
     return true;
 }
