@@ -188,7 +188,10 @@ cora_future cora_when_done_at(cora_awaitable what, cora_done_callback callback,
         cora_future future = cora_as_future(what.value);
         return cora_add_done_callback(future, callback) < 0 ? none : future;
     }
-    struct loop *loop = loop_get(cora_current_loop());
+    cora_loop current = cora_current_loop();
+    if (cora_is_null(current))
+        return none;
+    struct loop *loop = loop_get(current);
     struct future *future = loop ? future_new(loop, what.operation, place) : NULL;
     if (!future)
         return none;

@@ -267,10 +267,6 @@ static void future_run(struct loop *loop, struct future *future)
     future->slot.state = SLOT_WAITING;
     if (CORA_UNLIKELY(!future_is_done(future)) && !operation_step(loop, future))
         return;
-    if (!future_has(future, FUTURE_CALLBACK)) {
-        callback_over(loop, future); /* it was removed while the operation was on its way */
-        return;
-    }
     future->slot.state = SLOT_RUNNING;
     future_unmark(future, FUTURE_CALLBACK);
     slot_run(loop, &future->slot);
@@ -550,7 +546,7 @@ size_t cora_remove_done_callback(cora_future handle, cora_done_callback callback
     bool first = future_has(future, FUTURE_CALLBACK) &&
                  callback_equals(&future->slot, &future->callback, callback.partial);
     if (first) {
-        future_unmark(future, FUTURE_CALLBACK | FUTURE_QUIET);
+        future_unmark(future, FUTURE_CALLBACK | FUTURE_QUIET | FUTURE_DIRECT);
         future->slot.flags = future->slot.count = 0;
     }
     loop_hold(loop); /* a drop function may close it, and then the rest is dropped already */
