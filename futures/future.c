@@ -223,7 +223,7 @@ void future_unreference(struct loop *loop, struct future *future)
 void future_unreference_now(struct loop *loop, struct future *future)
 {
     dereference(future);
-    if (future->operation)
+    if (future->operation && future->operation->free)
         future_discard(loop, future);
     else if (!future_is_kept(future) && !future_has(future, FUTURE_GARBAGE))
         future_free(loop, future);
@@ -310,18 +310,6 @@ static void layer_run(struct loop *loop, struct slot *slot)
 
 /* ---- closing ---- */
 
-/* Drops what main() may have read, and still look at, before its next run. */
-static void drop_later(cora_value value)
-{
-    cora_value shell = value_is_plain(value) ? cora_nothing() : list_new(1);
-    if (cora_is_nothing(shell) || cora_is_error(shell)) {
-        cora_drop(value);
-        return;
-    }
-    list_add(shell, value);
-    counted_temporary(shell.as.counted);
-}
-
 static void close_future(struct slot *slot)
 {
     struct future *future = future_of(slot);
@@ -342,7 +330,7 @@ static void close_future(struct slot *slot)
     if (!running && future_has(future, FUTURE_CALLBACK))
         callback_drop(slot, &future->callback);
     if (cora_thread.depth == 0 && future_has(future, FUTURE_HELD | FUTURE_GARBAGE))
-        drop_later(outcome);
+        value_drop_later(outcome); /* main() may have read it, and still look at it */
     else
         cora_drop(outcome);
 }

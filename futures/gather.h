@@ -24,6 +24,8 @@ struct cora_gather_options {
  * the arguments. The array is copied; the same future may be in it twice. Operations start in the
  * next tick.
  *
+ * The futures are kept until this one is given back, so that they can be read together with it.
+ *
  * Without return_exceptions the first of them that fails or is cancelled ends it with that error
  * (it is then not cancelled itself: it failed with a Cancelled error); the others go on.
  *

@@ -250,6 +250,12 @@ void future_unreference(struct loop *loop, struct future *future);
 /* The same when nothing does. The loop may be closed afterwards. */
 void future_unreference_now(struct loop *loop, struct future *future);
 
+/* A reference of one's own to a counted or plain value. */
+static inline cora_value value_copy(cora_value value)
+{
+    return CORA_LIKELY(value_is_plain(value)) ? value : cora_copy(value);
+}
+
 /* The outcome as a value, and nobody needs to be told of an error in it any more. Borrowed. */
 static inline cora_value future_read(struct future *future)
 {

@@ -20,11 +20,8 @@ static void run_over(cora_args bound, cora_future done)
 /* How the run ended for this future, which is done or not. */
 static cora_value run_outcome(struct future *future, int code)
 {
-    if (code < 0) {
-        if (future_phase(future) == FUTURE_FAILED)
-            future_read(future);
+    if (code < 0)
         return error_again(cora_last_error());
-    }
     if (future_is_done(future))
         return future_read(future);
     cora_value error = cora_error(CORA_ERUNTIME, "Event loop stopped before Future completed.");
@@ -41,12 +38,14 @@ cora_value cora_run_until_complete_at(cora_loop handle, cora_awaitable what,
     struct future *future = awaitable_future(loop, &what, place);
     cora_done_callback over = cora_partial(run_over, handle);
     if (!future || !future_add_callback(loop, future, over.partial)) {
-        loop_leave(loop);
+        loop_refuse(loop);
         return error_again(cora_last_error());
     }
     future_reference(future);
     loop_run(loop);
     cora_value outcome = run_outcome(future, loop_leave(loop));
+    if (what.operation)
+        future_read(future); /* nobody else could */
     cora_remove_done_callback(future_handle(future), over);
     if (future_is_done(future))
         future_unmark(future, FUTURE_HELD); /* until the next run it is garbage */

@@ -14,11 +14,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct {
+static const struct error_kind {
     int code;
     int kind_of; /* 0: nothing else */
     const char *name;
-} error_table[] = {
+} error_kinds[] = {
     { CORA_ECANCELLED, 0, "CancelledError" },
     { CORA_EINVALIDSTATE, 0, "InvalidStateError" },
     { CORA_ETIMEOUT, CORA_EOS, "TimeoutError" },
@@ -56,99 +56,120 @@ static const struct {
 struct error {
     struct cora_counted head;
     int code;
-    cora_value cause; /* counted */
-    char message[];
+    cora_value cause;    /* counted */
+    const char *message; /* the text, but for static errors */
+    char text[];
 };
 
-#define ERROR_COUNT (sizeof error_table / sizeof error_table[0])
+/* ---- names and kinds ---- */
+
+static bool is_errno(int code)
+{
+    return code < 0 && code > -10000;
+}
+
+static const struct error_kind *kind_of(int code)
+{
+    static const struct error_kind other_errno = { 0, CORA_EOS, "OSError" };
+    static const struct error_kind other = { 0, 0, "Exception" };
+    for (size_t i = 0; i < sizeof error_kinds / sizeof error_kinds[0]; i++)
+        if (error_kinds[i].code == code)
+            return &error_kinds[i];
+    return is_errno(code) ? &other_errno : &other;
+}
 
 const char *cora_error_name(int code)
 {
-    for (size_t i = 0; i < ERROR_COUNT; i++)
-        if (error_table[i].code == code)
-            return error_table[i].name;
-    return code < 0 && code > -10000 ? "OSError" : "Exception";
+    return kind_of(code)->name;
 }
 
-static int error_kind_of(int code)
+bool cora_error_is(cora_value error, int code)
 {
-    for (size_t i = 0; i < ERROR_COUNT; i++)
-        if (error_table[i].code == code)
-            return error_table[i].kind_of;
-    return code < 0 && code > -10000 ? CORA_EOS : 0;
+    for (int kind = cora_error_code(error); kind; kind = kind_of(kind)->kind_of)
+        if (kind == code)
+            return true;
+    return false;
 }
 
-/* Errors with their text in place. */
-static struct {
-    struct cora_counted head;
-    int code;
-    cora_value cause;
-    char message[sizeof "out of memory"];
-} no_memory = {
-    { 1u << 30, &cora_type_error, 0, NULL },
-    CORA_EMEMORY,
-    { NULL, { 0 } },
-    "out of memory",
-}, cancelled = { { 1u << 30, &cora_type_error, 0, NULL }, CORA_ECANCELLED, { NULL, { 0 } }, "" };
+/* ---- what is in an error ---- */
+
+bool cora_is_error(cora_value value)
+{
+    return value.type == &cora_type_error;
+}
+
+static const struct error *error_of(cora_value value)
+{
+    static const struct error none = { .message = "" };
+    return cora_is_error(value) ? (const struct error *)value.as.counted : &none;
+}
+
+int cora_error_code(cora_value error)
+{
+    return error_of(error)->code;
+}
+
+const char *cora_error_message(cora_value error)
+{
+    return error_of(error)->message;
+}
+
+cora_value cora_error_cause(cora_value error)
+{
+    return error_of(error)->cause;
+}
+
+/* ---- making one ---- */
+
+/* They need no memory, and have more references than are ever given back. */
+static struct error no_memory = { .head = { 1u << 30, &cora_type_error, 0, NULL },
+                                  .code = CORA_EMEMORY,
+                                  .message = "out of memory" };
+static struct error cancelled = { .head = { 1u << 30, &cora_type_error, 0, NULL },
+                                  .code = CORA_ECANCELLED,
+                                  .message = "" };
 
 cora_value memory_error(void)
 {
-    cora_value value = { &cora_type_error, { 0 } };
-    value.as.counted = &no_memory.head;
-    return value;
+    return counted_value(&no_memory.head);
 }
 
 cora_value cancelled_error(void)
 {
-    cora_value value = { &cora_type_error, { 0 } };
-    value.as.counted = &cancelled.head;
-    return value;
+    return counted_value(&cancelled.head);
 }
 
-cora_value error_again(cora_value value)
+/* An error with one reference and room for so long a text; NULL without memory. */
+static struct error *error_new(int code, cora_value cause, size_t length)
 {
-    struct error *old = (struct error *)value.as.counted;
-    struct error *copy = old->head.size
-                             ? (struct error *)counted_new(&cora_type_error, old->head.size)
-                             : NULL;
-    if (!copy)
-        return old->head.size ? memory_error() : value; /* a static one */
-    copy->code = old->code;
-    copy->cause = cora_copy(old->cause);
-    memcpy(copy->message, old->message, old->head.size - offsetof(struct error, message));
-    return counted_temporary(&copy->head);
+    struct error *error = (struct error *)counted_new(&cora_type_error, sizeof *error + length + 1);
+    if (!error)
+        return NULL;
+    error->code = code;
+    error->cause = cora_copy(cause);
+    error->message = error->text;
+    return error;
 }
 
-cora_value error_cause(const struct cora_counted *counted)
-{
-    return ((const struct error *)counted)->cause;
-}
-
-/* An error with one reference, or NULL; the system's own words are added to an errno's text. */
+/* The same with its text; the system's own words are added to an errno's. */
 CORA_PRINTF(3, 0)
-static struct cora_counted *error_new(int code, cora_value cause, const char *format,
-                                      va_list arguments)
+static struct cora_counted *error_format(int code, cora_value cause, const char *format,
+                                         va_list arguments)
 {
-    bool system = code < 0 && code > -10000;
-    const char *words = system ? strerror(-code) : "";
+    char words[160] = "";
     va_list again;
     va_copy(again, arguments);
     int length = format ? vsnprintf(NULL, 0, format, again) : 0;
     va_end(again);
-    if (length < 0)
-        length = 0;
-    size_t room = (size_t)length + strlen(words) + sizeof "[Errno 2147483648] : ";
-    struct error *error = (struct error *)counted_new(&cora_type_error, sizeof *error + room);
+    if (is_errno(code))
+        snprintf(words, sizeof words, "[Errno %d] %s%s", -code, strerror(-code),
+                 length > 0 ? ": " : "");
+    size_t room = strlen(words) + (length > 0 ? (size_t)length : 0);
+    struct error *error = error_new(code, cause, room);
     if (!error)
         return NULL;
-    error->code = code;
-    if (!value_keep(cause, &error->cause))
-        error->cause = memory_error();
-    char *end = error->message;
-    if (system)
-        end += sprintf(end, "[Errno %d] %s%s", -code, words, length ? ": " : "");
-    *end = 0;
-    if (format)
+    char *end = stpcpy(error->text, words);
+    if (length > 0)
         vsnprintf(end, (size_t)length + 1, format, arguments);
     return &error->head;
 }
@@ -157,51 +178,27 @@ cora_value cora_error(int code, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    struct cora_counted *error = error_new(code, cora_nothing(), format, arguments);
+    struct cora_counted *error = error_format(code, cora_nothing(), format, arguments);
     va_end(arguments);
-    return error ? counted_temporary(error) : memory_error();
+    return counted_temporary(error);
 }
 
 cora_value cora_error_from(cora_value cause, int code, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    struct cora_counted *error = error_new(code, cause, format, arguments);
+    struct cora_counted *error = error_format(code, cause, format, arguments);
     va_end(arguments);
-    return error ? counted_temporary(error) : memory_error();
+    return counted_temporary(error);
 }
 
-bool cora_is_error(cora_value value)
+cora_value error_again(cora_value value)
 {
-    return value.type == &cora_type_error;
-}
-
-bool cora_error_is(cora_value error, int code)
-{
-    for (int kind = cora_error_code(error); kind; kind = error_kind_of(kind))
-        if (kind == code)
-            return true;
-    return false;
-}
-
-static const struct error *error_of(cora_value value)
-{
-    return cora_is_error(value) ? (const struct error *)value.as.counted : NULL;
-}
-
-int cora_error_code(cora_value error)
-{
-    return cora_is_error(error) ? error_of(error)->code : 0;
-}
-
-const char *cora_error_message(cora_value error)
-{
-    return cora_is_error(error) ? error_of(error)->message : "";
-}
-
-cora_value cora_error_cause(cora_value error)
-{
-    return cora_is_error(error) ? error_of(error)->cause : cora_nothing();
+    const struct error *old = error_of(value);
+    struct error *copy = error_new(old->code, old->cause, strlen(old->message));
+    if (copy)
+        strcpy(copy->text, old->message);
+    return counted_temporary((struct cora_counted *)copy);
 }
 
 /* ---- the thread's last error, and the running callback's failure ---- */
@@ -211,18 +208,18 @@ cora_value cora_last_error(void)
     return cora_thread.last_error;
 }
 
-/* Replaces a counted value; the new one first: the old one's drop function may come back here. */
+/* Puts a counted error in a place. Who calls goes on: no drop function must run for the old one. */
 static void replace(cora_value *place, cora_value error)
 {
-    cora_value old = *place, kept;
-    *place = value_keep(error, &kept) ? kept : memory_error();
-    cora_drop(old);
+    cora_value old = *place;
+    *place = error;
+    value_drop_later(old);
 }
 
 int fail_with(cora_value error)
 {
     int code = cora_error_code(error);
-    replace(&cora_thread.last_error, error);
+    replace(&cora_thread.last_error, cora_copy(error));
     return code;
 }
 
@@ -230,13 +227,9 @@ int fail(int code, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    struct cora_counted *error = error_new(code, cora_nothing(), format, arguments);
+    struct cora_counted *error = error_format(code, cora_nothing(), format, arguments);
     va_end(arguments);
-    cora_value old = cora_thread.last_error;
-    cora_thread.last_error = memory_error();
-    if (error)
-        cora_thread.last_error.as.counted = error;
-    cora_drop(old);
+    replace(&cora_thread.last_error, error ? counted_value(error) : memory_error());
     return code;
 }
 
@@ -248,6 +241,6 @@ void cora_fail(cora_value error)
     fail_with(error);
     if (thread->depth == 0)
         return;
-    replace(&thread->failure, error);
+    replace(&thread->failure, cora_copy(error));
     thread->attention = true;
 }

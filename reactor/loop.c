@@ -386,6 +386,11 @@ int loop_enter(cora_loop handle, struct loop **ret_loop)
     return 0;
 }
 
+void loop_refuse(struct loop *loop)
+{
+    atomic_store(&loop->state, LOOP_IDLE);
+}
+
 int loop_leave(struct loop *loop)
 {
     cora_value fatal = loop->fatal;

@@ -24,14 +24,6 @@
 #define LARGEST_BLOCK (SMALLEST_BLOCK << (BLOCK_CLASSES - 1))
 #define CACHED_MAX 128 /* free blocks of a size that a thread keeps */
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
-
 /* A free block. */
 struct block {
     struct block *next;
@@ -41,41 +33,28 @@ static pthread_mutex_t memory_lock = PTHREAD_MUTEX_INITIALIZER;
 static char *mapping_next, *mapping_end;    /* what is left of the last mapping */
 static size_t mapping_size = FIRST_MAPPING; /* of the next one */
 
-#ifdef WITH_ASAN
-void __lsan_register_root_region(const void *start, size_t size);
-#endif
+/* There in a program with the leak sanitizer: slots lead to malloc's memory. */
+__attribute__((weak)) void __lsan_register_root_region(const void *start, size_t size);
 
-/* Maps memory of this size and alignment, or NULL. */
-static char *map_aligned(size_t size, size_t alignment)
-{
-    char *start =
-        mmap(NULL, size + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (start == MAP_FAILED)
-        return NULL;
-    size_t lead = (alignment - (uintptr_t)start % alignment) % alignment;
-    if (lead > 0)
-        munmap(start, lead);
-    if (lead < alignment)
-        munmap(start + lead + size, alignment - lead);
-    return start + lead;
-}
-
-/* Maps the next piece. The lock is held. */
+/* Maps the next piece, aligned to huge pages. The lock is held. */
 static int mapping_grow(void)
 {
-    bool huge = mapping_size >= HUGE_PAGE;
-    char *start = map_aligned(mapping_size, huge ? HUGE_PAGE : CHUNK_SIZE);
-    if (!start)
+    size_t size = mapping_size, lead;
+    char *start =
+        mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED)
         return -1;
-    if (huge)
-        madvise(start, mapping_size, MADV_HUGEPAGE); /* if it can: a matter of speed alone */
-    mapping_next = start;
-    mapping_end = start + mapping_size;
-#ifdef WITH_ASAN
-    __lsan_register_root_region(start, mapping_size); /* slots lead to malloc's memory */
-#endif
-    if (mapping_size < LARGEST_MAPPING)
-        mapping_size *= 2;
+    lead = HUGE_PAGE - (uintptr_t)start % HUGE_PAGE;
+    mapping_next = start + lead;
+    mapping_end = mapping_next + size;
+    munmap(start, lead);
+    if (lead < HUGE_PAGE)
+        munmap(mapping_end, HUGE_PAGE - lead);
+    madvise(mapping_next, size, MADV_HUGEPAGE); /* if it can: a matter of speed alone */
+    if (__lsan_register_root_region)
+        __lsan_register_root_region(mapping_next, size);
+    if (size < LARGEST_MAPPING)
+        mapping_size = 2 * size;
     return 0;
 }
 
@@ -130,12 +109,11 @@ void block_put(void *memory, size_t size)
 void block_cache_flush(struct block_cache *cache)
 {
     for (unsigned class = 0; class < BLOCK_CLASSES; class ++) {
-        struct block *next, *block = cache->blocks[class];
-        cache->blocks[class] = NULL;
-        cache->counts[class] = 0;
-        for (; block; block = next) {
-            next = block->next;
+        struct block *block;
+        while ((block = cache->blocks[class])) {
+            cache->blocks[class] = block->next;
             free(block);
         }
+        cache->counts[class] = 0;
     }
 }

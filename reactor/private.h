@@ -330,6 +330,7 @@ static inline void loop_wake(struct loop *loop)
 int loop_enter(cora_loop handle, struct loop **ret_loop);
 void loop_run(struct loop *loop);
 int loop_leave(struct loop *loop);
+void loop_refuse(struct loop *loop); /* idle again without having run */
 
 /* Leaves the tick, and the run, after a fatal error. */
 void loop_fail(struct loop *loop, cora_value error);

@@ -48,10 +48,9 @@ struct cora_counted *counted_new(const cora_type *type, size_t size);
 cora_value list_new(size_t room);
 void list_add(cora_value list, cora_value value);
 
-/* What a context and its variables hold: their part of counted_free; and an error's cause. */
+/* What a context and its variables hold: their part of counted_free. */
 void context_free(struct cora_counted *context);
 void bindings_free(struct cora_counted *bindings);
-cora_value error_cause(const struct cora_counted *error);
 
 /* The last reference is gone: drops what the value holds, and its memory. */
 void counted_free(struct cora_counted *counted);
@@ -82,6 +81,9 @@ static inline cora_value counted_value(struct cora_counted *counted)
 
 /* Makes the reference a temporary of this thread and gives it as a value; NULL: a MemoryError. */
 cora_value counted_temporary(struct cora_counted *counted);
+
+/* Drops a reference with the temporaries, when nothing of the program's runs; now without memory. */
+void value_drop_later(cora_value value);
 
 /* Whether a value has memory that must be counted, or is borrowed and must be copied to be kept. */
 static inline bool value_is_plain(cora_value value)

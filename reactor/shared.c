@@ -64,18 +64,20 @@ cora_handle cora_call_soon_threadsafe(cora_loop handle, cora_callback callback)
 {
     cora_handle added = { 0 };
     struct loop *loop = loop_find(handle);
-    if (!loop || loop_bits(loop) != handle.bits) {
-        if (loop) /* compared before the lock, which a made-up handle does not lead to */
-            fail(CORA_ERUNTIME, "Event loop is closed");
-        else
-            fail(CORA_ESTALE, "call_soon_threadsafe: the handle is none of a loop");
+    if (!loop) {
+        fail(CORA_ESTALE, "call_soon_threadsafe: the handle is none of a loop");
         return added;
     }
-    pthread_mutex_lock(&loop->shared.lock);
-    bool open = loop->shared.open && loop_bits(loop) == handle.bits;
-    if (open)
-        added = shared_add(loop, callback.partial);
-    pthread_mutex_unlock(&loop->shared.lock);
+    bool open = loop_bits(loop) == handle.bits; /* a made-up handle does not lead to the lock */
+    if (open) {
+        cora_value last = cora_copy(cora_last_error()); /* not to be dropped under the lock */
+        pthread_mutex_lock(&loop->shared.lock);
+        open = loop->shared.open && loop_bits(loop) == handle.bits;
+        if (open)
+            added = shared_add(loop, callback.partial);
+        pthread_mutex_unlock(&loop->shared.lock);
+        cora_drop(last);
+    }
     if (!open)
         fail(CORA_ERUNTIME, "Event loop is closed");
     return added;
@@ -158,20 +160,26 @@ static void shared_wait(struct loop *loop, struct slot *slot, cora_handle handle
     atomic_fetch_sub(&shared->waiters, 1);
 }
 
-bool shared_cancel(cora_handle handle)
+/* Whether the callback could be cancelled, or whether it is; one that runs is waited for. */
+static bool shared_ask(cora_handle handle, bool cancel)
 {
     struct slot *slot = slot_at(handle.bits);
     struct loop *loop = owner_of(handle.bits);
-    bool cancelled = false;
-    if (loop) {
-        pthread_mutex_lock(&loop->shared.lock);
-        if (slot_is(slot, handle.bits)) {
-            cancelled = claim(slot, SLOT_CANCELLED);
-            if (!cancelled)
-                shared_wait(loop, slot, handle);
-        }
-        pthread_mutex_unlock(&loop->shared.lock);
-    }
+    if (!loop)
+        return false;
+    pthread_mutex_lock(&loop->shared.lock);
+    bool cancelled = cancel && slot_is(slot, handle.bits) && claim(slot, SLOT_CANCELLED);
+    if (!cancelled && slot_is(slot, handle.bits))
+        shared_wait(loop, slot, handle);
+    if (!cancel)
+        cancelled = slot_is(slot, handle.bits) && state_of(slot) == SLOT_CANCELLED;
+    pthread_mutex_unlock(&loop->shared.lock);
+    return cancelled;
+}
+
+bool shared_cancel(cora_handle handle)
+{
+    bool cancelled = shared_ask(handle, true);
     if (!cancelled)
         fail(CORA_ESTALE, "the handle is stale: its callback has run or was cancelled");
     return cancelled;
@@ -179,14 +187,5 @@ bool shared_cancel(cora_handle handle)
 
 bool shared_cancelled(cora_handle handle)
 {
-    struct slot *slot = slot_at(handle.bits);
-    struct loop *loop = owner_of(handle.bits);
-    if (!loop)
-        return false;
-    pthread_mutex_lock(&loop->shared.lock);
-    if (slot_is(slot, handle.bits))
-        shared_wait(loop, slot, handle);
-    bool cancelled = slot_is(slot, handle.bits) && state_of(slot) == SLOT_CANCELLED;
-    pthread_mutex_unlock(&loop->shared.lock);
-    return cancelled;
+    return shared_ask(handle, false);
 }

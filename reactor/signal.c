@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <string.h>
 
 struct signal_watch {
     ev_signal watcher; /* its data is the loop */
@@ -20,7 +19,7 @@ struct signal_watch {
 };
 
 /* Which ev_loop has a signal, and for how many of its guests. */
-static struct {
+static struct signal_owner {
     struct ev_loop *ev;
     unsigned count;
 } signal_owners[NSIG];
@@ -53,49 +52,43 @@ static int check_signal(int number)
     return 0;
 }
 
-/* Whether the signal may be started in this loop. The lock is held. */
+static bool has_handler(const struct sigaction *action)
+{
+    return action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN;
+}
+
+/*
+ * Makes the signal this loop's, if it may be. A failure is told when the lock is given back, as it
+ * drops what the last error held.
+ */
 static int signal_claim(struct loop *loop, int number)
 {
+    struct signal_owner *owner = &signal_owners[number];
     struct sigaction now;
-    if (sigaction(number, NULL, &now) < 0 || sigaction(number, &now, NULL) < 0)
-        return errno == EINVAL ? fail(CORA_ERUNTIME, "sig %d cannot be caught", number)
-                               : fail(-errno, "sigaction for signal %d", number);
-    if (signal_owners[number].count > 0 && signal_owners[number].ev != loop->ev)
-        return fail(CORA_ERUNTIME,
-                    "signal %d is handled by another loop: a signal belongs to one "
-                    "loop at a time",
-                    number);
-    if (signal_owners[number].count == 0 && now.sa_handler != SIG_DFL &&
-        now.sa_handler != SIG_IGN && !ev_is_default_loop(loop->ev))
-        return fail(CORA_ERUNTIME,
-                    "signal %d has a handler already that is not this loop's: "
-                    "restore the default action first",
-                    number);
-    signal_owners[number].ev = loop->ev;
-    signal_owners[number].count++;
-    return 0;
-}
-
-static void signal_release(int number)
-{
     pthread_mutex_lock(&signal_lock);
-    signal_owners[number].count--;
+    bool works = sigaction(number, NULL, &now) == 0 && sigaction(number, &now, NULL) == 0;
+    int error = works ? 0 : errno;
+    bool taken = owner->count > 0 && owner->ev != loop->ev;
+    bool foreign = works && owner->count == 0 && has_handler(&now) && !ev_is_default_loop(loop->ev);
+    if (works && !taken && !foreign)
+        *owner = (struct signal_owner){ loop->ev, owner->count + 1 };
     pthread_mutex_unlock(&signal_lock);
-}
-
-/* Whether libev could install its handler: it does not tell. */
-static bool signal_installed(int number)
-{
-    struct sigaction now;
-    return sigaction(number, NULL, &now) == 0 && now.sa_handler != SIG_DFL &&
-           now.sa_handler != SIG_IGN;
+    if (error == EINVAL)
+        return fail(CORA_ERUNTIME, "sig %d cannot be caught", number);
+    if (error)
+        return fail(-error, "sigaction for signal %d", number);
+    const char *why = taken ? "is handled by another loop: a signal belongs to one loop at a time"
+                            : "has a handler already that is not this loop's: restore the default "
+                              "action first";
+    return taken || foreign ? fail(CORA_ERUNTIME, "signal %d %s", number, why) : 0;
 }
 
 static void watch_stop(struct loop *loop, struct signal_watch *watch)
 {
-    int number = watch->watcher.signum;
     ev_signal_stop(loop->ev, &watch->watcher);
-    signal_release(number);
+    pthread_mutex_lock(&signal_lock);
+    signal_owners[watch->watcher.signum].count--;
+    pthread_mutex_unlock(&signal_lock);
     block_put(watch, sizeof *watch);
 }
 
@@ -105,22 +98,19 @@ static int watch_start(struct loop *loop, int number, struct slot *handler)
     struct signal_watch *watch = block_get(sizeof *watch);
     if (!watch)
         return fail_with(memory_error());
-    pthread_mutex_lock(&signal_lock);
     int code = signal_claim(loop, number);
-    pthread_mutex_unlock(&signal_lock);
     if (code < 0) {
         block_put(watch, sizeof *watch);
         return code;
     }
-    memset(watch, 0, sizeof *watch);
+    *watch = (struct signal_watch){ .watcher.data = loop, .handler = handler };
     ev_signal_init(&watch->watcher, on_signal, number);
-    watch->watcher.data = loop;
-    watch->handler = handler;
     sigset_t mask; /* libev unblocks the signal; what a program has blocked stays so */
     pthread_sigmask(SIG_SETMASK, NULL, &mask);
     ev_signal_start(loop->ev, &watch->watcher);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
-    if (!signal_installed(number)) {
+    struct sigaction now; /* libev does not tell whether it could install its handler */
+    if (sigaction(number, NULL, &now) < 0 || !has_handler(&now)) {
         watch_stop(loop, watch);
         return fail(CORA_ERUNTIME, "sig %d cannot be caught", number);
     }
@@ -139,7 +129,7 @@ int cora_add_signal_handler(cora_loop handle, int number, cora_callback callback
         return code;
     struct slot *slot = handle_new_persistent(loop, callback.partial);
     if (!slot)
-        return CORA_EMEMORY;
+        return cora_error_code(cora_last_error());
     struct signal_watch *watch = *watch_find(loop, number);
     if (watch) {
         struct slot *old = watch->handler;
@@ -147,9 +137,11 @@ int cora_add_signal_handler(cora_loop handle, int number, cora_callback callback
         handle_remove(loop, old);
         return 0;
     }
+    loop_hold(loop); /* out of memory, what a failure drops may close the loop */
     code = watch_start(loop, number, slot);
     if (code < 0)
         handle_remove(loop, slot);
+    loop_unhold(loop);
     return code;
 }
 
@@ -189,9 +181,9 @@ bool signal_forget(struct loop *loop, const struct slot *slot)
 /* The handlers themselves are dropped with the loop's other handles. */
 void signals_close(struct loop *loop)
 {
-    for (struct signal_watch *next, *watch = loop->signals; watch; watch = next) {
-        next = watch->next;
+    struct signal_watch *watch;
+    while ((watch = loop->signals)) {
+        loop->signals = watch->next;
         watch_stop(loop, watch);
     }
-    loop->signals = NULL;
 }

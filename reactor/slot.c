@@ -70,17 +70,19 @@ static bool pool_grow(struct pool *pool)
     return true;
 }
 
-/* The next slot of the newest chunk that was never used, or NULL. */
-static struct slot *pool_fresh(struct pool *pool)
+/* Puts the next slot of the newest chunk that was never used on the free list. */
+static bool pool_fresh(struct pool *pool)
 {
     struct chunk *chunk = pool->chunks;
     if (!chunk || chunk->used + pool->slot_size > chunk_end(pool->kind))
-        return NULL;
+        return false;
     struct slot *slot = chunk_slot(chunk, chunk->used);
     chunk->used += pool->slot_size;
     slot->bits = (uint64_t)chunk->number << 12 | ((uintptr_t)slot & (CHUNK_SIZE - 1)) / 16;
     slot->kind = (uint8_t)pool->kind;
-    return slot;
+    slot->next = pool->free;
+    pool->free = slot;
+    return true;
 }
 
 /* Puts the scattered slots of one chunk on the free list, in the order of memory. */
@@ -114,22 +116,13 @@ struct slot *pool_take_slow(struct pool *pool)
     for (;;) {
         if (!pool->free && pool->scattered > 0)
             pool_sweep(pool);
-        struct slot *slot = pool->free;
+        if (!pool->free && !pool_fresh(pool) && !pool_grow(pool))
+            return NULL;
+        struct slot *slot = pool_take_fast(pool);
         if (slot)
-            pool->free = slot->next;
-        else
-            slot = pool_fresh(pool);
-        if (!slot) {
-            if (!pool_grow(pool))
-                return NULL;
-            continue;
-        }
-        if (slot_is_retired(slot))
-            continue;
-        pool->live++;
-        __atomic_store_n(&slot->bits, slot->bits + GENERATION_STEP, __ATOMIC_RELAXED);
-        __atomic_store_n(&slot->state, SLOT_WAITING, __ATOMIC_RELAXED); /* stale handles look */
-        return slot;
+            return slot;
+        if (pool->free) /* it has used all generations */
+            pool->free = pool->free->next;
     }
 }
 
@@ -139,14 +132,10 @@ bool pool_reserve(struct pool *pool, size_t count)
     for (struct slot *slot = pool->free; slot && ready < count; slot = slot->next)
         ready++;
     while (ready < count) {
-        struct slot *slot = pool_fresh(pool);
-        if (slot) {
-            slot->next = pool->free;
-            pool->free = slot;
+        if (pool_fresh(pool))
             ready++;
-        } else if (!pool_grow(pool)) {
+        else if (!pool_grow(pool))
             return false;
-        }
     }
     return true;
 }

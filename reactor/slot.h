@@ -153,14 +153,11 @@ static inline struct loop *slot_owner(const struct slot *slot)
 }
 
 #define GENERATION_STEP ((uint64_t)1 << 32)
-#define LAST_GENERATION UINT32_MAX
 
-static inline bool slot_is_retired(const struct slot *slot)
-{
-    return slot->bits >> 32 == LAST_GENERATION;
-}
-
-/* The usual case of pool_take: a slot that was used before; NULL if there is none at hand. */
+/*
+ * The usual case of pool_take: a slot that was used before; NULL if there is none at hand, or it
+ * has used all generations.
+ */
 static inline struct slot *pool_take_fast(struct pool *pool)
 {
     struct slot *slot = pool->free;

@@ -80,7 +80,6 @@ static void timer_collect(struct loop *loop, struct timer_slot *timer)
     else if (timer_before(timer, (struct timer_slot *)loop->last_timer))
         loop->timers_sorted = false;
     loop->last_timer = &timer->as.slot;
-    timer->as.slot.state = SLOT_QUEUED;
     loop->skips_left = 0;
     queue_append(&loop->collected_timers, &timer->as.slot);
 }
@@ -92,6 +91,7 @@ static void on_timer(struct ev_loop *ev, ev_timer *watcher, int events)
     (void)ev, (void)events;
     loop->armed--;
     loop->earliest = loop->armed ? timer_when(timer) : INFINITY;
+    timer->as.slot.state = SLOT_QUEUED;
     __builtin_prefetch(timer_callback(timer)); /* for the tick that follows */
     timer_collect(loop, timer);
 }
@@ -111,51 +111,39 @@ static struct slot *timers_merge(struct slot *one, struct slot *other)
     return merged;
 }
 
-/* Merge sort without recursion: sorted[i] is empty or 2^i long. */
-static struct slot *timers_sort(struct slot *list)
+/* Takes the first of a list, sorted: merge sort, in a depth of count's logarithm. */
+static struct slot *timers_sort(struct slot **list, size_t count)
 {
-    struct slot *sorted[64] = { NULL }, *result = NULL;
-    while (list) {
-        struct slot *run = list;
-        list = list->next;
-        run->next = NULL;
-        unsigned i = 0;
-        for (; sorted[i]; i++) {
-            run = timers_merge(sorted[i], run);
-            sorted[i] = NULL;
-        }
-        sorted[i] = run;
+    if (count > 1) {
+        struct slot *first = timers_sort(list, count / 2);
+        return timers_merge(first, timers_sort(list, count - count / 2));
     }
-    for (unsigned i = 0; i < 64; i++)
-        if (sorted[i])
-            result = timers_merge(sorted[i], result);
-    return result;
+    struct slot *only = *list;
+    *list = only->next;
+    only->next = NULL;
+    return only;
 }
 
-/* Queues what libev fired and what was due when it was armed. */
+/* Queues what libev fired and what was due when it was armed, cancelled or not. */
 void timers_collect(struct loop *loop)
 {
+    struct queue *collected = &loop->collected_timers;
     struct slot *due = loop->due.head;
     queue_clear(&loop->due);
     for (struct slot *next; due; due = next) {
         next = due->next;
-        if (due->state == SLOT_CANCELLED)
-            queue_append(&loop->ready, due); /* where it is given back */
-        else
-            timer_collect(loop, (struct timer_slot *)due);
+        timer_collect(loop, (struct timer_slot *)due);
     }
-    if (!loop->collected_timers.head)
-        return;
-    if (loop->timers_sorted) {
-        queue_join(&loop->ready, &loop->collected_timers);
-        return;
+    if (collected->head && !loop->timers_sorted) {
+        size_t count = 0;
+        for (struct slot *slot = collected->head; slot; slot = slot->next)
+            count++;
+        collected->head = timers_sort(&collected->head, count);
+        collected->end = &collected->head;
+        while (*collected->end)
+            collected->end = &(*collected->end)->next;
     }
-    struct slot *sorted = timers_sort(loop->collected_timers.head);
-    queue_clear(&loop->collected_timers);
-    for (struct slot *next; sorted; sorted = next) {
-        next = sorted->next;
-        queue_append(&loop->ready, sorted);
-    }
+    queue_join(&loop->ready, collected);
 }
 
 /* ---- arming ---- */
@@ -208,19 +196,19 @@ static inline cora_handle timer_arm(struct loop *loop, double when, double now,
     return (cora_handle){ timer->as.slot.bits };
 }
 
-static cora_handle refuse_nan(const char *what)
+/* There is no such loop, which was told, or no such time. */
+static cora_handle refuse(const struct loop *loop, const char *what)
 {
-    fail(CORA_EVALUE, "%s must not be NaN", what);
+    if (loop)
+        fail(CORA_EVALUE, "%s must not be NaN", what);
     return (cora_handle){ 0 };
 }
 
 cora_handle cora_call_later(cora_loop handle, double delay, cora_callback callback)
 {
     struct loop *loop = loop_get(handle);
-    if (CORA_UNLIKELY(!loop))
-        return (cora_handle){ 0 };
-    if (CORA_UNLIKELY(isnan(delay)))
-        return refuse_nan("the delay");
+    if (CORA_UNLIKELY(!loop || isnan(delay)))
+        return refuse(loop, "the delay");
     double now = clock_now();
     return timer_arm(loop, now + delay, now, callback);
 }
@@ -228,10 +216,8 @@ cora_handle cora_call_later(cora_loop handle, double delay, cora_callback callba
 cora_handle cora_call_at(cora_loop handle, double when, cora_callback callback)
 {
     struct loop *loop = loop_get(handle);
-    if (CORA_UNLIKELY(!loop))
-        return (cora_handle){ 0 };
-    if (CORA_UNLIKELY(isnan(when)))
-        return refuse_nan("the time");
+    if (CORA_UNLIKELY(!loop || isnan(when)))
+        return refuse(loop, "the time");
     if (!loop->clock_known)
         libev_clock_learn(loop);
     return timer_arm(loop, when, loop->libev_clock, callback);

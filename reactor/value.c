@@ -83,9 +83,9 @@ static void owned_free(struct cora_counted *counted)
 }
 
 /*
- * Drops a value that another one holds. A list or an error whose last reference that was waits in this
- * chain, linked where temporaries are, of which it is none: so what is nested ever so deep takes no
- * stack.
+ * Drops a value that another one holds. A list or an error whose last reference that was waits in
+ * this chain, linked where temporaries are, of which it is none: so what is nested ever so deep
+ * takes no stack.
  */
 static void drop_held(cora_value value, struct cora_counted **waiting)
 {
@@ -118,7 +118,7 @@ void counted_free(struct cora_counted *counted)
         if (counted->type == &cora_type_list)
             list_free(counted, &waiting);
         else if (counted->type == &cora_type_error)
-            drop_held(error_cause(counted), &waiting);
+            drop_held(cora_error_cause(counted_value(counted)), &waiting);
         else if (free_by_kind[counted->type->kind])
             free_by_kind[counted->type->kind](counted);
         atomic_fetch_sub_explicit(&live_values, 1, memory_order_relaxed);
@@ -142,33 +142,28 @@ cora_value counted_temporary(struct cora_counted *counted)
 /* ---- constructors ---- */
 
 /* A text or bytes, to be filled in if bytes is NULL; one reference, NULL without memory. */
-static struct text *text_new(const cora_type *type, const void *bytes, size_t length)
+static struct cora_counted *text_new(const cora_type *type, const void *bytes, size_t length)
 {
-    if (length > SIZE_MAX / 2)
-        return NULL;
-    struct text *text = (struct text *)counted_new(type, sizeof *text + length + 1);
+    struct text *text = NULL;
+    if (length <= SIZE_MAX / 2)
+        text = (struct text *)counted_new(type, sizeof *text + length + 1);
     if (!text)
         return NULL;
     text->length = length;
     if (bytes)
         memcpy(text->bytes, bytes, length);
     text->bytes[length] = 0;
-    return text;
-}
-
-static cora_value text_temporary(const cora_type *type, const void *bytes, size_t length)
-{
-    return counted_temporary((struct cora_counted *)text_new(type, bytes, length));
+    return &text->head;
 }
 
 cora_value cora_text(const char *chars)
 {
-    return text_temporary(&cora_type_text, chars, chars ? strlen(chars) : 0);
+    return counted_temporary(text_new(&cora_type_text, chars, chars ? strlen(chars) : 0));
 }
 
 cora_value cora_bytes(const void *bytes, size_t size)
 {
-    return text_temporary(&cora_type_bytes, bytes, size);
+    return counted_temporary(text_new(&cora_type_bytes, bytes, size));
 }
 
 cora_value cora_textf(const char *format, ...)
@@ -178,11 +173,13 @@ cora_value cora_textf(const char *format, ...)
     va_copy(again, arguments);
     int length = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
-    struct text *text = length < 0 ? NULL : text_new(&cora_type_text, NULL, (size_t)length);
+    struct cora_counted *text = NULL;
+    if (length >= 0)
+        text = text_new(&cora_type_text, NULL, (size_t)length);
     if (text)
-        vsnprintf(text->bytes, (size_t)length + 1, format, again);
+        vsnprintf(((struct text *)text)->bytes, (size_t)length + 1, format, again);
     va_end(again);
-    return counted_temporary((struct cora_counted *)text);
+    return counted_temporary(text);
 }
 
 cora_value cora_own(void *pointer, const cora_type *type)
@@ -234,10 +231,10 @@ bool value_keep(cora_value value, cora_value *ret_kept)
 {
     if (kind_of(value) == KIND_CHARS) {
         const char *chars = value.as.chars;
-        struct text *text = text_new(&cora_type_text, chars, strlen(chars));
+        struct cora_counted *text = text_new(&cora_type_text, chars, strlen(chars));
         if (!text)
             return false;
-        value = counted_value(&text->head);
+        value = counted_value(text);
     } else if (!value_is_plain(value)) {
         counted_keep(value.as.counted);
     }
@@ -255,6 +252,19 @@ void cora_drop(cora_value value)
 {
     if (!value_is_plain(value) && kind_of(value) != KIND_CHARS)
         counted_drop(value.as.counted);
+}
+
+void value_drop_later(cora_value value)
+{
+    bool simple = value_is_plain(value) || (value.type == &cora_type_error &&
+                                            cora_is_nothing(cora_error_cause(value)));
+    cora_value shell = simple ? cora_nothing() : list_new(1);
+    if (simple || cora_is_error(shell)) {
+        cora_drop(value);
+        return;
+    }
+    list_add(shell, value);
+    counted_temporary(shell.as.counted);
 }
 
 void cora_drop_temporaries(void)
@@ -336,36 +346,32 @@ cora_future cora_as_future(cora_value value)
     return (cora_future){ value_as(value, &cora_type_future).as.handle };
 }
 
+static int value_get(cora_value value, const cora_type *wanted, void *ret, size_t size)
+{
+    if (!value_read(&value, wanted))
+        return CORA_ETYPE;
+    memcpy(ret, &value.as, size);
+    return 0;
+}
+
 int cora_get_int(cora_value value, int64_t *ret_integer)
 {
-    if (!value_read(&value, &cora_type_int))
-        return CORA_ETYPE;
-    *ret_integer = value.as.integer;
-    return 0;
+    return value_get(value, &cora_type_int, ret_integer, sizeof *ret_integer);
 }
 
 int cora_get_real(cora_value value, double *ret_real)
 {
-    if (!value_read(&value, &cora_type_real))
-        return CORA_ETYPE;
-    *ret_real = value.as.real;
-    return 0;
+    return value_get(value, &cora_type_real, ret_real, sizeof *ret_real);
 }
 
 int cora_get_text(cora_value value, const char **ret_text)
 {
-    if (!value_read(&value, &cora_type_static))
-        return CORA_ETYPE;
-    *ret_text = value.as.chars;
-    return 0;
+    return value_get(value, &cora_type_static, ret_text, sizeof *ret_text);
 }
 
 int cora_get_pointer(cora_value value, void **ret_pointer)
 {
-    if (!value_read(&value, &cora_type_pointer))
-        return CORA_ETYPE;
-    *ret_pointer = value.as.pointer;
-    return 0;
+    return value_get(value, &cora_type_pointer, ret_pointer, sizeof *ret_pointer);
 }
 
 /* The bytes of any kind of text, or of bytes, with a zero behind; NULL if it is neither. */
@@ -470,111 +476,97 @@ struct print {
     unsigned depth; /* of the list that is being written */
 };
 
-/* Goes on behind what snprintf, or a function like it, has written. */
-static void print_wrote(struct print *print, int written)
+/* Goes on behind what snprintf, or a function like it, has written. Returns the length so far. */
+static size_t print_wrote(struct print *print, int written)
 {
     size_t length = written > 0 ? (size_t)written : 0;
     size_t used = length < print->room ? length : print->room;
-    print->length += length;
     print->room -= used;
     if (print->room > 0)
         print->at += length;
+    return print->length += length;
 }
 
-static void print_format(struct print *print, const char *format, ...) CORA_PRINTF(2, 3);
-static void print_format(struct print *print, const char *format, ...)
+CORA_PRINTF(2, 3) static size_t print_format(struct print *print, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    print_wrote(print, vsnprintf(print->at, print->room, format, arguments));
+    int written = vsnprintf(print->at, print->room, format, arguments);
     va_end(arguments);
+    return print_wrote(print, written);
 }
 
-static void print_bytes(struct print *print, cora_value value)
+static size_t print_bytes(struct print *print, cora_value value)
 {
     size_t length = 0;
     const char *bytes = bytes_of(value, &length);
     print_format(print, kind_of(value) == KIND_BYTES ? "b\"" : "\"");
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)bytes[i];
-        if (c == '"' || c == '\\')
-            print_format(print, "\\%c", c);
-        else if (c == '\n')
+        if (c == '\n')
             print_format(print, "\\n");
         else if (c < ' ' || c == 127)
             print_format(print, "\\x%02x", c);
         else
-            print_format(print, "%c", c);
+            print_format(print, c == '"' || c == '\\' ? "\\%c" : "%c", c);
     }
-    print_format(print, "\"");
+    return print_format(print, "\"");
 }
 
-static void print_value(struct print *print, cora_value value);
+static size_t print_value(struct print *print, cora_value value);
 
-static void print_list(struct print *print, const struct list *list)
+static size_t print_list(struct print *print, const struct list *list)
 {
-    if (print->depth == DEPTH_MAX) {
-        print_format(print, "[...]");
-        return;
-    }
+    if (print->depth == DEPTH_MAX)
+        return print_format(print, "[...]");
     print->depth++;
     print_format(print, "[");
     for (size_t i = 0; i < list->count; i++) {
         print_format(print, "%s", i ? ", " : "");
         print_value(print, list->values[i]);
     }
-    print_format(print, "]");
     print->depth--;
+    return print_format(print, "]");
 }
 
-static void print_owned(struct print *print, const cora_type *type, const void *pointer)
+static size_t print_owned(struct print *print, const cora_type *type, const void *pointer)
 {
     if (type->print)
-        print_wrote(print, type->print(pointer, print->at, print->room));
-    else
-        print_format(print, "<%s %p>", type->name, pointer);
+        return print_wrote(print, type->print(pointer, print->at, print->room));
+    return print_format(print, "<%s %p>", type->name, pointer);
 }
 
-static void print_value(struct print *print, cora_value value)
+static size_t print_value(struct print *print, cora_value value)
 {
     const char *message = cora_error_message(value);
     switch (kind_of(value)) {
     case KIND_NOTHING:
-        print_format(print, "None");
-        break;
+        return print_format(print, "None");
     case KIND_INT:
-        print_format(print, "%" PRId64, value.as.integer);
-        break;
+        return print_format(print, "%" PRId64, value.as.integer);
     case KIND_REAL:
-        print_format(print, "%g", value.as.real);
-        break;
+        return print_format(print, "%g", value.as.real);
     case KIND_STATIC:
     case KIND_CHARS:
     case KIND_TEXT:
     case KIND_BYTES:
-        print_bytes(print, value);
-        break;
+        return print_bytes(print, value);
     case KIND_LIST:
-        print_list(print, list_of(value));
-        break;
+        return print_list(print, list_of(value));
     case KIND_ERROR:
-        print_format(print, "%s%s%s", cora_error_name(cora_error_code(value)), *message ? ": " : "",
-                     message);
-        break;
+        return print_format(print, "%s%s%s", cora_error_name(cora_error_code(value)),
+                            *message ? ": " : "", message);
     case KIND_POINTER:
-        print_format(print, "%p", value.as.pointer);
-        break;
+        return print_format(print, "%p", value.as.pointer);
     case KIND_HANDLE:
-        print_format(print, "<%s #%" PRIx64 ">", value.type->name, value.as.handle);
-        break;
+        return print_format(print, "<%s #%" PRIx64 ">", value.type->name, value.as.handle);
     case KIND_OWN:
-        print_owned(print, value.type, cora_as_pointer(value));
-        break;
+        return print_owned(print, value.type, cora_as_pointer(value));
     case KIND_CONTEXT:
     case KIND_BINDINGS:
-        print_format(print, "<%s>", value.type->name);
         break;
     }
+    return print_format(print, "<%s>", value.type->name);
 }
 
 int cora_print(cora_value value, char *buffer, size_t size)
@@ -582,6 +574,6 @@ int cora_print(cora_value value, char *buffer, size_t size)
     struct print print = { buffer, size, 0, 0 };
     if (size > 0)
         buffer[0] = 0;
-    print_value(&print, value);
-    return print.length > INT32_MAX ? INT32_MAX : (int)print.length;
+    size_t length = print_value(&print, value);
+    return length > INT32_MAX ? INT32_MAX : (int)length;
 }

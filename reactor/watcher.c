@@ -7,8 +7,8 @@
  *
  * libev aborts the process when it is told of a descriptor that is closed. So a closed one is
  * refused when it is added, and everything changed since the last poll is looked at again just
- * before the next poll, in a prepare watcher that is active only then. What is found there, and
- * what libev gives up by itself, is watched by us but no longer by libev, and told in the next tick.
+ * before the next poll, in a prepare watcher that is active only then. What is found there, or
+ * given up by libev itself, has callbacks but no active watcher, and is told in the next tick.
  */
 #include "watcher.h"
 
@@ -89,7 +89,7 @@ void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
     }
 }
 
-/* The descriptor is closed or cannot be polled: forgets it, and tells. In the tick. */
+/* Forgets one that is closed or cannot be polled, and tells. The tick goes on with the loop. */
 static void descriptor_lost(struct loop *loop, struct descriptor *descriptor)
 {
     struct slot *reader = descriptor->reader, *writer = descriptor->writer;
@@ -157,7 +157,7 @@ static int table_grow(struct loop *loop, size_t number)
     return 0;
 }
 
-/* The record of this number, made if there is none; NULL without memory. */
+/* The record of this number, made if there is none; NULL without memory, and the error is set. */
 static struct descriptor *descriptor_get(struct loop *loop, int number)
 {
     if (table_grow(loop, (size_t)number) < 0)
@@ -170,9 +170,8 @@ static struct descriptor *descriptor_get(struct loop *loop, int number)
         fail_with(memory_error());
         return NULL;
     }
-    memset(descriptor, 0, sizeof *descriptor);
+    *descriptor = (struct descriptor){ .watcher.data = loop };
     ev_io_init(&descriptor->watcher, on_descriptor, number, 0);
-    descriptor->watcher.data = loop;
     loop->descriptors[number] = descriptor;
     return descriptor;
 }
@@ -206,7 +205,7 @@ static int watch(cora_loop handle, int number, int event, cora_callback callback
     struct descriptor *descriptor = descriptor_get(loop, number);
     struct slot *slot = descriptor ? handle_new_persistent(loop, callback.partial) : NULL;
     if (!slot)
-        return CORA_EMEMORY;
+        return cora_error_code(cora_last_error());
     struct slot **place = direction(descriptor, event), *old = *place;
     *place = slot;
     descriptor_update(loop, descriptor, old != NULL);
@@ -291,8 +290,9 @@ int watchers_reserve(struct loop *loop, size_t count)
         return fail(CORA_EVALUE, "%zu descriptors are more than this process may have", count);
     if (table_grow(loop, count - 1) < 0)
         return CORA_EMEMORY;
-    if (loop->descriptors[count - 1])
-        return 0; /* watched: libev has the room, and must not look at it unchecked */
+    struct descriptor *last = loop->descriptors[count - 1];
+    if (last && ev_is_active(&last->watcher))
+        return 0; /* libev has the room, and must not look at it unchecked */
     ev_io highest;
     ev_io_init(&highest, on_descriptor, (int)count - 1, EV_READ);
     ev_io_start(loop->ev, &highest);
