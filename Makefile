@@ -94,7 +94,7 @@ setup-test: setup-core
 BENCH_OTHERS := libglib2.0-dev nodejs golang-go cargo rustc librust-tokio-dev librust-futures-util-dev
 setup-bench: setup-test
 	$(call need,libuv1-dev libevent-dev libtevent-dev libtalloc-dev python3 python3-uvloop gnuplot-nox)
-	$(call need,$$(for p in $(BENCH_OTHERS); do apt-cache show $$p >/dev/null 2>&1 && echo $$p; done))
+	-$(call need,$$(for p in $(BENCH_OTHERS); do apt-cache show $$p >/dev/null 2>&1 && echo $$p; done))
 setup: setup-bench
 	$(call need,clang libclang-rt-14-dev llvm valgrind faketime clang-tidy clang-format)
 
@@ -236,7 +236,8 @@ reliability: setup-core $(RELIABILITY)
 FOR   ?= 60
 CALLS ?= 0
 SEED  ?= 0
-$(OUT)/fuzz_calls: $(OUT)/obj/test/fuzz/fuzz_calls.o $(OUT)/libcora.a
+FUZZ  := $(wildcard test/fuzz/*.c) test/virtual_clock/virtual_clock.c
+$(OUT)/fuzz_calls: $(FUZZ:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
 	$(LINK) -o $@ $^ $(LIBS)
 
 fuzz: setup-core

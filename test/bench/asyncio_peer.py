@@ -1,8 +1,9 @@
 """asyncio as a peer, on its own event loop or on uvloop's.
 
 How it works: `asyncio_peer.py asyncio|uvloop WORKLOAD N` does what the C programs do, through
-asyncio's public calls: call_soon for W1, call_later and cancel for W5, call_soon_threadsafe for
-W11.  Each round runs twice in one loop and the second is measured; the lines have the C programs'
+asyncio's public calls: call_soon for W1, create_future and add_done_callback with a partial for W2,
+gather for W4, call_later and cancel for W5, sleep and gather for W6, call_soon_threadsafe for W11.
+Each round runs twice in one loop and the second is measured; the lines have the C programs'
 form, with "-" for the allocations, which nobody counts here.  The garbage collector stays on and
 the callbacks are plain functions, as in any asyncio program.  The driver gives small n, since a
 call costs hundreds of times the limit's.
@@ -14,7 +15,9 @@ if sys.argv[1:2] == ["uvloop"]:
 else:
     import asyncio as implementation
 
-TICK = 1000  # callbacks in flight in W1b
+TICK = 1000  # callbacks in flight in W1b, futures in W2b
+CHILDREN = 200000  # small gathers of W4 are repeated until so many are done
+NAP = 1  # how long each sleeper of W6 sleeps, in seconds
 
 
 class Bench:
@@ -27,14 +30,40 @@ class Bench:
         self.measured = False
         self.clock = perf_counter
         self.started = 0.0
+        self.resident = 0  # bytes; 0 where memory is not measured
 
-    def begin(self):
+    def begin(self, clock=None):
+        self.clock = clock or self.clock
         self.started = self.clock()
 
     def end(self, phase, operations):
         ns = (self.clock() - self.started) * 1e9 / operations
         if self.measured:
             print(f"{phase}\t{self.subject}\t{operations}\t{ns:.3f}\t-")
+
+    def memory(self, name):
+        """A line of /proc/self/status in bytes."""
+        with open("/proc/self/status") as status:
+            for line in status:
+                if line.startswith(name):
+                    return int(line.split()[1]) * 1024
+
+    def memory_begin(self):
+        """Makes what is resident the high-water mark, in the first round, where that is allowed."""
+        self.resident = 0
+        if self.measured:
+            return
+        try:
+            with open("/proc/self/clear_refs", "w") as control:
+                control.write("5")
+        except OSError:
+            return
+        self.resident = self.memory("VmRSS")
+
+    def memory_end(self, phase, count):
+        if self.resident:
+            grown = (self.memory("VmHWM") - self.resident) / count
+            print(f"{phase}\t{self.subject}\t{count}\t{grown:.1f}\t-")
 
 
 def chains(bench, loop, phase, n, width):
@@ -65,6 +94,67 @@ def w1a(bench, loop, n):
 
 def w1b(bench, loop, n):
     chains(bench, loop, "W1b", n, TICK)
+
+
+def futures(bench, loop, phase, n, width):
+    """`width` futures, the callback of each of which makes the next, until n are done."""
+    from functools import partial
+
+    left = n - width
+    active = width
+
+    def start(bound):
+        future = loop.create_future()
+        future.add_done_callback(partial(on_done, bound))
+        future.set_result(1)
+
+    def on_done(bound, done):
+        nonlocal left, active
+        if left:
+            left -= 1
+            start(bound)
+            return
+        active -= 1
+        if not active:
+            loop.stop()
+
+    bench.begin()
+    for i in range(width):
+        start(i)
+    loop.run_forever()
+    bench.end(phase, n)
+
+
+def w2a(bench, loop, n):
+    futures(bench, loop, "W2a", n, 1)
+
+
+def w2b(bench, loop, n):
+    futures(bench, loop, "W2b", n, TICK)
+
+
+def w4(bench, loop, n):
+    """Gathers of n futures that are completed in random order."""
+    import asyncio
+    import random
+
+    order = list(range(n))
+    random.Random(20240229).shuffle(order)
+    gathers = max(1, CHILDREN // n)
+
+    async def gather_once():
+        children = [loop.create_future() for _ in range(n)]
+        all_of_them = asyncio.gather(*children)
+        for i in order:
+            children[i].set_result(i)
+        return await all_of_them
+
+    bench.memory_begin()
+    bench.begin()
+    for _ in range(gathers):
+        loop.run_until_complete(gather_once())
+    bench.end("W4", gathers * n)
+    bench.memory_end("W4.bytes", n)
 
 
 def w5(bench, loop, n):
@@ -98,6 +188,21 @@ def w5(bench, loop, n):
     bench.begin()
     loop.run_forever()
     bench.end("W5.fire", fired)
+
+
+def w6(bench, loop, n):
+    """Sleepers, and the processor time that they take."""
+    import asyncio
+    import time
+
+    async def sleep_all():
+        await asyncio.gather(*[asyncio.sleep(NAP) for _ in range(n)])
+
+    bench.memory_begin()
+    bench.begin(time.process_time)
+    loop.run_until_complete(sleep_all())
+    bench.end("W6", n)
+    bench.memory_end("W6.bytes", n)
 
 
 def w11(bench, loop, n):
@@ -147,7 +252,17 @@ def w12(bench, loop, n):
 
 
 def main(subject, workload, n):
-    rounds = {"W1a": w1a, "W1b": w1b, "W5": w5, "W11": w11, "W12": w12}
+    rounds = {
+        "W1a": w1a,
+        "W1b": w1b,
+        "W2a": w2a,
+        "W2b": w2b,
+        "W4": w4,
+        "W5": w5,
+        "W6": w6,
+        "W11": w11,
+        "W12": w12,
+    }
     if workload not in rounds:
         print(f"{subject}: no workload {workload}", file=sys.stderr)
         return 2

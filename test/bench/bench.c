@@ -1,11 +1,15 @@
 /* How it works: bench_main finds the workload and runs its round twice; bench_end prints only in
  * the second.  Allocations are counted by standing in front of the C library: a program that
- * defines malloc gets the calls of all its libraries too.  The stand-ins forward to glibc's own
- * entry points and count while a phase runs.  Another C library than glibc would need dlsym; the
- * peers' figures come from Linux with glibc, so that step is not taken.
+ * defines and exports malloc gets the calls of all its libraries too.  The stand-ins forward to
+ * glibc's own entry points and count while a phase runs.  Another C library than glibc would need
+ * dlsym; the peers' figures come from Linux with glibc, so that step is not taken.
  *
  * Time is CLOCK_MONOTONIC of the whole phase: the wall clock, because W11 is about waiting.  A
- * busy machine lengthens it, so the driver runs the subjects in turn and takes medians. */
+ * busy machine lengthens it, so the driver runs the subjects in turn and takes medians.  W6 sleeps
+ * by itself and takes the clock of the process instead.
+ *
+ * Memory is what the kernel has given, as for the peers in other languages: the growth of the
+ * resident set up to its high-water mark, which Linux resets on request. */
 #include "bench.h"
 
 #include <errno.h>
@@ -20,8 +24,10 @@
 #include <time.h>
 
 static const char *bench_subject;
-static bool measured;       /* the second round, whose phases are printed */
-static double phase_start;  /* seconds, CLOCK_MONOTONIC */
+static bool measured;        /* the second round, whose phases are printed */
+static double phase_start;   /* seconds, CLOCK_MONOTONIC */
+static double cpu_start;     /* seconds, CLOCK_PROCESS_CPUTIME_ID */
+static size_t memory_start;  /* bytes; 0 where memory is not measured */
 static atomic_bool counting; /* a phase runs */
 static atomic_ulong allocations;
 
@@ -32,37 +38,39 @@ void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *memory, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 
+#define STAND_IN __attribute__((visibility("default"))) /* also for shared libraries */
+
 static void count_allocation(void)
 {
     if (atomic_load_explicit(&counting, memory_order_relaxed))
         atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
 }
 
-void *malloc(size_t size)
+STAND_IN void *malloc(size_t size)
 {
     count_allocation();
     return __libc_malloc(size);
 }
 
-void *calloc(size_t count, size_t size)
+STAND_IN void *calloc(size_t count, size_t size)
 {
     count_allocation();
     return __libc_calloc(count, size);
 }
 
-void *realloc(void *memory, size_t size)
+STAND_IN void *realloc(void *memory, size_t size)
 {
     count_allocation();
     return __libc_realloc(memory, size);
 }
 
-void *aligned_alloc(size_t alignment, size_t size)
+STAND_IN void *aligned_alloc(size_t alignment, size_t size)
 {
     count_allocation();
     return __libc_memalign(alignment, size);
 }
 
-int posix_memalign(void **ret_memory, size_t alignment, size_t size)
+STAND_IN int posix_memalign(void **ret_memory, size_t alignment, size_t size)
 {
     count_allocation();
     void *memory = __libc_memalign(alignment, size);
@@ -74,10 +82,10 @@ int posix_memalign(void **ret_memory, size_t alignment, size_t size)
 
 /* Running and measuring. */
 
-static double now(void)
+static double now(clockid_t clock)
 {
     struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    clock_gettime(clock, &time);
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
@@ -85,18 +93,28 @@ void bench_begin(void)
 {
     atomic_store(&allocations, 0);
     atomic_store(&counting, true);
-    phase_start = now();
+    cpu_start = now(CLOCK_PROCESS_CPUTIME_ID);
+    phase_start = now(CLOCK_MONOTONIC);
 }
 
-void bench_end(const char *phase, size_t operations)
+static void print_phase(const char *phase, size_t operations, double seconds)
 {
-    double seconds = now() - phase_start;
     atomic_store(&counting, false);
     if (!measured)
         return;
     printf("%s\t%s\t%zu\t%.3f\t%.4f\n", phase, bench_subject, operations,
            seconds * 1e9 / (double)operations,
            (double)atomic_load(&allocations) / (double)operations);
+}
+
+void bench_end(const char *phase, size_t operations)
+{
+    print_phase(phase, operations, now(CLOCK_MONOTONIC) - phase_start);
+}
+
+void bench_end_cpu(const char *phase, size_t operations)
+{
+    print_phase(phase, operations, now(CLOCK_PROCESS_CPUTIME_ID) - cpu_start);
 }
 
 _Noreturn void bench_fail(const char *what)
@@ -112,6 +130,49 @@ void *bench_array(size_t count, size_t size)
         bench_fail("out of memory");
     return memory;
 }
+
+/* Memory. */
+
+/* A line of /proc/self/status, "VmHWM:     1234 kB", in bytes. */
+static size_t memory_now(const char *name)
+{
+    FILE *status = fopen("/proc/self/status", "r");
+    char line[128];
+    size_t kib = 0;
+
+    if (status == NULL)
+        bench_fail("cannot read /proc/self/status");
+    while (fgets(line, sizeof line, status) != NULL)
+        if (strncmp(line, name, strlen(name)) == 0)
+            kib = strtoul(line + strlen(name) + 1, NULL, 10);
+    fclose(status);
+    return kib * 1024;
+}
+
+/* Makes the resident set the high-water mark.  Some containers do not let a process do so. */
+static bool reset_high_water(void)
+{
+    FILE *control = fopen("/proc/self/clear_refs", "w");
+
+    return control != NULL && fputs("5", control) >= 0 && fclose(control) == 0;
+}
+
+void bench_memory_begin(void)
+{
+    if (!measured && reset_high_water())
+        memory_start = memory_now("VmRSS");
+}
+
+void bench_memory_end(const char *phase, size_t count)
+{
+    if (measured || memory_start == 0)
+        return;
+    size_t peak = memory_now("VmHWM");
+    printf("%s\t%s\t%zu\t%.1f\t-\n", phase, bench_subject, count,
+           (double)(peak - memory_start) / (double)count);
+}
+
+/* Running. */
 
 static void run_workload(const struct bench_workload *workload, size_t n)
 {
@@ -153,7 +214,7 @@ int bench_main(int argc, char **argv, const char *subject, const struct bench_wo
     return 0;
 }
 
-/* W5: timers. */
+/* Random plans. */
 
 /* splitmix64: every subject draws the same numbers. */
 static uint64_t draw(uint64_t *state)
@@ -163,6 +224,21 @@ static uint64_t draw(uint64_t *state)
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
 }
+
+size_t *bench_order(size_t n)
+{
+    uint64_t state = 20240229;
+    size_t *order = bench_array(n, sizeof *order);
+
+    for (size_t i = 0; i < n; i++) {
+        size_t j = (size_t)(draw(&state) % (i + 1));
+        order[i] = order[j];
+        order[j] = i;
+    }
+    return order;
+}
+
+/* W5: timers. */
 
 void bench_timers_plan(struct bench_timers *plan, size_t n)
 {
@@ -183,7 +259,7 @@ void bench_timers_plan(struct bench_timers *plan, size_t n)
 /* The longest delay is 2 s, from whichever clock a loop counts; one may round up to 1 ms. */
 void bench_timers_sleep(void)
 {
-    struct timespec time = {.tv_sec = 2, .tv_nsec = 100000000};
+    struct timespec time = { .tv_sec = 2, .tv_nsec = 100000000 };
 
     while (nanosleep(&time, &time) != 0 && errno == EINTR)
         continue;
@@ -206,10 +282,10 @@ void bench_timers_free(struct bench_timers *plan)
 static struct {
     pthread_t thread;
     void (*send)(size_t i);
-    size_t bulk;    /* calls of the first phase */
-    size_t single;  /* calls of the second, one at a time */
-    size_t arrived; /* of both phases; only the loop's thread touches it */
-    sem_t answer;   /* posted when all of the bulk, or one single call, has run */
+    size_t bulk;     /* calls of the first phase */
+    size_t single;   /* calls of the second, one at a time */
+    size_t arrived;  /* of both phases; only the loop's thread touches it */
+    sem_t answer;    /* posted when all of the bulk, or one single call, has run */
     cpu_set_t cores; /* where the process may run outside of the rounds */
 } sender;
 

@@ -12,8 +12,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Callbacks in flight in W1b, where W1a has one. */
+/* Callbacks in flight in W1b, and futures in W2b, where W1a and W2a have one. */
 #define BENCH_TICK 1000
+
+/* W4: small gathers are repeated until so many children are done. */
+#define BENCH_CHILDREN 200000
+
+/* W6: how long each sleeper sleeps, in seconds. */
+#define BENCH_NAP 1
 
 /* The steps of one workload.  Any of setup and close may be NULL. */
 struct bench_workload {
@@ -34,11 +40,28 @@ void bench_begin(void);
 /* Stops both; in the measured round prints the phase's line for that many operations. */
 void bench_end(const char *phase, size_t operations);
 
+/* The same for a phase that mostly sleeps: its time is the processor time of the process. */
+void bench_end_cpu(const char *phase, size_t operations);
+
+/* Around a round: by how much the resident memory grew at its peak, as a line of bytes for each of
+ * `count`.  Only in the first round: after it, pools hold the memory that the second one needs. */
+void bench_memory_begin(void);
+void bench_memory_end(const char *phase, size_t count);
+
 /* Says what broke and exits with status 2. */
 _Noreturn void bench_fail(const char *what);
 
 /* Returns `count` zeroed elements of `size` bytes; never NULL.  The caller frees them. */
 void *bench_array(size_t count, size_t size);
+
+/* A random permutation of 0..n-1, the same for all subjects; the caller frees it. */
+size_t *bench_order(size_t n);
+
+/* How many gathers of n futures a round of W4 makes, at least one. */
+static inline size_t bench_gathers(size_t n)
+{
+    return n < BENCH_CHILDREN ? BENCH_CHILDREN / n : 1;
+}
 
 /* W5: which timers to start, which to cancel in which order, and when all are due. */
 struct bench_timers {

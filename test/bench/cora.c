@@ -1,9 +1,10 @@
 /* Cora itself, as a program of its users would be written.
  *
- * How it works: every call has its handle, a bound argument and can be cancelled.  W5 starts its
- * timers by call_at, as libev's ev_timer_start does not read the clock either; W5.later is the same
- * by call_later, which does.  Handles that are to be cancelled are at hand in that order, as a
- * program has them in the record of what it gives up. */
+ * How it works: every call has its handle, a bound argument and can be cancelled.  The futures of
+ * W2, W4 and W6 are made in callbacks, so that they go by themselves when they have been used.  W5
+ * starts its timers by call_at, as libev's ev_timer_start does not read the clock either; W5.later
+ * is the same by call_later, which does.  Handles that are to be cancelled are at hand in that
+ * order, as a program has them in the record of what it gives up. */
 #include "bench.h"
 
 #include <cora.h>
@@ -69,6 +70,115 @@ static void w1a_round(size_t n)
 static void w1b_round(size_t n)
 {
     chains("W1b", n, BENCH_TICK);
+}
+
+/* W2: futures whose callback makes the next. */
+
+static void make_future(size_t *more);
+
+static void on_done(cora_args bound, cora_future done)
+{
+    size_t *more = cora_arg(bound, 0, size_t *);
+    (void)done;
+    if (*more > 0) {
+        --*more;
+        make_future(more);
+    } else if (--running == 0) {
+        cora_stop(loop);
+    }
+}
+
+static void make_future(size_t *more)
+{
+    cora_future future = cora_future_new(loop);
+    cora_add_done_callback(future, cora_partial(on_done, more));
+    cora_set_result(future, cora_int(1));
+}
+
+static void make_first(cora_args bound)
+{
+    (void)bound;
+    for (size_t i = 0; i < running; i++)
+        make_future(&left);
+}
+
+static void futures(const char *phase, size_t n, size_t width)
+{
+    left = n - width;
+    running = width;
+    bench_begin();
+    cora_call_soon(loop, cora_partial(make_first));
+    cora_run_forever(loop);
+    bench_end(phase, n);
+}
+
+static void w2a_round(size_t n)
+{
+    futures("W2a", n, 1);
+}
+
+static void w2b_round(size_t n)
+{
+    futures("W2b", n, BENCH_TICK);
+}
+
+static void w2n_round(size_t n)
+{
+    futures("W2n", n, n);
+}
+
+/* W4: gather. */
+
+static size_t *order;
+static size_t gathers; /* still to be made */
+
+static void gather_all(cora_args bound);
+
+static void on_gathered(cora_args bound, cora_future all)
+{
+    long long n = cora_arg_int(bound, 0);
+    if (cora_as_int(cora_list_at(cora_result(all), (size_t)n - 1)) != n - 1)
+        bench_fail("a wrong result");
+    if (--gathers > 0)
+        cora_call_soon(loop, cora_partial(gather_all, n));
+    else
+        cora_stop(loop);
+}
+
+static void gather_all(cora_args bound)
+{
+    size_t n = (size_t)cora_arg_int(bound, 0);
+    cora_future *children = bench_array(n, sizeof *children);
+
+    for (size_t i = 0; i < n; i++)
+        children[i] = cora_future_new(loop);
+    cora_add_done_callback(cora_gather(loop, children, n), cora_partial(on_gathered, n));
+    for (size_t i = 0; i < n; i++)
+        cora_set_result(children[order[i]], cora_int((int64_t)order[i]));
+    free(children);
+}
+
+static void w4_setup(size_t n)
+{
+    open_loop();
+    order = bench_order(n);
+}
+
+static void w4_round(size_t n)
+{
+    gathers = bench_gathers(n);
+    bench_memory_begin();
+    bench_begin();
+    cora_call_soon(loop, cora_partial(gather_all, n));
+    cora_run_forever(loop);
+    bench_end("W4", bench_gathers(n) * n);
+    bench_memory_end("W4.bytes", n);
+}
+
+static void w4_close(void)
+{
+    free(order);
+    close_loop();
 }
 
 /* W5: timers. */
@@ -149,6 +259,36 @@ static void w5_close(void)
     close_loop();
 }
 
+/* W6: sleepers. */
+
+static void on_awake(cora_args bound, cora_future all)
+{
+    if (cora_list_size(cora_result(all)) != (size_t)cora_arg_int(bound, 0))
+        bench_fail("a wrong number of sleepers");
+    cora_stop(loop);
+}
+
+static void sleep_all(cora_args bound)
+{
+    size_t n = (size_t)cora_arg_int(bound, 0);
+    cora_awaitable *sleepers = bench_array(n, sizeof *sleepers);
+
+    for (size_t i = 0; i < n; i++)
+        sleepers[i] = cora_sleep(BENCH_NAP);
+    cora_add_done_callback(cora_gather(loop, sleepers, n), cora_partial(on_awake, n));
+    free(sleepers);
+}
+
+static void w6_round(size_t n)
+{
+    bench_memory_begin();
+    bench_begin();
+    cora_call_soon(loop, cora_partial(sleep_all, n));
+    cora_run_forever(loop);
+    bench_end_cpu("W6", n);
+    bench_memory_end("W6.bytes", n);
+}
+
 /* W11: call_soon_threadsafe. */
 
 static void receive(cora_args bound)
@@ -183,9 +323,17 @@ static void w12_round(size_t n)
 int main(int argc, char **argv)
 {
     static const struct bench_workload table[] = {
-        { "W1a", w1_setup, w1a_round, close_loop },  { "W1b", w1_setup, w1b_round, close_loop },
-        { "W5", w5_setup, w5_round, w5_close },      { "W11", w1_setup, w11_round, close_loop },
-        { "W12", NULL, w12_round, NULL },            { NULL, NULL, NULL, NULL },
+        { "W1a", w1_setup, w1a_round, close_loop },
+        { "W1b", w1_setup, w1b_round, close_loop },
+        { "W2a", w1_setup, w2a_round, close_loop },
+        { "W2b", w1_setup, w2b_round, close_loop },
+        { "W2n", w1_setup, w2n_round, close_loop },
+        { "W4", w4_setup, w4_round, w4_close },
+        { "W5", w5_setup, w5_round, w5_close },
+        { "W6", w1_setup, w6_round, close_loop },
+        { "W11", w1_setup, w11_round, close_loop },
+        { "W12", NULL, w12_round, NULL },
+        { NULL, NULL, NULL, NULL },
     };
     return bench_main(argc, argv, "cora", table);
 }

@@ -2,8 +2,9 @@
  *
  * How it works: libev has no call_soon.  W1 is a ring drained in a prepare watcher; an idle watcher
  * is active while the ring holds calls, so that libev polls without sleeping between two ticks.
- * W5 is one ev_timer per timer in an array.  W11 is a mailbox and one ev_async, which compresses
- * its wake-ups. */
+ * W5 is one ev_timer per timer in an array.  W6 is the same with a count for the gather; each
+ * sleeper reads the clock, as a sleep does in the other subjects.  W11 is a mailbox and one
+ * ev_async, which compresses its wake-ups. */
 #include "bench.h"
 #include "mailbox.h"
 #include "ring.h"
@@ -148,6 +149,42 @@ static void w5_close(void)
     ev_loop_destroy(loop);
 }
 
+/* W6: ev_timers and a count, which is also the limit for sleepers. */
+
+static void wake_up(struct ev_loop *unused, ev_timer *timer, int events)
+{
+    (void)unused, (void)timer, (void)events;
+    fired++;
+}
+
+static void w6_setup(size_t n)
+{
+    (void)n;
+    open_loop();
+}
+
+static void w6_round(size_t n)
+{
+    fired = 0;
+    bench_memory_begin();
+    bench_begin();
+    ev_timer *sleepers = bench_array(n, sizeof *sleepers);
+    for (size_t i = 0; i < n; i++) {
+        ev_now_update(loop);
+        ev_timer_init(&sleepers[i], wake_up, BENCH_NAP, 0.0);
+        ev_timer_start(loop, &sleepers[i]);
+    }
+    ev_run(loop, 0);
+    free(sleepers);
+    bench_end_cpu("W6", fired);
+    bench_memory_end("W6.bytes", n);
+}
+
+static void w6_close(void)
+{
+    ev_loop_destroy(loop);
+}
+
 /* W11: a mailbox and an ev_async. */
 
 static struct mailbox box;
@@ -205,12 +242,13 @@ static void w12_round(size_t n)
 int main(int argc, char **argv)
 {
     static const struct bench_workload table[] = {
-        {"W1a", w1_setup, w1a_round, w1_close},
-        {"W1b", w1_setup, w1b_round, w1_close},
-        {"W5", w5_setup, w5_round, w5_close},
-        {"W11", w11_setup, w11_round, w11_close},
-        {"W12", w1_setup, w12_round, NULL},
-        {0},
+        { "W1a", w1_setup, w1a_round, w1_close },
+        { "W1b", w1_setup, w1b_round, w1_close },
+        { "W5", w5_setup, w5_round, w5_close },
+        { "W6", w6_setup, w6_round, w6_close },
+        { "W11", w11_setup, w11_round, w11_close },
+        { "W12", w1_setup, w12_round, NULL },
+        { 0 },
     };
     return bench_main(argc, argv, "libev", table);
 }

@@ -220,12 +220,9 @@ static void w12_round(size_t n)
 int main(int argc, char **argv)
 {
     static const struct bench_workload table[] = {
-        {"W1a", w1a_setup, w1a_round, close_base},
-        {"W1b", w1b_setup, w1b_round, close_base},
-        {"W5", w5_setup, w5_round, w5_close},
-        {"W11", w11_setup, w11_round, w11_close},
-        {"W12", w12_setup, w12_round, NULL},
-        {0},
+        { "W1a", w1a_setup, w1a_round, close_base }, { "W1b", w1b_setup, w1b_round, close_base },
+        { "W5", w5_setup, w5_round, w5_close },      { "W11", w11_setup, w11_round, w11_close },
+        { "W12", w12_setup, w12_round, NULL },       { 0 },
     };
     return bench_main(argc, argv, "libevent", table);
 }

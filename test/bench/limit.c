@@ -1,10 +1,11 @@
 /* The limit: the work itself, written by hand, with no library and no service around it.
  *
- * How it works: W1 is a ring of function and argument, drained to its end without a poll.  W5 is a
- * 4-ary heap whose entries hold the deadline next to the pointer, as libev's does; each timer is a
- * bare struct that knows its place.  W11 is a mailbox whose reader sleeps in epoll_wait on an
- * eventfd.  No cancellation handle, no order among equal deadlines, no error path: nobody can
- * use this as an event loop, so nobody has to beat it. */
+ * How it works: W1 is a ring of function and argument, drained to its end without a poll.  W2 and
+ * W4 are bare structs from a free list, whose only callback goes through that ring.  W5 is a 4-ary
+ * heap whose entries hold the deadline next to the pointer, as libev's does; each timer is a bare
+ * struct that knows its place.  W11 is a mailbox whose reader sleeps in epoll_wait on an eventfd.
+ * No cancellation handle, no order among equal deadlines, no error path: nobody can use this as an
+ * event loop, so nobody has to beat it. */
 #include "bench.h"
 #include "mailbox.h"
 #include "ring.h"
@@ -53,6 +54,158 @@ static void w1b_round(size_t n)
 static void w1_close(void)
 {
     free(ring.calls);
+}
+
+/* W2: futures from a free list. */
+
+struct future {
+    void (*callback)(void *bound, struct future *done);
+    void *bound;
+    long value;
+    struct future *next; /* in the free list */
+};
+
+static struct future *free_futures;
+
+/* Futures are made in chunks, which stay until the program ends. */
+static void add_chunk(void)
+{
+    struct future *chunk = bench_array(BENCH_TICK, sizeof *chunk);
+
+    for (size_t i = 0; i < BENCH_TICK; i++) {
+        chunk[i].next = free_futures;
+        free_futures = &chunk[i];
+    }
+}
+
+static struct future *future_new(void (*callback)(void *, struct future *), void *bound)
+{
+    if (free_futures == NULL)
+        add_chunk();
+    struct future *future = free_futures;
+    free_futures = future->next;
+    future->callback = callback;
+    future->bound = bound;
+    return future;
+}
+
+static void future_free(struct future *future)
+{
+    future->next = free_futures;
+    free_futures = future;
+}
+
+static void future_call_back(void *argument)
+{
+    struct future *future = argument;
+    future->callback(future->bound, future);
+}
+
+static void future_set(struct future *future, long value)
+{
+    future->value = value;
+    ring_push(&ring, future_call_back, future);
+}
+
+static void next_future(void *bound, struct future *done)
+{
+    size_t *more = bound;
+
+    future_free(done);
+    if (*more == 0)
+        return;
+    --*more;
+    future_set(future_new(next_future, more), 1);
+}
+
+static void futures(const char *phase, size_t n, size_t width)
+{
+    left = n - width;
+    bench_begin();
+    for (size_t i = 0; i < width; i++)
+        future_set(future_new(next_future, &left), 1);
+    while (!ring_is_empty(&ring))
+        ring_run_one(&ring);
+    bench_end(phase, n);
+}
+
+static void w2a_round(size_t n)
+{
+    futures("W2a", n, 1);
+}
+
+static void w2b_round(size_t n)
+{
+    futures("W2b", n, BENCH_TICK);
+}
+
+static void w2n_round(size_t n)
+{
+    futures("W2n", n, n);
+}
+
+/* W4: futures that count down a gather; its results are taken from them at the end. */
+
+struct gather {
+    struct future **children;
+    long *results;
+    size_t count;
+    size_t pending;
+};
+
+static size_t *order;
+
+static void gather_child(void *bound, struct future *done)
+{
+    struct gather *gather = bound;
+
+    (void)done;
+    if (--gather->pending > 0)
+        return;
+    for (size_t i = 0; i < gather->count; i++) {
+        gather->results[i] = gather->children[i]->value;
+        future_free(gather->children[i]);
+    }
+}
+
+static void gather_all(size_t n)
+{
+    struct gather gather = { bench_array(n, sizeof(struct future *)), bench_array(n, sizeof(long)),
+                             n, n };
+
+    for (size_t i = 0; i < n; i++)
+        gather.children[i] = future_new(gather_child, &gather);
+    for (size_t i = 0; i < n; i++)
+        future_set(gather.children[order[i]], (long)order[i]);
+    while (!ring_is_empty(&ring))
+        ring_run_one(&ring);
+    if (gather.results[n - 1] != (long)n - 1)
+        bench_fail("a wrong result");
+    free(gather.children);
+    free(gather.results);
+}
+
+static void w4_setup(size_t n)
+{
+    order = bench_order(n);
+}
+
+static void w4_round(size_t n)
+{
+    size_t gathers = bench_gathers(n);
+
+    bench_memory_begin();
+    bench_begin();
+    for (size_t i = 0; i < gathers; i++)
+        gather_all(n);
+    bench_end("W4", gathers * n);
+    bench_memory_end("W4.bytes", n);
+}
+
+static void w4_close(void)
+{
+    free(order);
+    w1_close();
 }
 
 /* W5: a heap. */
@@ -157,7 +310,7 @@ static void w5_round(size_t n)
 
     bench_begin();
     for (size_t i = 0; i < n; i++)
-        heap_up(heap_count++, (struct entry){started + plan.delay[i], &timers[i]});
+        heap_up(heap_count++, (struct entry){ started + plan.delay[i], &timers[i] });
     bench_end("W5.start", n);
 
     bench_begin();
@@ -195,7 +348,7 @@ static void open_poll(void)
 {
     poll_fd = epoll_create1(EPOLL_CLOEXEC);
     wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    struct epoll_event event = {.events = EPOLLIN};
+    struct epoll_event event = { .events = EPOLLIN };
     if (poll_fd < 0 || wake_fd < 0 || epoll_ctl(poll_fd, EPOLL_CTL_ADD, wake_fd, &event) != 0)
         bench_fail("cannot open epoll and eventfd");
 }
@@ -274,12 +427,11 @@ static void w12_round(size_t n)
 int main(int argc, char **argv)
 {
     static const struct bench_workload table[] = {
-        {"W1a", NULL, w1a_round, w1_close},
-        {"W1b", NULL, w1b_round, w1_close},
-        {"W5", w5_setup, w5_round, w5_close},
-        {"W11", w11_setup, w11_round, w11_close},
-        {"W12", w12_setup, w12_round, NULL},
-        {0},
+        { "W1a", NULL, w1a_round, w1_close },   { "W1b", NULL, w1b_round, w1_close },
+        { "W2a", NULL, w2a_round, w1_close },   { "W2b", NULL, w2b_round, w1_close },
+        { "W2n", NULL, w2n_round, w1_close },   { "W4", w4_setup, w4_round, w4_close },
+        { "W5", w5_setup, w5_round, w5_close }, { "W11", w11_setup, w11_round, w11_close },
+        { "W12", w12_setup, w12_round, NULL },  { 0 },
     };
     return bench_main(argc, argv, "limit", table);
 }

@@ -30,8 +30,8 @@ struct mailbox {
 static inline void mailbox_open(struct mailbox *box, size_t n)
 {
     pthread_mutex_init(&box->mutex, NULL);
-    box->filling = (struct mailbox_page){bench_array(n, sizeof(struct call)), 0, n};
-    box->running = (struct mailbox_page){bench_array(n, sizeof(struct call)), 0, n};
+    box->filling = (struct mailbox_page){ bench_array(n, sizeof(struct call)), 0, n };
+    box->running = (struct mailbox_page){ bench_array(n, sizeof(struct call)), 0, n };
 }
 
 /* Puts a call in.  Any thread.  Returns whether the box was empty: wake the loop then. */
@@ -41,7 +41,7 @@ static inline bool mailbox_put(struct mailbox *box, void (*function)(void *), vo
     struct mailbox_page *page = &box->filling;
     if (page->count == page->size)
         bench_fail("mailbox full");
-    page->calls[page->count++] = (struct call){function, argument};
+    page->calls[page->count++] = (struct call){ function, argument };
     bool was_empty = page->count == 1;
     pthread_mutex_unlock(&box->mutex);
     return was_empty;

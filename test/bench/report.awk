@@ -12,7 +12,7 @@ FNR == NR {
 }
 
 FNR == 1 {
-    printf "%-12s %-9s %9s %13s %13s %9s %9s\n", $1, $2, $3, $4, $5, $6, $7
+    printf "%-16s %-9s %9s %13s %13s %9s %9s\n", $1, $2, $3, $4, $5, $6, $7
     next
 }
 
@@ -23,7 +23,7 @@ FNR == 1 {
     ran[$1] = 1
     median[$1, $2] = $4
     mallocs[$1, $2] = $6
-    printf "%-12s %-9s %9d %13s %13s %9s %9s\n", $1, $2, $3, figure($4), figure($5), $6, $7
+    printf "%-16s %-9s %9d %13s %13s %9s %9s\n", $1, $2, $3, figure($4), figure($5), $6, $7
 }
 
 # Three figures are all that a noisy machine supports.
@@ -39,9 +39,16 @@ function demand(workload, kind, peer, factor) {
         return workload " at most " factor " x " peer
     if (kind == "min_peer_ratio")
         return workload " " factor " x faster than " peer
+    if (kind == "max_growth")
+        return workload " at most " factor " x " peer
     if (kind == "max_mallocs")
         return workload " at most " factor " mallocs an operation"
-    return workload " at most " factor " bytes"
+    return workload " at most " factor
+}
+
+# How many times as much a workload costs a subject as another one does.
+function growth(workload, smaller, subject) {
+    return sprintf("%.2f x", median[workload, subject] / median[smaller, subject])
 }
 
 # Our figure and the one demanded; empty when either was not measured, "?" for an unknown kind.
@@ -54,9 +61,16 @@ function compare(workload, kind, peer, factor,    ours, peers, most) {
         good = mallocs[workload, "cora"] + 0 <= factor + 0
         return mallocs[workload, "cora"]
     }
-    if (kind == "max_bytes") {
+    if (kind == "max_bytes" || kind == "max_instructions") {
         good = ours <= factor + 0
-        return ours " bytes"
+        return sprintf("%.0f %s", ours, substr(kind, 5))
+    }
+    if (kind == "max_growth") {
+        if (!((peer, "cora") in median))
+            return ""
+        good = ours <= factor * median[peer, "cora"]
+        return growth(workload, peer, "cora") ((workload, "limit") in median \
+            ? "; limit " growth(workload, peer, "limit") : "")
     }
     if (!((workload, peer) in median))
         return ""

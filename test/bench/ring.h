@@ -45,7 +45,7 @@ static inline void ring_push(struct ring *ring, void (*function)(void *), void *
 {
     if (ring->tail - ring->head == ring->size)
         ring_grow(ring);
-    ring->calls[ring->tail++ & (ring->size - 1)] = (struct call){function, argument};
+    ring->calls[ring->tail++ & (ring->size - 1)] = (struct call){ function, argument };
 }
 
 /* Runs the oldest call.  It leaves the ring first, since it may push and so move the ring. */

@@ -25,21 +25,33 @@ python=${PYTHON:-/usr/bin/python3}
 library=${LIBRARY:-$build/libcora.so}
 results=$build/bench.raw
 
-# A subject, and what to install when it is missing.
-subjects='cora: our own program
-limit: the same work by hand
-libev: package libev-dev
-libuv: package libuv1-dev
-libevent: package libevent-dev
-tevent: packages libtevent-dev and libtalloc-dev
-uvloop: package python3-uvloop
-asyncio: package python3'
+# A subject, its workloads (those with sizes under the name before the point), and what to install
+# when it is missing.
+subjects='cora: W1a W1b W2a W2b W4 W5 W6 W11 W12: our own program
+limit: W1a W1b W2a W2b W4 W5 W11 W12: the same work by hand
+libev: W1a W1b W5 W6 W11 W12: package libev-dev
+libuv: W1a W1b W5 W6 W11 W12: package libuv1-dev
+libevent: W1a W1b W5 W11 W12: package libevent-dev
+tevent: W1a W1b W2a W2b W5 W6 W11 W12: packages libtevent-dev and libtalloc-dev
+glib: W2a W2b: package libglib2.0-dev
+tokio: W1a W1b W2a W2b W4 W6: packages cargo, librust-tokio-dev and librust-futures-util-dev
+go: W2a W2b W4 W6: package golang-go
+node: W2a W2b W4 W6: package nodejs
+uvloop: W1a W1b W2a W2b W4 W5 W6 W11 W12: package python3-uvloop
+asyncio: W1a W1b W2a W2b W4 W5 W6 W11 W12: package python3'
 
 # n of each workload; a subject with its own n runs more because it is fast or fewer because it is
-# slow, and with 0 not at all.  Timers cost more among more, so W5's small n favour those subjects.
+# slow.  Timers cost more among more, so W5's small n favour those subjects.
 sizes='W1a 2000000 cora=20000000 limit=20000000 libevent=20000000 uvloop=500000 asyncio=200000
-W1b 20000000 tevent=2000000 uvloop=500000 asyncio=500000
+W1b 20000000 tevent=2000000 tokio=2000000 uvloop=500000 asyncio=500000
+W2a 1000000 cora=10000000 limit=20000000 uvloop=200000 asyncio=200000
+W2b 1000000 cora=10000000 limit=20000000 uvloop=200000 asyncio=200000
+W4.1e3 1000
+W4.1e4 10000
+W4.1e5 100000
+W4.1e6 1000000
 W5 1000000 tevent=10000 uvloop=100000 asyncio=100000
+W6 100000
 W11 1000000 tevent=100000 uvloop=100000 asyncio=50000
 W12 200 uvloop=20 asyncio=20'
 
@@ -66,6 +78,7 @@ clear_progress() {
 command_of() {
     case $1 in
     asyncio | uvloop) echo "$python $here/asyncio_peer.py $1" ;;
+    node) echo "node $here/node_peer.js" ;;
     *) echo "$build/bench/$1" ;;
     esac
 }
@@ -73,19 +86,27 @@ command_of() {
 is_there() {
     case $1 in
     asyncio | uvloop) "$python" -c "import $1" 2>/dev/null ;;
+    node) command -v node >/dev/null ;;
     *) [ -x "$build/bench/$1" ] ;;
     esac
 }
 
 # Prints the names of the subjects that can run; says on standard error which cannot.
 find_subjects() {
-    echo "$subjects" | while IFS=: read -r name package; do
+    echo "$subjects" | while IFS=: read -r name _ package; do
         if is_there "$name"; then
             echo "$name"
         else
             echo "missing: $name (${package# })" >&2
         fi
     done
+}
+
+# Whether a subject has a workload, whose size does not count.
+has() {
+    echo "$subjects" | awk -F: -v subject="$1" -v workload="${2%%.*}" '
+        $1 == subject && index($2 " ", " " workload " ") { found = 1 }
+        END { exit !found }'
 }
 
 # The n of a workload for a subject.
@@ -100,30 +121,71 @@ size_of() {
         }'
 }
 
+# Appends the lines of a run, in which W4.1e3 calls itself W4.  The bytes of few objects are left
+# out: they would be pages and the start of a heap.
+add_lines() {
+    awk -v workload="$1" '
+        BEGIN { FS = OFS = "\t" }
+        { sub("^" substr(workload, 1, index(workload ".", ".") - 1), workload, $1) }
+        $1 !~ /bytes$/ || $3 >= 100000' "$2" >>"$results"
+}
+
 # W12 times processes from outside: n of them, each up to its first callback.
 run_one() {
     command=$(command_of "$2")
     if [ "$1" = W12 ]; then
         command="$build/bench/spawn W12.start $2 $3 $command W12 1"
     else
-        command="$command $1 $3"
+        command="$command ${1%%.*} $3"
     fi
     # The command is split into words on purpose.
     # shellcheck disable=SC2086
-    $command >>"$results" || broken "$command"
+    $command >"$results.one" || broken "$command"
+    add_lines "$1" "$results.one"
 }
 
 run_workload() {
     round=1
     while [ "$round" -le "$rounds" ]; do
         for subject in $present; do
-            n=$(size_of "$1" "$subject")
-            if [ "$n" -gt 0 ]; then
+            if has "$subject" "$1"; then
                 progress "$1 $subject $round/$rounds"
-                run_one "$1" "$subject" "$n"
+                run_one "$1" "$subject" "$(size_of "$1" "$subject")"
             fi
         done
         round=$((round + 1))
+    done
+}
+
+# How many instructions a run takes, of a program in C or Rust.
+instructions() {
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$@" 2>&1 | awk '
+        /Collected/ { print $NF }'
+}
+
+# Adds a result line with the instructions for an operation, the benchmark's own callback and its
+# share of the loop included: those of 20,000 more operations, in both rounds.
+count_instructions() {
+    few=$(instructions "$build/bench/$2" "$1" 10000)
+    many=$(instructions "$build/bench/$2" "$1" 30000)
+    awk -v workload="$1" -v subject="$2" -v few="$few" -v many="$many" 'BEGIN {
+        printf "%s.instructions\t%s\t20000\t%.1f\t-\n", workload, subject, (many - few) / 40000
+    }' >>"$results"
+}
+
+count_all_instructions() {
+    if ! command -v valgrind >/dev/null; then
+        echo "missing: valgrind (package valgrind), which counts instructions" >&2
+        return
+    fi
+    for subject in $present; do
+        case $subject in
+        go | node | uvloop | asyncio) continue ;;
+        esac
+        if has "$subject" "$1"; then
+            progress "$1 $subject instructions"
+            count_instructions "$1" "$subject"
+        fi
     done
 }
 
@@ -164,9 +226,10 @@ for workload in $(echo "$sizes" | awk '{ print $1 }'); do
     case $workload in
     "$only"*)
         run_workload "$workload"
-        if [ "$workload" = W12 ]; then
-            measure_texts
-        fi
+        case $workload in
+        W1b | W2a | W2b) count_all_instructions "$workload" ;;
+        W12) measure_texts ;;
+        esac
         ;;
     esac
 done

@@ -3,10 +3,13 @@
  * How it works: W1 is tevent's own call_soon, tevent_schedule_immediate, with its immediates made
  * once and scheduled again, as Samba's long-lived objects do (making and freeing one per call costs
  * nearly twice as much); tevent runs one immediate per turn of the loop and does not poll while
- * there are any.  W5 is tevent_add_timer, which allocates each timer and inserts it into a sorted
- * list: a million would take hours, so the driver gives it few, and the figure is not to be
- * compared with a heap's.  W11 is tevent_threaded_schedule_immediate; each call needs an immediate
- * of its own, and all are made before the round: this favours tevent. */
+ * there are any.  W2 is a tevent_req with its callback deferred to the loop, as ours are: without
+ * tevent_req_defer_callback it would run inside tevent_req_done.  W5 is tevent_add_timer, which
+ * allocates each timer and inserts it into a sorted list: a million would take hours, so the driver
+ * gives it few, and the figure is not to be compared with a heap's.  W6 is tevent_wakeup_send and a
+ * count for the gather; tevent looks for a timer's place from the end of its list, where these
+ * belong.  W11 is tevent_threaded_schedule_immediate; each call needs an immediate of its own, and
+ * all are made before the round: this favours tevent. */
 #include "bench.h"
 
 #include <talloc.h>
@@ -82,6 +85,68 @@ static void w1b_round(size_t n)
     chains("W1b", n, BENCH_TICK);
 }
 
+/* W2: requests. */
+
+struct answer {
+    int value;
+};
+
+static void request(void);
+
+static void on_done(struct tevent_req *done)
+{
+    size_t *more = tevent_req_callback_data_void(done);
+
+    talloc_free(done);
+    if (*more == 0) {
+        active--;
+        return;
+    }
+    --*more;
+    request();
+}
+
+static void request(void)
+{
+    struct answer *answer;
+    struct tevent_req *req = tevent_req_create(loop, &answer, struct answer);
+
+    if (req == NULL)
+        bench_fail("out of memory");
+    tevent_req_set_callback(req, on_done, &left);
+    tevent_req_defer_callback(req, loop);
+    answer->value = 1;
+    tevent_req_done(req);
+}
+
+static void futures(const char *phase, size_t n, size_t width)
+{
+    left = n - width;
+    active = width;
+    bench_begin();
+    for (size_t i = 0; i < width; i++)
+        request();
+    while (active > 0)
+        tevent_loop_once(loop);
+    bench_end(phase, n);
+}
+
+static void w2_setup(size_t n)
+{
+    (void)n;
+    open_loop();
+}
+
+static void w2a_round(size_t n)
+{
+    futures("W2a", n, 1);
+}
+
+static void w2b_round(size_t n)
+{
+    futures("W2b", n, BENCH_TICK);
+}
+
 /* W5: timers. */
 
 static struct bench_timers plan;
@@ -134,6 +199,34 @@ static void w5_close(void)
     bench_timers_free(&plan);
     free(timers);
     close_loop();
+}
+
+/* W6: wake-ups. */
+
+static void wake_up(struct tevent_req *nap)
+{
+    if (!tevent_wakeup_recv(nap))
+        bench_fail("a sleeper failed");
+    talloc_free(nap);
+    active--;
+}
+
+static void w6_round(size_t n)
+{
+    active = n;
+    bench_memory_begin();
+    bench_begin();
+    for (size_t i = 0; i < n; i++) {
+        struct timeval at = tevent_timeval_current_ofs(BENCH_NAP, 0);
+        struct tevent_req *nap = tevent_wakeup_send(loop, loop, at);
+        if (nap == NULL)
+            bench_fail("out of memory");
+        tevent_req_set_callback(nap, wake_up, NULL);
+    }
+    while (active > 0)
+        tevent_loop_once(loop);
+    bench_end_cpu("W6", n);
+    bench_memory_end("W6.bytes", n);
 }
 
 /* W11: threaded immediates. */
@@ -198,12 +291,15 @@ static void w12_round(size_t n)
 int main(int argc, char **argv)
 {
     static const struct bench_workload table[] = {
-        {"W1a", w1_setup, w1a_round, close_loop},
-        {"W1b", w1_setup, w1b_round, close_loop},
-        {"W5", w5_setup, w5_round, w5_close},
-        {"W11", w11_setup, w11_round, w11_close},
-        {"W12", w12_setup, w12_round, NULL},
-        {0},
+        { "W1a", w1_setup, w1a_round, close_loop },
+        { "W1b", w1_setup, w1b_round, close_loop },
+        { "W2a", w2_setup, w2a_round, close_loop },
+        { "W2b", w2_setup, w2b_round, close_loop },
+        { "W5", w5_setup, w5_round, w5_close },
+        { "W6", w2_setup, w6_round, close_loop },
+        { "W11", w11_setup, w11_round, w11_close },
+        { "W12", w12_setup, w12_round, NULL },
+        { 0 },
     };
     return bench_main(argc, argv, "tevent", table);
 }

@@ -1,0 +1,152 @@
+// node as a peer: promises and their then.
+//
+// How it works: `node_peer.js WORKLOAD N` does what the C programs do.  W2 resolves a promise whose
+// then has a bound argument and makes the next one; V8 runs that from its queue of microtasks, and
+// node polls nothing until this is empty.  W4 is Promise.all of promises that are resolved in
+// random order; W6 is Promise.all of node's own promises of timers.  Each round runs twice in one
+// process, and the second is measured.  The collector runs when V8 wants it to.
+'use strict';
+
+const fs = require('fs');
+const { setTimeout: sleep } = require('timers/promises');
+
+const TICK = 1000; // promises in flight in W2b
+const CHILDREN = 200000; // small gathers of W4 are repeated until so many are done
+const NAP = 1; // how long each sleeper of W6 sleeps, in seconds
+
+let measured = false; // the second round
+let started = 0;
+let resident = 0; // bytes; 0 where memory is not measured
+
+function wall() {
+    return Number(process.hrtime.bigint());
+}
+
+// Of the whole process: V8's threads collect garbage, too.
+function cpu() {
+    const usage = process.cpuUsage();
+    return (usage.user + usage.system) * 1e3;
+}
+
+function begin(clock = wall) {
+    started = clock();
+}
+
+function end(phase, operations, clock = wall) {
+    const ns = (clock() - started) / operations;
+    if (measured)
+        console.log(`${phase}\tnode\t${operations}\t${ns.toFixed(3)}\t-`);
+}
+
+// A line of /proc/self/status in bytes.
+function memory(name) {
+    const status = fs.readFileSync('/proc/self/status', 'utf8');
+    return Number(status.match(new RegExp(`${name}:\\s+(\\d+)`))[1]) * 1024;
+}
+
+// Makes what is resident the high-water mark, in the first round, where that is allowed.
+function memoryBegin() {
+    resident = 0;
+    if (measured)
+        return;
+    try {
+        fs.writeFileSync('/proc/self/clear_refs', '5');
+    } catch {
+        return;
+    }
+    resident = memory('VmRSS');
+}
+
+function memoryEnd(phase, count) {
+    if (resident === 0)
+        return;
+    const grown = (memory('VmHWM') - resident) / count;
+    console.log(`${phase}\tnode\t${count}\t${grown.toFixed(1)}\t-`);
+}
+
+// W2: `width` promises, the callback of each of which makes the next, until n are done.
+function futures(phase, n, width) {
+    return new Promise((finish) => {
+        let left = n - width;
+        let active = width;
+
+        function start(bound) {
+            let setResult;
+            const future = new Promise((resolve) => { setResult = resolve; });
+            future.then((value) => onDone(bound, value));
+            setResult(1);
+        }
+
+        function onDone(bound, value) {
+            if (left > 0) {
+                left -= value;
+                start(bound);
+            } else if (--active === 0) {
+                end(phase, n);
+                finish();
+            }
+        }
+
+        begin();
+        for (let i = 0; i < width; i++)
+            start(i);
+    });
+}
+
+function randomOrder(n) {
+    const order = Array.from({ length: n }, (_, i) => i);
+    for (let i = n - 1; i > 0; i--) {
+        const j = Math.floor(Math.random() * (i + 1));
+        [order[i], order[j]] = [order[j], order[i]];
+    }
+    return order;
+}
+
+async function gatherOnce(n, order) {
+    const resolve = new Array(n);
+    const children = new Array(n);
+    for (let i = 0; i < n; i++)
+        children[i] = new Promise((setResult) => { resolve[i] = setResult; });
+    const all = Promise.all(children);
+    for (const i of order)
+        resolve[i](i);
+    await all;
+}
+
+async function w4(n) {
+    const order = randomOrder(n);
+    const gathers = Math.max(1, Math.floor(CHILDREN / n));
+
+    memoryBegin();
+    begin();
+    for (let i = 0; i < gathers; i++)
+        await gatherOnce(n, order);
+    end('W4', gathers * n);
+    memoryEnd('W4.bytes', n);
+}
+
+async function w6(n) {
+    memoryBegin();
+    begin(cpu);
+    await Promise.all(Array.from({ length: n }, () => sleep(NAP * 1000)));
+    end('W6', n, cpu);
+    memoryEnd('W6.bytes', n);
+}
+
+async function main(workload, n) {
+    const rounds = {
+        W2a: () => futures('W2a', n, 1),
+        W2b: () => futures('W2b', n, TICK),
+        W4: () => w4(n),
+        W6: () => w6(n),
+    };
+    if (!(workload in rounds) || !(n > 0)) {
+        console.error('usage: node_peer.js WORKLOAD N');
+        process.exit(2);
+    }
+    await rounds[workload]();
+    measured = true;
+    await rounds[workload]();
+}
+
+main(process.argv[2], Number(process.argv[3]));
