@@ -217,6 +217,19 @@ static void simple_timer_run(struct loop *loop, struct slot *slot)
     pool_give(&loop->timers, slot);
 }
 
+/* Runs one that was taken from the queue, whatever it is. */
+static inline void slot_dispatch(struct loop *loop, struct slot *slot)
+{
+    if (CORA_LIKELY(slot_is_simple(slot) && !loop->debug))
+        simple_run(loop, slot);
+    else if (slot->kind >= SLOT_FUTURE)
+        loop->future_layer->run(loop, slot);
+    else if (slot_is_simple_timer(slot) && !loop->debug)
+        simple_timer_run(loop, slot);
+    else
+        any_run(loop, slot);
+}
+
 /*
  * Runs what is queued now. An interrupted tick leaves the rest at the front of the queue, unless
  * the loop was closed, which has dropped it. Returns how many there were.
@@ -225,20 +238,12 @@ static size_t queue_run(struct loop *loop)
 {
     size_t count = 0;
     struct slot *slot = loop->ready.head, **end = loop->ready.end;
-    bool debug = loop->debug;
     queue_clear(&loop->ready);
     while (slot) {
         struct slot *next = slot->next;
         __builtin_prefetch(next);
         count++;
-        if (CORA_LIKELY(slot_is_simple(slot) && !debug))
-            simple_run(loop, slot);
-        else if (slot->kind >= SLOT_FUTURE)
-            loop->future_layer->run(loop, slot);
-        else if (slot_is_simple_timer(slot) && !debug)
-            simple_timer_run(loop, slot);
-        else
-            any_run(loop, slot);
+        slot_dispatch(loop, slot);
         slot = next;
         if (CORA_UNLIKELY(loop->interrupted))
             break;
@@ -291,6 +296,17 @@ static bool may_skip_poll(struct loop *loop, size_t ran)
     return now < loop->poll_time + SECONDS_BETWEEN_POLLS && now < loop->earliest;
 }
 
+/* A tick without a poll, of one callback as a rule. */
+static size_t tick_run(struct loop *loop)
+{
+    struct slot *slot = loop->ready.head;
+    if (slot->next)
+        return queue_run(loop);
+    queue_clear(&loop->ready);
+    slot_dispatch(loop, slot);
+    return 1;
+}
+
 /* The tick after the poll, and those without one. */
 static void ticks_run(struct loop *loop)
 {
@@ -305,7 +321,7 @@ static void ticks_run(struct loop *loop)
     while (may_skip_poll(loop, ran)) {
         if (shared_waiting(loop))
             shared_take(loop);
-        ran = queue_run(loop);
+        ran = tick_run(loop);
     }
     pool_settle(&loop->handles);
     pool_settle(&loop->timers);
