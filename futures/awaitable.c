@@ -95,9 +95,7 @@ void future_wake(struct loop *loop, struct future *future)
     if (future_phase(future) != FUTURE_PENDING)
         return;
     future_set_phase(future, FUTURE_WOKEN);
-    future->slot.state = SLOT_QUEUED;
-    queue_append(&loop->ready, &future->slot);
-    loop_wake(loop);
+    slot_queue(loop, &future->slot);
 }
 
 /* Starts it, unless it was cancelled meanwhile. */
@@ -159,12 +157,8 @@ struct future *awaitable_future(struct loop *loop, const cora_awaitable *what,
         future_undo(loop, future);
         return NULL;
     }
-    if (shared_waiting(loop))
-        shared_take(loop);
     future_set_phase(future, FUTURE_STARTING);
-    future->slot.state = SLOT_QUEUED;
-    queue_append(&loop->ready, &future->slot);
-    loop_wake(loop);
+    slot_queue(loop, &future->slot);
     return future;
 }
 
@@ -199,8 +193,6 @@ cora_future cora_when_done_at(cora_awaitable what, cora_done_callback callback,
         future_undo(loop, future);
         return none;
     }
-    if (shared_waiting(loop))
-        shared_take(loop);
     cora_future handle = future_handle(future);
     what.operation->start(loop, future, &what);
     if (future_find(handle) && !future_is_done(future))

@@ -188,6 +188,8 @@ static void future_discard(struct loop *loop, struct future *future)
     loop->garbage_count++;
     if (cora_thread.running == loop)
         cora_thread.attention = true;
+    else
+        loop_wake(loop);
 }
 
 static void layer_collect(struct loop *loop)
@@ -329,10 +331,7 @@ static void close_future(struct slot *slot)
     future_set_phase(future, FUTURE_CANCELLED); /* future_find_used finds nothing pending */
     if (!running && future_has(future, FUTURE_CALLBACK))
         callback_drop(slot, &future->callback);
-    if (cora_thread.depth == 0 && future_has(future, FUTURE_HELD | FUTURE_GARBAGE))
-        value_drop_later(outcome); /* main() may have read it, and still look at it */
-    else
-        cora_drop(outcome);
+    value_drop_later(outcome); /* somebody may have read it, and still look at it */
 }
 
 static void close_done(struct slot *slot)
@@ -433,9 +432,7 @@ static bool add_further(struct loop *loop, struct future *future,
         return true;
     }
     future_reference(future);
-    done->slot.state = SLOT_QUEUED;
-    queue_append(&loop->ready, &done->slot);
-    loop_wake(loop);
+    slot_queue(loop, &done->slot);
     return true;
 }
 
@@ -567,14 +564,9 @@ static void queue_further(struct loop *loop, struct future *future)
     ring.end = &last->next;
     for (; slot; slot = slot->next)
         slot->state = SLOT_QUEUED;
+    if (CORA_UNLIKELY(shared_waiting(loop)))
+        shared_take(loop);
     queue_join(&loop->ready, &ring);
-    loop_wake(loop);
-}
-
-static inline void queue_first(struct loop *loop, struct future *future)
-{
-    future->slot.state = SLOT_QUEUED;
-    queue_append(&loop->ready, &future->slot);
     loop_wake(loop);
 }
 
@@ -601,7 +593,7 @@ static void future_set(struct loop *loop, struct future *future, enum future_pha
     if (future_has(future, FUTURE_QUIET))
         count_quietly(loop, future);
     if (CORA_LIKELY(future_has(future, FUTURE_CALLBACK) && !future_has(future, FUTURE_DIRECT)))
-        queue_first(loop, future);
+        slot_queue(loop, &future->slot);
     queue_further(loop, future);
     future_discard(loop, future);
 }
@@ -634,8 +626,6 @@ static int complete(cora_future handle, enum future_phase phase, cora_value outc
     if (CORA_UNLIKELY(!value_is_plain(outcome)) && !value_keep(outcome, &kept))
         return fail_with(memory_error());
     struct loop *loop = future_loop(future);
-    if (CORA_UNLIKELY(shared_waiting(loop)))
-        shared_take(loop);
     future_finish(loop, future, phase, kept);
     return 0;
 }
@@ -652,7 +642,7 @@ static __attribute__((noinline)) int set_result_quietly(struct loop *loop, struc
     future_mark(future, FUTURE_FINISHED);
     value_copy_plain(&future->as.outcome, &result);
     if (!count_quietly(loop, future))
-        queue_first(loop, future);
+        slot_queue(loop, &future->slot);
     return 0;
 }
 
@@ -668,7 +658,9 @@ int cora_set_result(cora_future handle, cora_value result)
     if (CORA_LIKELY(marks == FUTURE_CALLBACK)) {
         future_mark(future, FUTURE_FINISHED);
         value_copy_plain(&future->as.outcome, &result);
-        queue_first(loop, future);
+        future->slot.state = SLOT_QUEUED;
+        queue_append(&loop->ready, &future->slot);
+        loop_wake(loop);
         return 0;
     }
     return marks == (FUTURE_CALLBACK | FUTURE_QUIET) ? set_result_quietly(loop, future, result)
@@ -749,9 +741,6 @@ bool cora_cancel_with(cora_future handle, const char *message)
     cora_value cancelled = cancelled_error();
     if (message)
         cancelled = cora_error(CORA_ECANCELLED, "%s", message);
-    struct loop *loop = future_loop(future);
-    if (CORA_UNLIKELY(shared_waiting(loop)))
-        shared_take(loop);
     return future_cancel(future, cancelled);
 }
 
@@ -761,6 +750,8 @@ void cora_copy_outcome(cora_args bound, cora_future done)
 {
     cora_future handle = cora_arg_future(bound, 0);
     struct future *source = future_get(done), *destination = future_get(handle);
+    if (!destination && cora_done(handle))
+        return; /* it was done, and given back since */
     if (!source || !destination)
         cora_fail(cora_last_error());
     else if (!future_is_done(source))

@@ -61,7 +61,7 @@ static inline bool cora_cancel(cora_future future)
 
 /*
  * Completes the first bound argument, a future, as the done one was: a ready-made done-callback, to
- * chain one to another. A cancelled destination stays as it is.
+ * chain one to another. A destination that is cancelled, or was given back, stays as it is.
  *
  *     cora_add_done_callback(source, cora_partial(cora_copy_outcome, destination));
  */

@@ -213,7 +213,10 @@ static void replace(cora_value *place, cora_value error)
 {
     cora_value old = *place;
     *place = error;
-    value_drop_later(old);
+    if (cora_is_nothing(cora_error_cause(old)))
+        cora_drop(old);
+    else
+        value_drop_later(old);
 }
 
 int fail_with(cora_value error)

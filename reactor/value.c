@@ -256,10 +256,8 @@ void cora_drop(cora_value value)
 
 void value_drop_later(cora_value value)
 {
-    bool simple = value_is_plain(value) || (value.type == &cora_type_error &&
-                                            cora_is_nothing(cora_error_cause(value)));
-    cora_value shell = simple ? cora_nothing() : list_new(1);
-    if (simple || cora_is_error(shell)) {
+    cora_value shell = value_is_plain(value) ? cora_nothing() : list_new(1);
+    if (value_is_plain(value) || cora_is_error(shell)) {
         cora_drop(value);
         return;
     }
@@ -304,7 +302,7 @@ static void wrong_type(cora_value value, const cora_type *wanted)
 /* The value as a plain one of this type; the type's zero, and a TypeError, if it is none. */
 static cora_value value_as(cora_value value, const cora_type *wanted)
 {
-    if (value_read(&value, wanted))
+    if (CORA_LIKELY(value.type == wanted) || value_read(&value, wanted))
         return value;
     wrong_type(value, wanted);
     return (cora_value){ wanted, { 0 } };

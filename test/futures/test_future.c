@@ -652,6 +652,31 @@ TEST(order_in_the_queue,
     cora_loop_close(loop);
 }
 
+TEST(order_with_threadsafe,
+     "callbacks keep their order with what call_soon_threadsafe has queued before them")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    cora_future plain = cora_future_new(loop), counted_result = cora_future_new(loop),
+                cancelled = cora_future_new(loop), done = cora_future_new(loop);
+    struct notes notes = { "" };
+    cora_set_result(done, cora_int(1));
+    cora_add_done_callback(plain, cora_partial(note_done, &notes, "2"));
+    cora_add_done_callback(counted_result, cora_partial(note_done, &notes, "4"));
+    cora_add_done_callback(cancelled, cora_partial(note_done, &notes, "6"));
+    cora_call_soon_threadsafe(loop, cora_partial(note, &notes, "1"));
+    cora_set_result(plain, cora_int(1));
+    cora_call_soon_threadsafe(loop, cora_partial(note, &notes, "3"));
+    cora_set_result(counted_result, cora_text("x"));
+    cora_call_soon_threadsafe(loop, cora_partial(note, &notes, "5"));
+    cora_cancel(cancelled);
+    cora_call_soon_threadsafe(loop, cora_partial(note, &notes, "7"));
+    cora_add_done_callback(done, cora_partial(note_done, &notes, "8"));
+    cora_call_soon_threadsafe(loop, cora_partial(note, &notes, "9"));
+    tick(loop);
+    CHECK_TEXT(notes.text, "1 2 3 4 5 6 7 8 9");
+    cora_loop_close(loop);
+}
+
 static void complete_argument(cora_args bound)
 {
     cora_set_result(cora_arg_future(bound, 0), cora_int(1));
@@ -713,6 +738,27 @@ TEST(long_chain, "a chain of a million callbacks needs neither stack nor memory"
     CHECK_INT(chain.left, -1);
     CHECK_INT(cora_live(chain.loop), 1);
     cora_loop_close(chain.loop);
+}
+
+static void check_order(cora_args bound, cora_future done)
+{
+    int *next = cora_arg(bound, 0, int *);
+    (void)done;
+    CHECK_INT(cora_arg_int(bound, 1), *next);
+    ++*next;
+}
+
+TEST(many_callbacks, "a hundred thousand callbacks of one future run in the order added")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    cora_future future = cora_future_new(loop);
+    int next = 0, callbacks = harness_scale(100000);
+    for (int i = 0; i < callbacks; i++)
+        cora_add_done_callback(future, cora_partial(check_order, &next, i));
+    cora_set_result(future, cora_int(1));
+    tick(loop);
+    CHECK_INT(next, callbacks);
+    cora_loop_close(loop);
 }
 
 /* ---- done-callbacks: their arguments ---- */
@@ -1632,6 +1678,66 @@ static void complete_and_listen_late(cora_args bound)
     cora_add_done_callback(made, cora_partial(note_outcome, cora_arg(bound, 0, struct notes *)));
 }
 
+/* Makes one future, in whatever kind of callback this is called in. */
+static void make_one(cora_args bound)
+{
+    cora_future *future = cora_arg(bound, 0, cora_future *);
+    *future = cora_future_new(cora_running_loop());
+    cora_set_result(*future, cora_textf("page %d", 1));
+    CHECK_TEXT(cora_as_text(cora_result(*future)), "page 1");
+}
+
+static void make_one_done(cora_args bound, cora_future done)
+{
+    (void)done;
+    make_one(bound);
+}
+
+static void make_one_in_report(cora_args bound, cora_loop loop, const struct cora_report *report)
+{
+    (void)loop, (void)report;
+    make_one(bound);
+}
+
+static void make_one_dropped(void *pointer)
+{
+    cora_future *future = pointer;
+    *future = cora_future_new(cora_running_loop());
+    cora_set_result(*future, cora_int(1));
+}
+
+static const cora_type making = { "making", make_one_dropped, NULL, 0 };
+
+TEST(made_in_any_callback,
+     "what a timer, a reader, a done-callback, one from another thread, an exception handler or a "
+     "drop function in a tick makes and completes is given back in that tick")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    cora_future future = cora_future_new(loop), one[6] = { { 0 } };
+    int ends[2];
+    CHECK_INT(pipe(ends), 0);
+    CHECK_INT(write(ends[1], "x", 1), 1);
+    cora_call_later(loop, 0, cora_partial(make_one, &one[0]));
+    cora_add_reader(loop, ends[0], cora_partial(make_one, &one[1]));
+    cora_add_done_callback(future, cora_partial(make_one_done, &one[2]));
+    cora_set_result(future, cora_int(1));
+    cora_call_soon_threadsafe(loop, cora_partial(make_one, &one[3]));
+    cora_set_exception_handler(loop, cora_partial(make_one_in_report, &one[4]));
+    cora_call_soon(loop, cora_partial(failing));
+    cora_call_soon(loop, cora_partial(nothing, cora_own(&one[5], &making)));
+    cora_drop_temporaries();
+    tick(loop);
+    cora_remove_reader(loop, ends[0]);
+    for (int i = 0; i < 6; i++) {
+        CHECK(!cora_is_null(one[i]));
+        CHECK_INT(cora_error_code(cora_result(one[i])), CORA_ESTALE);
+    }
+    CHECK_INT(cora_live(loop), 1);
+    close(ends[0]);
+    close(ends[1]);
+    cora_loop_close(loop);
+}
+
 TEST(late_callbacks_keep_it, "a callback that is added to a done future keeps it until it has run")
 {
     cora_loop loop = cora_loop_new(NULL);
@@ -1703,6 +1809,26 @@ TEST(released_outside, "a release outside of callbacks leaves the future until t
     CHECK_INT(cora_as_int(cora_result(made)), 5);
     CHECK_INT(cora_live(loop), 0);
     run_in(loop, cora_partial(check_stale));
+    cora_loop_close(loop);
+}
+
+static void read_and_release(cora_args bound)
+{
+    int *drops = cora_arg(bound, 0, int *);
+    CHECK(cora_as_pointer(cora_result(made)) == drops);
+    CHECK_INT(cora_release(made), 0);
+    CHECK_INT(*drops, 0);
+}
+
+TEST(read_in_a_callback, "what a callback has read stays until it returns, also after the release")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    int drops = 0;
+    made = cora_future_new(loop);
+    cora_set_result(made, cora_own(&drops, &counted));
+    cora_drop_temporaries();
+    run_in(loop, cora_partial(read_and_release, &drops));
+    CHECK_INT(drops, 1);
     cora_loop_close(loop);
 }
 
@@ -1799,6 +1925,27 @@ TEST(read_in_main, "what main() has read stays until its next run, whatever beco
     cora_loop_close(other);
 }
 
+TEST(kept_read_in_main, "also what was kept, or has callbacks that have not run, when the loop is "
+                        "closed")
+{
+    for (int kept = 0; kept < 2; kept++) {
+        cora_loop loop = cora_loop_new(NULL);
+        int drops = 0;
+        run_in(loop, cora_partial(abandon)); /* made in a callback */
+        if (kept)
+            cora_keep(made);
+        else
+            cora_add_done_callback(made, cora_partial(nothing_done));
+        cora_set_result(made, cora_own(&drops, &counted));
+        cora_drop_temporaries();
+        CHECK(cora_as_pointer(cora_result(made)) == &drops);
+        cora_loop_close(loop);
+        CHECK_INT(drops, 0);
+        cora_drop_temporaries();
+        CHECK_INT(drops, 1);
+    }
+}
+
 TEST(temporaries_after_close, "cora_drop_temporaries drops what main() has read from a closed loop")
 {
     cora_loop loop = cora_loop_new(NULL);
@@ -1842,6 +1989,12 @@ static void host_end(struct host *host)
     ev_loop_destroy(host->ev);
 }
 
+/* One more iteration, in which nothing happens. */
+static void run_host_once_more(struct host *host)
+{
+    ev_run(host->ev, EVRUN_NOWAIT);
+}
+
 static void host_completes(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct host *host = timer->data;
@@ -1863,6 +2016,29 @@ TEST(made_in_a_hosts_callback,
         CHECK_INT(cora_error_code(cora_result(made)), CORA_ESTALE);
         CHECK_INT(cora_live(host.guest), 0);
     }
+    host_end(&host);
+}
+
+static void host_runs_inside(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct host *host = timer->data;
+    (void)events;
+    made = cora_future_new(host->guest);
+    cora_set_result(made, cora_int(5));
+    cora_call_soon(host->guest, cora_partial(nothing));
+    ev_run(ev, EVRUN_NOWAIT);
+    CHECK_INT(cora_as_int(cora_result(made)), 5);
+    host->rounds++;
+}
+
+TEST(host_runs_inside, "also if that callback runs the loop itself")
+{
+    struct host host = { .rounds = 0 };
+    host_start(&host, host_runs_inside);
+    host_run(&host);
+    CHECK_INT(host.rounds, 1);
+    run_host_once_more(&host);
+    CHECK_INT(cora_error_code(cora_result(made)), CORA_ESTALE);
     host_end(&host);
 }
 
@@ -1913,6 +2089,31 @@ TEST(unread_in_a_hosts_callback, "an error of a future that a host's callback fo
     CHECK_TEXT(reports.place.function, "host_fails");
     host_end(&host);
     CHECK_INT(reports.count, 1);
+}
+
+static void fail_in_another(cora_args bound)
+{
+    made = cora_future_new(cora_arg_loop(bound, 0));
+    cora_set_exception(made, cora_error(CORA_EVALUE, "unread"));
+}
+
+TEST(made_for_another_guest,
+     "a future that a guest's callback makes for another guest of the same host is given back, and "
+     "its error reported, without anything else to wake that one")
+{
+    for (int swapped = 0; swapped < 2; swapped++) {
+        struct ev_loop *host = ev_loop_new(EVFLAG_NOENV);
+        cora_loop guests[2] = { cora_loop_attach(host, NULL), cora_loop_attach(host, NULL) };
+        struct reports reports;
+        collect_reports(guests[swapped], &reports);
+        cora_call_soon(guests[!swapped], cora_partial(fail_in_another, guests[swapped]));
+        ev_run(host, 0);
+        CHECK_INT(reports.count, 1);
+        CHECK_INT(cora_error_code(cora_result(made)), CORA_ESTALE);
+        cora_loop_detach(guests[0]);
+        cora_loop_detach(guests[1]);
+        ev_loop_destroy(host);
+    }
 }
 
 TEST(made_before_the_host_runs,
@@ -2038,6 +2239,32 @@ TEST(
     }
 }
 
+static void read_and_detach(cora_args bound, cora_future done)
+{
+    int *drops = cora_arg(bound, 0, int *);
+    cora_future other = cora_arg_future(bound, 1);
+    CHECK(cora_as_pointer(cora_result(done)) == drops);
+    CHECK(cora_as_pointer(cora_result(other)) == drops);
+    CHECK_INT(cora_loop_detach(cora_running_loop()), 0);
+    CHECK_INT(*drops, 0);
+}
+
+TEST(read_before_detaching,
+     "what a callback has read stays until it returns, also when it detaches the guest meanwhile")
+{
+    struct host host = { .rounds = 0 };
+    int drops = 0;
+    host_start(&host, host_completes);
+    cora_future future = cora_future_new(host.guest), other = cora_future_new(host.guest);
+    cora_add_done_callback(future, cora_partial(read_and_detach, &drops, other));
+    cora_set_result(future, cora_own(&drops, &counted));
+    cora_set_result(other, cora_own(&drops, &counted));
+    cora_drop_temporaries();
+    ev_run(host.ev, EVRUN_NOWAIT);
+    CHECK_INT(drops, 2);
+    host_end(&host);
+}
+
 static void detach_in_report(cora_args bound, cora_loop loop, const struct cora_report *report)
 {
     CHECK_INT(cora_loop_detach(loop), 0);
@@ -2057,4 +2284,27 @@ TEST(detached_in_a_report, "the handler that is told of an unread error may deta
     CHECK_INT(reports, 1);
     CHECK(cora_is_closed(host.guest));
     host_end(&host);
+}
+
+static void try_everything(cora_args bound, cora_loop loop, const struct cora_report *report)
+{
+    ++*cora_arg(bound, 0, int *);
+    CHECK(cora_done(report->future));
+    CHECK(!cora_cancel(report->future));
+    CHECK(cora_is_null(cora_keep(report->future)));
+    CHECK_INT(cora_add_done_callback(report->future, cora_partial(nothing_done)), CORA_ESTALE);
+    CHECK(cora_is_null(cora_future_new(loop)));
+    CHECK_INT(cora_error_code(report->exception), CORA_EVALUE);
+}
+
+TEST(reported_in_a_close,
+     "a handler that is told of unread errors while the loop is closed finds the futures stale")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    int reports = 0;
+    cora_set_exception_handler(loop, cora_partial(try_everything, &reports));
+    for (int i = 0; i < 3; i++)
+        cora_set_exception(cora_future_new(loop), cora_error(CORA_EVALUE, "%d", i));
+    CHECK_INT(cora_loop_close(loop), 0);
+    CHECK_INT(reports, 3);
 }

@@ -5,6 +5,7 @@
 #include "helpers.h"
 
 #include <ev.h>
+#include <pthread.h>
 
 /* ---- outcomes ---- */
 
@@ -240,6 +241,33 @@ TEST(interrupted, "a KeyboardInterrupt in a callback is what the run gives; the 
     virtual_loop_end(loop);
 }
 
+static void interrupt_done(cora_args bound, cora_future done)
+{
+    (void)done;
+    interrupt(bound);
+}
+
+TEST(
+    interrupted_in_a_done_callback,
+    "a KeyboardInterrupt in a done-callback leaves the run; the next callbacks run in the next one")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    cora_future future = cora_future_new(loop);
+    int drops = 0, runs = 0;
+    cora_add_done_callback(future, cora_partial(count_done, &runs));
+    cora_add_done_callback(future, cora_partial(interrupt_done, cora_own(&drops, &counted)));
+    cora_add_done_callback(future, cora_partial(count_done, &runs));
+    cora_set_result(future, cora_int(1));
+    cora_value outcome = cora_run_until_complete(loop, cora_sleep(1));
+    CHECK_INT(cora_error_code(outcome), CORA_EKEYBOARDINTERRUPT);
+    CHECK_INT(runs, 1);
+    CHECK_INT(drops, 1);
+    tick(loop);
+    CHECK_INT(runs, 2);
+    CHECK_INT(cora_as_int(cora_result(future)), 1);
+    cora_loop_close(loop);
+}
+
 TEST(not_cut_short, "after a run that was interrupted, the future's end does not stop a later run",
      "test_base_events.BaseEventLoopTests.test_run_until_complete_loop_orphan_future_close_loop")
 {
@@ -447,6 +475,33 @@ TEST(guest, "a guest is run by its host only")
     CHECK_INT(cora_live(loop), 1);
     cora_loop_detach(loop);
     ev_loop_destroy(host);
+}
+
+struct visitor {
+    cora_loop loop;
+    cora_future future;
+};
+
+static void *run_elsewhere(void *pointer)
+{
+    struct visitor *visitor = pointer;
+    CHECK_INT(cora_error_code(cora_result(visitor->future)), CORA_EWRONGTHREAD);
+    CHECK_INT(cora_as_int(cora_run_until_complete(visitor->loop, visitor->future)), 5);
+    CHECK_INT(cora_as_int(cora_result(visitor->future)), 5);
+    return NULL;
+}
+
+TEST(other_thread, "another thread may run an idle loop, and has its futures from then on")
+{
+    struct visitor visitor = { .loop = cora_loop_new(NULL) };
+    pthread_t thread;
+    visitor.future = cora_keep(cora_future_new(visitor.loop));
+    cora_call_later(visitor.loop, 0.001, cora_partial(complete, visitor.future, 5));
+    CHECK_INT(pthread_create(&thread, NULL, run_elsewhere, &visitor), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    CHECK_INT(cora_error_code(cora_result(visitor.future)), CORA_EWRONGTHREAD);
+    CHECK_INT(cora_as_int(cora_run_until_complete(visitor.loop, visitor.future)), 5);
+    cora_loop_close(visitor.loop);
 }
 
 /* ---- how long the outcome and its future are there ---- */
