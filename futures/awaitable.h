@@ -6,8 +6,7 @@
  *
  *     cora_when_done(cora_sleep(1.5), cora_partial(on_awake, bell));    // starts now, calls back
  *     cora_ensure_future(loop, cora_sleep(1.5));                        // starts in the next tick
- *     cora_gather(loop, items, count), cora_shield(...), cora_run_until_complete(loop,
- * cora_sleep(1.5))
+ *     cora_gather(loop, items, count), cora_shield(...), cora_run_until_complete(...)
  *
  * What it was given by pointer is borrowed until then. A started operation stands behind a future.
  * Cancelling that asks the operation to end, which it does in the next tick, with Cancelled; also

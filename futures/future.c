@@ -34,11 +34,11 @@ static cora_value refusal(cora_future handle)
         return null_error();
     if (!owner || atomic_load(&owner->state) == LOOP_CLOSED)
         return cora_error(CORA_ESTALE, "the future is stale: its loop is closed");
-    if (atomic_load_explicit(&owner->thread, memory_order_relaxed) != &cora_thread)
-        return cora_error(CORA_EWRONGTHREAD, "the future belongs to a loop of another thread");
-    if (slot->kind != SLOT_FUTURE || slot->bits != handle.bits)
+    if (slot->kind != SLOT_FUTURE || !slot_is(slot, handle.bits))
         return cora_error(CORA_ESTALE,
                           "the future is stale: it was done, and nobody kept it (cora_keep)");
+    if (atomic_load_explicit(&owner->thread, memory_order_relaxed) != &cora_thread)
+        return cora_error(CORA_EWRONGTHREAD, "the future belongs to a loop of another thread");
     const struct cora_place *place = future_of(slot)->place;
     return cora_error(
         CORA_ESTALE,

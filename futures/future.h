@@ -2,10 +2,9 @@
  * future.h: a result that is not there yet.
  *
  *     cora_future page = cora_future_new(loop);
- *     cora_add_done_callback(page, cora_partial(on_page, url));    // now, or when it is done
- * already
+ *     cora_add_done_callback(page, cora_partial(on_page, url));
  *     ...
- *     cora_set_result(page, cora_text("<html>"));                  // later, by whoever has it
+ *     cora_set_result(page, cora_text("<html>"));    // by whoever has it
  *
  * A future is completed once. Its done-callbacks then run from the loop, in the order added, each
  * in its context; never inside the call that completes it, or that adds them.

@@ -156,21 +156,23 @@ CORA_PRINTF(3, 0)
 static struct cora_counted *error_format(int code, cora_value cause, const char *format,
                                          va_list arguments)
 {
-    char words[160] = "";
+    char words[160];
     va_list again;
     va_copy(again, arguments);
-    int length = format ? vsnprintf(NULL, 0, format, again) : 0;
+    int length = format ? vsnprintf(NULL, 0, format, again) : 0, lead = 0;
     va_end(again);
+    if (length < 0)
+        length = 0;
     if (is_errno(code))
-        snprintf(words, sizeof words, "[Errno %d] %s%s", -code, strerror(-code),
-                 length > 0 ? ": " : "");
-    size_t room = strlen(words) + (length > 0 ? (size_t)length : 0);
-    struct error *error = error_new(code, cause, room);
+        lead = snprintf(words, sizeof words, "[Errno %d] %.100s%s", -code, strerror(-code),
+                        length > 0 ? ": " : "");
+    struct error *error = error_new(code, cause, (size_t)(lead + length));
     if (!error)
         return NULL;
-    char *end = stpcpy(error->text, words);
+    memcpy(error->text, words, (size_t)lead);
+    error->text[lead] = 0;
     if (length > 0)
-        vsnprintf(end, (size_t)length + 1, format, arguments);
+        vsnprintf(error->text + lead, (size_t)length + 1, format, arguments);
     return &error->head;
 }
 

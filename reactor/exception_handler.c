@@ -58,7 +58,7 @@ int cora_set_exception_handler(cora_loop handle, cora_exception_callback handler
         return cora_error_code(cora_last_error());
     struct slot *slot = handle_new_persistent(loop, handler.partial);
     if (!slot)
-        return CORA_EMEMORY;
+        return cora_error_code(cora_last_error());
     struct slot *old = loop->exception_handler;
     loop->exception_handler = slot;
     if (old)

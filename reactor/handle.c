@@ -30,11 +30,11 @@ static __attribute__((noinline, cold)) struct slot *handle_refuse(cora_handle ha
         fail(CORA_ESTALE, "the handle is stale: its loop is closed");
     } else if (slot->kind >= SLOT_FUTURE) {
         fail(CORA_ESTALE, "the handle is none of a callback");
+    } else if (!slot_is(slot, handle.bits)) {
+        fail(CORA_ESTALE, "the handle is stale: its callback has run or was dropped");
     } else if (!handle_loop(handle)) {
         fail(CORA_EWRONGTHREAD, "the handle belongs to a loop of another thread; from here only "
                                 "cora_call_soon_threadsafe may be used");
-    } else if (!slot_is(slot, handle.bits)) {
-        fail(CORA_ESTALE, "the handle is stale: its callback has run or was dropped");
     } else {
         const struct cora_place *place = slot_callback(slot)->place;
         fail(CORA_ESTALE, "the handle is stale: its callback %s, made in %s (%s:%d), %s",

@@ -428,8 +428,12 @@ void on_check(struct ev_loop *ev, ev_check *watcher, int events)
     struct outer outer = thread_enter(loop);
     loop->in_tick = loop->awake = true;
     loop->clock_known = false;
+    struct queue outside; /* garbage of a callback that runs further out, around an ev_run */
+    queue_clear(&outside);
     if (loop->garbage.head && ev_depth(ev) == 1)
         loop->future_layer->collect(loop); /* the host's callback has returned */
+    else
+        queue_join(&outside, &loop->garbage);
     if (loop->ev && !stop_if_forked(loop))
         ticks_run(loop);
     if (loop->ev && loop->guest)
@@ -439,6 +443,8 @@ void on_check(struct ev_loop *ev, ev_check *watcher, int events)
     loop->in_tick = false;
     loop->awake = loop->idle_active;
     settle(loop);
+    if (loop->ev)
+        queue_join(&loop->garbage, &outside);
     thread_leave(outer);
     loop_unhold(loop);
 }

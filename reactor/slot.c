@@ -164,10 +164,17 @@ void pool_visit(struct pool *pool, void (*visit)(struct slot *slot))
     for (struct chunk *chunk = pool->chunks; chunk; chunk = chunk->next)
         for (size_t offset = CHUNK_HEAD; offset < chunk->used; offset += chunk->slot_size) {
             struct slot *slot = chunk_slot(chunk, offset);
-            if (slot->state == SLOT_WAITING || slot->state == SLOT_QUEUED ||
-                slot->state == SLOT_RUNNING)
+            if (slot->state != SLOT_FREE && slot->state != SLOT_CANCELLED)
                 visit(slot);
         }
+}
+
+/* Frees a slot of a closed loop: no handle names it any more, whoever's the chunk becomes. */
+static void slot_forget(struct slot *slot)
+{
+    slot->state = SLOT_FREE;
+    if (slot->bits >> 32 != UINT32_MAX)
+        __atomic_store_n(&slot->bits, slot->bits + GENERATION_STEP, __ATOMIC_RELAXED);
 }
 
 void pool_release(struct pool *pool)
@@ -175,7 +182,7 @@ void pool_release(struct pool *pool)
     for (struct chunk *chunk = pool->chunks, *next; chunk; chunk = next) {
         next = chunk->next;
         for (size_t offset = CHUNK_HEAD; offset < chunk->used; offset += chunk->slot_size)
-            chunk_slot(chunk, offset)->state = SLOT_FREE;
+            slot_forget(chunk_slot(chunk, offset));
         atomic_store_explicit(&cora_chunks[chunk->number].owner, NULL, memory_order_relaxed);
         pthread_mutex_lock(&chunk_lock);
         chunk->next = spare_chunks[pool->kind];

@@ -40,12 +40,6 @@ double cora_time(cora_loop loop)
     return clock_now();
 }
 
-static struct timer_slot *timer_of(ev_timer *watcher)
-{
-    return (struct timer_slot *)(void *)((char *)watcher -
-                                         offsetof(struct timer_slot, as.libev.watcher));
-}
-
 /* The deadline lives where libev has room for a pointer of ours. */
 double timer_when(const struct timer_slot *timer)
 {
@@ -86,7 +80,8 @@ static void timer_collect(struct loop *loop, struct timer_slot *timer)
 
 static void on_timer(struct ev_loop *ev, ev_timer *watcher, int events)
 {
-    struct timer_slot *timer = timer_of(watcher);
+    struct timer_slot *timer =
+        (void *)((char *)watcher - offsetof(struct timer_slot, as.libev.watcher));
     struct loop *loop = slot_owner(&timer->as.slot);
     (void)ev, (void)events;
     loop->armed--;
@@ -250,10 +245,8 @@ int timers_reserve(struct loop *loop, size_t count)
         ev_timer_start(loop->ev, &timers[i]);
         ev_feed_event(loop->ev, &timers[i], 0);
     }
-    for (size_t i = count; i-- > 0;) {
-        ev_clear_pending(loop->ev, &timers[i]);
-        ev_timer_stop(loop->ev, &timers[i]);
-    }
+    for (size_t i = count; i-- > 0;)
+        ev_timer_stop(loop->ev, &timers[i]); /* it is not pending then, either */
     free(timers);
     return 0;
 }

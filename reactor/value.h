@@ -30,8 +30,9 @@ CORA_BEGIN
 typedef struct cora_type {
     const char *name;
     void (*drop)(void *pointer); /* the last reference is gone: runs in that very call */
-    int (*print)(const void *pointer, char *buffer, size_t size); /* as snprintf; may be NULL */
-    int kind;                                                     /* Cora's own; 0 for yours */
+    /* As snprintf; may be NULL. Only writes: it runs in the middle of other calls. */
+    int (*print)(const void *pointer, char *buffer, size_t size);
+    int kind; /* Cora's own; 0 for yours */
 } cora_type;
 
 struct cora_counted; /* a counted value's memory, private */

@@ -37,11 +37,18 @@ TEST(url_brackets, "an IPv6 address stands in brackets, which are not part of th
     check_url("http://[fe80::1:2]:81/x", "fe80::1:2", "81", "/x");
 }
 
-TEST(url_authority, "the authority is kept as it was written, for the Host field")
+static void check_authority(const char *text, const char *authority)
 {
     struct http_url url;
-    CHECK_TEXT(http_url_parse("http://[::1]:81/x", &url), NULL);
-    CHECK_TEXT(url.authority, "[::1]:81");
+    CHECK_TEXT(http_url_parse(text, &url), NULL);
+    CHECK_TEXT(url.authority, authority);
+}
+
+TEST(url_authority, "the authority, for the Host field, is the same however it was written")
+{
+    check_authority("http://[::1]:81/x", "[::1]:81");
+    check_authority("http://[FE80::1]:80", "[fe80::1]");
+    check_authority("http://Host.Example:080/x", "host.example");
 }
 
 TEST(url_fragment, "a fragment is not part of the path")
@@ -114,6 +121,125 @@ TEST(url_limits, "a URL or host that is too long is refused")
     CHECK_INT(strlen(url.host), 255);
 }
 
+/* ---- links ---- */
+
+/* The link leads from the base to this URL. */
+static void check_join(const char *base, const char *link, const char *expected)
+{
+    char url[HTTP_URL_MAX + 1];
+    CHECK_TEXT(http_url_join(base, link, url), NULL);
+    CHECK_TEXT(url, expected);
+}
+
+TEST(join_relative, "a link is relative to the page's path, or to its host")
+{
+    check_join("http://host/a/b?c", "d", "http://host/a/d");
+    check_join("http://host/a/b?c", "/d", "http://host/d");
+    check_join("http://host/a/b?c", "?d", "http://host/a/b?d");
+    check_join("http://host/a/b?c", "#d", "http://host/a/b?c");
+    check_join("http://host/a/b?c/d", "e", "http://host/a/e");
+    check_join("http://host", "d/e", "http://host/d/e");
+    check_join("http://host?q", "d", "http://host/d");
+    check_join("http://host:81/a", "//host:81/b", "http://host:81/b");
+    check_join("http://[::1]:81/a", "b", "http://[::1]:81/b");
+}
+
+TEST(join_same, "an empty link leads to the page itself, in one spelling")
+{
+    check_join("HTTP://Host:80", "", "http://host/");
+    check_join("http://host/a?b#c", "", "http://host/a?b");
+    check_join("http://host/a", "http://HOST:80/b", "http://host/b");
+}
+
+TEST(join_steps, "the steps . and .. are resolved, in the path and not beyond its root")
+{
+    check_join("http://host/a/b", ".", "http://host/a/");
+    check_join("http://host/a/b", "..", "http://host/");
+    check_join("http://host/a/b/c", "../d", "http://host/a/d");
+    check_join("http://host/a/b/c", "./../../../d/.", "http://host/d/");
+    check_join("http://host/a", "/b/.../..c/.d", "http://host/b/.../..c/.d");
+    check_join("http://host/a", "b/../../c?x=/../y", "http://host/c?x=/../y");
+    check_join("http://host/a", "//host/..", "http://host/");
+    check_join("http://host/a", "/b//../c", "http://host/b/c");
+}
+
+TEST(join_elsewhere, "a link to another host, or of another scheme, is refused")
+{
+    char url[HTTP_URL_MAX + 1];
+    const char *other = "is of another host", *scheme = "does not begin with http://";
+    CHECK_TEXT(http_url_join("http://host/a", "http://other/", url), other);
+    CHECK_TEXT(http_url_join("http://host/a", "//other", url), other);
+    CHECK_TEXT(http_url_join("http://host/a", "http://host:81/", url), other);
+    CHECK_TEXT(http_url_join("http://host/a", "https://host/", url), scheme);
+    CHECK_TEXT(http_url_join("http://host/a", "mailto:a@host", url), scheme);
+    CHECK_TEXT(http_url_join("http://host/a", "a b", url),
+               "has a space or another character that must be percent-encoded");
+}
+
+TEST(join_limits, "a link that makes a URL too long is refused, at every length")
+{
+    char link[2 * HTTP_URL_MAX], url[HTTP_URL_MAX + 1];
+    for (size_t size = HTTP_URL_MAX - 30; size < HTTP_URL_MAX + 10; size++) {
+        memset(link, 'a', size);
+        link[size] = '\0';
+        CHECK_TEXT(http_url_join("http://host/b", link, url),
+                   size <= HTTP_URL_MAX - 12 ? NULL : "is too long");
+    }
+}
+
+/* The links of a text, each followed by a space. */
+static const char *links_of(const char *html)
+{
+    static char all[10000];
+    char link[HTTP_URL_MAX + 1];
+    for (all[0] = '\0'; http_link_next(&html, link);)
+        sprintf(all + strlen(all), "%s ", link);
+    CHECK(!http_link_next(&html, link));
+    return all;
+}
+
+TEST(links, "the links of an HTML text are the href of each <a>, in their order")
+{
+    CHECK_TEXT(links_of(""), "");
+    CHECK_TEXT(links_of("<p>no link at all</p> 1 < 2"), "");
+    CHECK_TEXT(links_of("<a href=\"1\">one</a> <A HREF='2'>two</A>\n<a\thref=3>"), "1 2 3 ");
+    CHECK_TEXT(links_of("<a class=x href=1 id=\"y\"><a data-href=2 hreflang=en><a href>"), "1 ");
+    CHECK_TEXT(links_of("<a href = \" 1 \" href=2><a disabled/href=3>"), "1 3 ");
+    CHECK_TEXT(links_of("<a title=\"> <a href=1>\" href='2'>"), "2 ");
+    CHECK_TEXT(links_of("<abbr href=1><area href=2><a>href=3</a><link href=4>"), "");
+}
+
+TEST(link_references, "&amp; in a link is &")
+{
+    CHECK_TEXT(links_of("<a href='?a=1&amp;b=2&c=&amp'>"), "?a=1&b=2&c=&amp ");
+}
+
+TEST(link_comments, "there are no links in comments")
+{
+    CHECK_TEXT(links_of("<!-- <a href=1> --><a href=2><!-- <a href=3>"), "2 ");
+}
+
+TEST(link_cut, "a text that ends anywhere gives a defined result")
+{
+    char html[] = "<a x href = \"1\"><!-- --><a href='2' y=3><a href=4>";
+    for (size_t size = sizeof html - 1; size > 0; size--) {
+        html[size] = '\0';
+        const char *links = links_of(html);
+        CHECK(strncmp("1 2 4 ", links, strlen(links)) == 0);
+    }
+}
+
+TEST(link_long, "a link too long for a URL is empty: it leads to the page itself")
+{
+    char html[HTTP_URL_MAX + 100], link[HTTP_URL_MAX + 1];
+    memset(html, 'a', sizeof html);
+    memcpy(html, "<a href=", 8);
+    strcpy(html + sizeof html - 2, ">");
+    const char *text = html;
+    CHECK(http_link_next(&text, link));
+    CHECK_TEXT(link, "");
+}
+
 /* ---- requests ---- */
 
 TEST(request, "a request names path and host, and asks to close the connection")
@@ -166,8 +292,7 @@ static const char *read_in_pieces(struct http_response *response, const char *by
     http_response_init(response);
     for (size_t at = 0; at < size; at += piece) {
         size_t left = size - at;
-        const char *wrong =
-            http_response_feed(response, bytes + at, left < piece ? left : piece);
+        const char *wrong = http_response_feed(response, bytes + at, left < piece ? left : piece);
         if (wrong)
             return wrong;
     }
@@ -238,6 +363,50 @@ TEST(response_unpromised, "without Content-Length the body ends with the connect
     CHECK_INT(response.received, 6);
 }
 
+TEST(response_whole, "a response is whole when the promised length is there; else when it ends")
+{
+    struct http_response response;
+    http_response_init(&response);
+    CHECK_TEXT(http_response_feed(&response, page, strlen(page) - 1), NULL);
+    CHECK(!http_response_is_whole(&response));
+    CHECK_TEXT(http_response_feed(&response, "o", 1), NULL);
+    CHECK(http_response_is_whole(&response));
+    http_response_init(&response);
+    CHECK_TEXT(http_response_feed(&response, BYTES("HTTP/1.0 200 OK\r\n\r\nhello")), NULL);
+    CHECK(!http_response_is_whole(&response));
+}
+
+TEST(response_html, "of an HTML page the text is kept, of another one only its length")
+{
+    struct http_response response;
+    const char head[] = "HTTP/1.0 200 OK\r\nContent-Type: text/HTML; charset=utf-8\r\n\r\n";
+    for (size_t piece = 1; piece <= 4096; piece *= 4) {
+        static char bytes[20000];
+        strcpy(bytes, head);
+        memset(bytes + strlen(head), 'x', 10000);
+        CHECK_TEXT(read_in_pieces(&response, bytes, strlen(head) + 10000, piece), NULL);
+        CHECK_TEXT(response.body, bytes + strlen(head));
+        free(response.body);
+    }
+    CHECK_TEXT(read_in_pieces(&response, page, strlen(page), 1), NULL);
+    CHECK(!response.body);
+}
+
+TEST(response_location, "where a redirect leads is its Location, without the spaces around it")
+{
+    struct http_response response;
+    const char bytes[] = "HTTP/1.1 302 Found\r\nLOCATION: \t/a b \r\n\r\n";
+    CHECK_TEXT(read_in_pieces(&response, BYTES(bytes), 1), NULL);
+    CHECK_TEXT(response.location, "/a b");
+    CHECK_TEXT(read_in_pieces(&response, page, strlen(page), 1), NULL);
+    CHECK_TEXT(response.location, "");
+    char text[HTTP_URL_MAX + 100];
+    snprintf(text, sizeof text, "HTTP/1.1 302 Found\r\nLocation: %0*d\r\n", HTTP_URL_MAX, 0);
+    CHECK_TEXT(wrong_with(text, strlen(text)), "closed within the header");
+    snprintf(text, sizeof text, "HTTP/1.1 302 Found\r\nLocation: %0*d\r\n", HTTP_URL_MAX + 1, 0);
+    CHECK_TEXT(wrong_with(text, strlen(text)), "Location is too long");
+}
+
 TEST(response_without_body, "204 and 304 have no body, whatever they promise")
 {
     CHECK_TEXT(wrong_with(BYTES("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n")), NULL);
@@ -248,14 +417,22 @@ TEST(response_without_body, "204 and 304 have no body, whatever they promise")
 TEST(response_status_line, "what does not begin with a status line is no response")
 {
     const char *none[] = {
-        "hello\r\n\r\n",         "\r\n",
-        "<html>\n",              "HTTP/2 200 OK\r\n\r\n",
-        "HTTP/1.1\r\n\r\n",      "HTTP/1.1 \r\n\r\n",
-        "HTTP/1.1 20 OK\r\n",    "HTTP/1.1 2000 OK\r\n",
-        "HTTP/1.1 -20 OK\r\n",   "HTTP/1.1  200 OK\r\n",
-        "HTTP/1.11 200 OK\r\n",  "http/1.1 200 OK\r\n",
-        "HTTP/1.1 200OK\r\n",    " HTTP/1.1 200 OK\r\n",
-        "HTTP/1.1 200 OK\n\n",   "ICY 200 OK\r\n",
+        "hello\r\n\r\n",
+        "\r\n",
+        "<html>\n",
+        "HTTP/2 200 OK\r\n\r\n",
+        "HTTP/1.1\r\n\r\n",
+        "HTTP/1.1 \r\n\r\n",
+        "HTTP/1.1 20 OK\r\n",
+        "HTTP/1.1 2000 OK\r\n",
+        "HTTP/1.1 -20 OK\r\n",
+        "HTTP/1.1  200 OK\r\n",
+        "HTTP/1.11 200 OK\r\n",
+        "http/1.1 200 OK\r\n",
+        "HTTP/1.1 200OK\r\n",
+        " HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 200 OK\n\n",
+        "ICY 200 OK\r\n",
     };
     for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
         CHECK_TEXT(wrong_with(none[i], strlen(none[i])), "no status line");
@@ -283,8 +460,9 @@ TEST(response_coding, "Transfer-Encoding is refused, chunked or not")
 
 TEST(response_length, "a Content-Length that is no number is refused")
 {
-    const char *none[] = { "",    "ten", "-1",  "+1", "1.0",
-                           "0x1", "1 2", "1,1", "9999999999999999999" };
+    const char *none[] = {
+        "", "ten", "-1", "+1", "1.0", "0x1", "1 2", "1,1", "9999999999999999999"
+    };
     for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
         char text[100];
         snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n", none[i]);

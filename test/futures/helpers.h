@@ -137,6 +137,15 @@ static inline void failing_done(cora_args bound, cora_future done)
     cora_fail(cora_error(CORA_EVALUE, "wrong"));
 }
 
+/* A future as cora_future_print writes it; until the next call. */
+static inline const char *printed(cora_future future)
+{
+    static char text[600];
+    int length = cora_future_print(future, text, sizeof text);
+    CHECK_INT(length, strlen(text));
+    return text;
+}
+
 /* ---- values that tell when they are dropped ---- */
 
 static inline void count_drop(void *pointer)

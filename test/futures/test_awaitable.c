@@ -372,6 +372,22 @@ TEST(bad_operation,
     current_loop_end(loop);
 }
 
+TEST(zeros, "an awaitable of zeros is neither future nor operation: a TypeError")
+{
+    cora_loop loop = current_loop_new();
+    cora_awaitable zeros = { 0 };
+    int drops = 0;
+    CHECK(cora_is_null(
+        cora_when_done(zeros, cora_partial(nothing_done, cora_own(&drops, &counted)))));
+    CHECK_INT(cora_error_code(cora_last_error()), CORA_ETYPE);
+    CHECK(cora_is_null(cora_ensure_future(loop, zeros)));
+    CHECK_INT(cora_error_code(cora_last_error()), CORA_ETYPE);
+    CHECK_INT(cora_error_code(cora_run_until_complete(loop, zeros)), CORA_ETYPE);
+    cora_drop_temporaries();
+    CHECK_INT(drops, 1);
+    current_loop_end(loop);
+}
+
 /* ---- cora_ensure_future ---- */
 
 TEST(ensure_future_of_a_future, "a future of this loop is its own future")

@@ -262,6 +262,119 @@ TEST(context, "what only a callback's context holds, dropped when the callback h
     }
 }
 
+/* ---- callbacks and handlers that do it themselves ---- */
+
+static void act_in_a_callback(cora_args bound, cora_future done)
+{
+    struct hostile *hostile = cora_arg(bound, 0, struct hostile *);
+    cora_as_text(cora_result(done));
+    drop_hostile(hostile);
+    CHECK_TEXT(cora_arg_text(bound, 1), "still there");
+}
+
+TEST(callback, "a done-callback that does it itself: the first, or a further one")
+{
+    for (size_t act = 0; act < ACTS; act++) {
+        for (int before = 0; before < 3; before++) {
+            struct hostile hostile;
+            scene_start(&hostile, act);
+            for (int i = 0; i < before; i++)
+                cora_add_done_callback(hostile.victim, cora_partial(nothing_done, 1));
+            cora_add_done_callback(hostile.victim,
+                                   cora_partial(act_in_a_callback, &hostile,
+                                                cora_textf("still %s", "there"), "third"));
+            add_some_callbacks(&hostile);
+            cora_set_result(hostile.victim, cora_textf("%s", "result"));
+            scene_end(&hostile);
+        }
+    }
+}
+
+TEST(callback_of_a_released_one, "the same, and the future is to be given back with that callback")
+{
+    for (size_t act = 0; act < ACTS; act++) {
+        for (int before = 0; before < 2; before++) {
+            struct hostile hostile;
+            scene_start(&hostile, act);
+            for (int i = 0; i < before; i++)
+                cora_add_done_callback(hostile.victim, cora_partial(nothing_done, 1));
+            cora_add_done_callback(hostile.victim, cora_partial(act_in_a_callback, &hostile,
+                                                                cora_textf("still %s", "there")));
+            cora_release(hostile.victim);
+            cora_set_result(hostile.victim, cora_textf("%s", "result"));
+            scene_end(&hostile);
+        }
+    }
+}
+
+TEST(callback_when_done, "the same with the callback of when_done")
+{
+    for (size_t act = 0; act < ACTS; act++) {
+        struct hostile hostile;
+        scene_start(&hostile, act);
+        hostile.victim = cora_when_done(
+            cora_sleep_result(0, cora_text("x")),
+            cora_partial(act_in_a_callback, &hostile, cora_textf("still %s", "there")));
+        cora_add_done_callback(hostile.victim, cora_partial(nothing_done, 2, "text"));
+        scene_end(&hostile);
+    }
+}
+
+static void act_in_a_handler(cora_args bound, cora_loop loop, const struct cora_report *report)
+{
+    struct hostile *hostile = cora_arg(bound, 0, struct hostile *);
+    (void)loop;
+    if (!cora_is_null(report->future) && hostile->drops == 0) {
+        hostile->victim = report->future;
+        drop_hostile(hostile);
+    }
+    CHECK(cora_is_error(report->exception));
+}
+
+TEST(handler, "a handler that does it to the future whose callback has failed")
+{
+    for (size_t act = 0; act < ACTS; act++) {
+        for (int before = 0; before < 2; before++) {
+            struct hostile hostile;
+            scene_start(&hostile, act);
+            cora_set_exception_handler(hostile.loop, cora_partial(act_in_a_handler, &hostile));
+            if (before)
+                cora_add_done_callback(hostile.victim, cora_partial(nothing_done, 1));
+            cora_add_done_callback(hostile.victim, cora_partial(failing_done, "a", "b", "c"));
+            add_some_callbacks(&hostile);
+            cora_release(hostile.victim);
+            cora_set_result(hostile.victim, cora_text("result"));
+            scene_end(&hostile);
+        }
+    }
+}
+
+static void fail_and_forget(cora_args bound)
+{
+    (void)bound;
+    for (int i = 0; i < 3; i++)
+        cora_set_exception(cora_future_new(cora_running_loop()), cora_error(CORA_EVALUE, "x"));
+}
+
+TEST(handler_of_unread, "a handler that does it to the future whose error nobody has read")
+{
+    for (size_t act = 0; act < ACTS; act++) {
+        for (int in_a_callback = 0; in_a_callback < 2; in_a_callback++) {
+            struct hostile hostile;
+            scene_start(&hostile, act);
+            cora_set_exception_handler(hostile.loop, cora_partial(act_in_a_handler, &hostile));
+            if (in_a_callback) {
+                cora_call_soon(hostile.loop, cora_partial(fail_and_forget));
+            } else {
+                cora_set_exception(hostile.victim, cora_error(CORA_EVALUE, "unread"));
+                cora_release(hostile.victim);
+            }
+            cora_call_soon(hostile.loop, cora_partial(nothing));
+            scene_end(&hostile);
+        }
+    }
+}
+
 /* ---- removals ---- */
 
 TEST(removed, "an argument of the only callback, dropped in its removal",
@@ -381,6 +494,33 @@ TEST(own_result, "the result of a future that finds itself given back")
         cora_release(hostile.victim);
         scene_end(&hostile);
     }
+}
+
+static void release_next(void *pointer)
+{
+    cora_future *link = pointer;
+    cora_release(*link);
+}
+
+static const cora_type releasing = { "releasing", release_next, NULL, 0 };
+
+TEST(chain, "a chain of results, each of which releases the next future, needs no stack")
+{
+    enum { LINKS = 200000 };
+    static cora_future links[LINKS + 1];
+    int count = harness_scale(LINKS);
+    cora_loop loop = cora_loop_new(NULL);
+    for (int i = 0; i <= count; i++)
+        links[i] = cora_future_new(loop);
+    for (int i = 0; i < count; i++)
+        cora_set_result(links[i], cora_own(&links[i + 1], &releasing));
+    cora_set_result(links[count], cora_int(1));
+    cora_drop_temporaries();
+    CHECK_INT(cora_live(loop), count + 1);
+    cora_release(links[0]);
+    tick(loop);
+    CHECK_INT(cora_live(loop), 0);
+    cora_loop_close(loop);
 }
 
 /* ---- operations ---- */

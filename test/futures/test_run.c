@@ -6,6 +6,7 @@
 
 #include <ev.h>
 #include <pthread.h>
+#include <sys/wait.h>
 
 /* ---- outcomes ---- */
 
@@ -215,6 +216,21 @@ TEST(stopped_operation, "an operation that a stop has cut short runs on in the n
     CHECK_INT(cora_live(loop), 2); /* the sleep and its timer */
     run_for(loop, 2);
     CHECK_INT(cora_live(loop), 0);
+    virtual_loop_end(loop);
+}
+
+static void complete_and_stop(cora_args bound)
+{
+    complete(bound);
+    stop(bound);
+}
+
+TEST(stopped_when_done, "a stop in the tick in which the future is done does not hide its outcome")
+{
+    cora_loop loop = virtual_loop_new();
+    cora_future future = cora_future_new(loop);
+    cora_call_soon(loop, cora_partial(complete_and_stop, future, "page"));
+    CHECK_TEXT(cora_as_text(cora_run_until_complete(loop, future)), "page");
     virtual_loop_end(loop);
 }
 
@@ -502,6 +518,29 @@ TEST(other_thread, "another thread may run an idle loop, and has its futures fro
     CHECK_INT(cora_error_code(cora_result(visitor.future)), CORA_EWRONGTHREAD);
     CHECK_INT(cora_as_int(cora_run_until_complete(visitor.loop, visitor.future)), 5);
     cora_loop_close(visitor.loop);
+}
+
+TEST(forked, "in a forked child futures go on after cora_after_fork, and the parent's are its own")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    cora_future future = cora_future_new(loop);
+    int status = 0;
+    cora_call_later(loop, 0.001, cora_partial(complete, future, 5));
+    pid_t child = fork();
+    if (child == 0) {
+        CHECK_INT(cora_error_code(cora_run_until_complete(loop, future)), CORA_ERUNTIME);
+        CHECK(!cora_done(future));
+        CHECK_INT(cora_after_fork(loop), 0);
+        CHECK_INT(cora_as_int(cora_run_until_complete(loop, future)), 5);
+        CHECK(cora_is_nothing(cora_run_until_complete(loop, cora_sleep(0.001))));
+        cora_loop_close(loop);
+        _exit(7);
+    }
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK_INT(WEXITSTATUS(status), 7);
+    CHECK(!cora_done(future));
+    CHECK_INT(cora_as_int(cora_run_until_complete(loop, future)), 5);
+    cora_loop_close(loop);
 }
 
 /* ---- how long the outcome and its future are there ---- */

@@ -26,10 +26,12 @@ struct actor {
     unsigned id;         /* 0: the main thread */
     unsigned depth;      /* actions within actions */
     unsigned callbacks;  /* callbacks within callbacks */
+    bool quiet;         /* the call that is being made drops nothing of the program's */
+    bool probing;       /* print functions do not act */
     bool may_run;        /* the call that is being made runs a loop: it may call callbacks */
     uint64_t calls;      /* public calls made */
     uint64_t runs;       /* callbacks run */
-    uint64_t drops;     /* times that temporaries were dropped */
+    uint64_t drops;      /* times that temporaries were dropped */
     uint64_t turns;      /* calls made that run a loop */
     uint64_t cancelling; /* the token that is being cancelled; 0: none */
     uint64_t next_token;
@@ -41,6 +43,7 @@ extern _Thread_local struct actor *me;
 extern uint64_t epoch_seed;
 extern const char *recent[32]; /* the main thread's last actions */
 extern unsigned recent_count;
+extern bool printers_act; /* print functions do anything */
 
 /* Every public call is made through this. */
 #define CALL(call) (me->calls++, (call))
@@ -182,6 +185,7 @@ void act_run_host(void);
 void act_destroy_host(void);
 void act_settings(void);
 void act_ask_loop(void);
+void ask_quietly(void); /* changes nothing, and calls nothing of the program's */
 void close_loop(cora_loop loop);
 bool hosts_destroy(void); /* whether there was one */
 void wind_down(void);     /* lets everything end; then nothing may be alive */

@@ -23,6 +23,7 @@
  *
  *     FUZZ_THREADS=0   without the second thread
  *     FUZZ_TRACE=1     tells every action
+ *     FUZZ_PRINT=1     lets print functions of the program's types act, too
  *     FUZZ_STDERR=1    leaves the stream alone that default exception handlers write to
  */
 #include "fuzz.h"
@@ -92,7 +93,8 @@ static const struct action main_actions[] = {
     { "copy", act_copy, 3 },
     { "ask_future", act_ask_future, 12 },
     { "read_future", act_read_future, 6 },
-    { "hold", act_hold, 12 }, { "no_callback", act_no_callback, 1 },
+    { "hold", act_hold, 12 },
+    { "no_callback", act_no_callback, 1 },
 };
 
 static void act_yield(void)
@@ -218,6 +220,7 @@ static void *other_thread(void *unused)
     (void)unused;
     me = &actors[1];
     me->random = scramble(epoch_seed);
+    me->depth = 0;
     shadows_clear();
     cora_loop loop = CALL(cora_loop_new(NULL));
     handler_set(loop);
@@ -227,11 +230,9 @@ static void *other_thread(void *unused)
         if (atomic_load(&me->live_tokens) > CROWDED)
             sched_yield();
     }
-    while (futures_forget())
-        continue;
     CALL(cora_loop_close(loop));
-    while (futures_forget())
-        continue;
+    me->depth = DEEPEST; /* from here on drop functions only drop */
+    futures_forget();
     cora_loop last = CALL(cora_loop_new(NULL));
     thread_tidy(last);
     CALL(cora_loop_close(last));
@@ -450,6 +451,7 @@ int main(int count, char **arguments)
     seed >>= count > 3 && number_of(count, arguments, 3) ? 0 : 20; /* one that is easily typed */
     epoch_seed = seed;
     tracing = is_set("FUZZ_TRACE", false);
+    printers_act = is_set("FUZZ_PRINT", false);
     prepare();
     fuzz(seconds, number_of(count, arguments, 2), is_set("FUZZ_THREADS", true));
     printf("%" PRIu64 " calls, seed %" PRIu64 ", %" PRIu64 " callbacks run, no report\n",

@@ -230,6 +230,18 @@ void act_settings(void)
     }
 }
 
+void ask_quietly(void)
+{
+    cora_future future = pick_future();
+    cora_loop loop = pick_loop();
+    CALL(cora_done(future));
+    CALL(cora_cancelled(future));
+    CALL(cora_live(loop));
+    CALL(cora_time(loop));
+    CALL(cora_is_error(CALL(cora_last_error())));
+    CALL(cora_context_get(&variables[below(3)]));
+}
+
 void act_ask_loop(void)
 {
     cora_loop loop = pick_loop();

@@ -18,6 +18,7 @@ _Thread_local struct actor *me;
 uint64_t epoch_seed;
 const char *recent[32];
 unsigned recent_count;
+bool printers_act;
 
 /* ---- random numbers ---- */
 
@@ -175,6 +176,8 @@ static void token_drop(void *pointer)
     unsigned before = token_change(number, 0, TOKEN_ALIVE);
     if (!(before & TOKEN_ALIVE))
         broken("an owned pointer was dropped twice");
+    if (me->quiet)
+        broken("a call drops something that should drop nothing");
     check_due(number, before);
     atomic_fetch_sub(&actors[number & 1].live_tokens, 1);
     if (rarely(8))
@@ -183,8 +186,13 @@ static void token_drop(void *pointer)
         close_loop(pick_seat()->loop);
 }
 
+/* It is called in the middle of calls: it asks, and changes nothing. */
 static int token_print(const void *pointer, char *buffer, size_t size)
 {
+    if (printers_act && !me->probing && rarely(8))
+        act_inside(2);
+    else if (rarely(8))
+        ask_quietly();
     return snprintf(buffer, size, "<token %" PRIuPTR ">", (uintptr_t)pointer);
 }
 

@@ -1,7 +1,8 @@
 /*
- * How it works: a fetch belongs to its callbacks: each has it as bound argument, and whichever sees
- * the end gives it to fetch_finish, which removes everything that could still call back before it
- * frees it. So no callback ever sees a fetch that has ended.
+ * How it works: the future owns the attempt. Its first done-callback is bound to the attempt as an
+ * owned value, so whatever completes the future (the last byte, an error, the time-out, a cancel),
+ * the attempt is dropped a tick later, and that closes the socket. Who comes second in that tick
+ * completes a future that is done: an error code that nobody needs to look at.
  */
 #include "fetch.h"
 
@@ -9,7 +10,6 @@
 
 #include <errno.h>
 #include <netdb.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -18,56 +18,75 @@
 
 struct fetch {
     cora_loop loop;
-    cora_handle begin, deadline;
-    double started; /* the loop's time */
-    int socket;     /* -1: none yet */
-    char request[HTTP_REQUEST_MAX];
+    cora_future page; /* lives as long as this: it need not be kept */
+    cora_handle deadline;
+    int socket; /* -1: none yet */
+    int64_t size_limit;
     size_t request_size, sent;
+    char request[HTTP_REQUEST_MAX];
     struct http_url url;
     struct http_response response;
-    fetch_done done;
-    void *owner;
 };
 
 /* ---- the end ---- */
 
-void fetch_cancel(struct fetch *fetch)
+static void fetch_drop(void *pointer)
 {
-    cora_handle_cancel(fetch->begin);
+    struct fetch *fetch = pointer;
     cora_handle_cancel(fetch->deadline);
     if (fetch->socket >= 0) {
         cora_remove_reader(fetch->loop, fetch->socket);
         cora_remove_writer(fetch->loop, fetch->socket);
         close(fetch->socket);
     }
+    free(fetch->response.body);
     free(fetch);
 }
 
-/* The page is there (failure NULL), or it will not come. Frees the fetch. */
-static void fetch_finish(struct fetch *fetch, const char *failure)
+static const cora_type fetch_type = { .name = "fetch", .drop = fetch_drop };
+
+/* The future is done: its argument, the attempt, is dropped when this returns. */
+static void on_over(cora_args bound, cora_future done)
 {
-    struct fetch_result result = {
-        .status = fetch->response.status,
-        .bytes = fetch->response.received,
-        .seconds = cora_time(fetch->loop) - fetch->started,
-    };
-    if (failure)
-        snprintf(result.failure, sizeof result.failure, "%s", failure);
-    fetch_done done = fetch->done;
-    void *owner = fetch->owner;
-    fetch_cancel(fetch);
-    done(owner, &result);
+    (void)bound;
+    (void)done;
+}
+
+/* It fails with this code; the system's codes have words of their own. */
+static void fetch_fail(struct fetch *fetch, int code, const char *why)
+{
+    cora_set_exception(fetch->page, cora_error(code, "%s", why));
+}
+
+static void answer_drop(void *pointer)
+{
+    struct answer *answer = pointer;
+    free(answer->body);
+    free(answer);
+}
+
+static const cora_type answer_type = { .name = "answer", .drop = answer_drop };
+
+/* All is there: the body goes over to the answer. */
+static void fetch_succeed(struct fetch *fetch)
+{
+    struct http_response *response = &fetch->response;
+    struct answer *answer = calloc(1, sizeof *answer + strlen(response->location) + 1);
+    if (!answer) {
+        fetch_fail(fetch, -ENOMEM, "");
+        return;
+    }
+    answer->status = response->status;
+    answer->bytes = response->received;
+    answer->body = response->body;
+    response->body = NULL;
+    strcpy(answer->location, response->location);
+    cora_set_result(fetch->page, cora_own(answer, &answer_type));
 }
 
 static void on_deadline(cora_args bound)
 {
-    fetch_finish(cora_arg(bound, 0, struct fetch *), "timed out");
-}
-
-/* A descriptor could not be watched. */
-static void fetch_unwatched(struct fetch *fetch)
-{
-    fetch_finish(fetch, cora_error_message(cora_last_error()));
+    cora_set_exception(cora_arg_future(bound, 0), cora_error(CORA_ETIMEOUT, "timed out"));
 }
 
 /* ---- receiving ---- */
@@ -81,19 +100,22 @@ static void on_readable(cora_args bound)
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (size < 0) {
-        fetch_finish(fetch, strerror(errno));
-    } else if (size == 0) {
-        fetch_finish(fetch, http_response_end(&fetch->response));
-    } else {
-        const char *wrong = http_response_feed(&fetch->response, bytes, (size_t)size);
-        if (wrong)
-            fetch_finish(fetch, wrong);
+        fetch_fail(fetch, -errno, "");
+        return;
     }
+    const char *wrong = size == 0 ? http_response_end(&fetch->response)
+                                  : http_response_feed(&fetch->response, bytes, (size_t)size);
+    if (wrong)
+        fetch_fail(fetch, CORA_EVALUE, wrong);
+    else if (fetch->response.received > fetch->size_limit)
+        fetch_fail(fetch, CORA_EEXCEPTION, "larger than the limit");
+    else if (size == 0 || http_response_is_whole(&fetch->response))
+        fetch_succeed(fetch);
 }
 
 /* ---- sending ---- */
 
-/* Sends what the socket takes; the last byte makes us a reader. */
+/* Sends what the socket takes, and gets to know here if it is not connected. */
 static void on_writable(cora_args bound)
 {
     struct fetch *fetch = cora_arg(bound, 0, struct fetch *);
@@ -102,7 +124,7 @@ static void on_writable(cora_args bound)
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (size < 0) {
-        fetch_finish(fetch, strerror(errno));
+        fetch_fail(fetch, -errno, "");
         return;
     }
     fetch->sent += (size_t)size;
@@ -110,24 +132,10 @@ static void on_writable(cora_args bound)
         return;
     cora_remove_writer(fetch->loop, fetch->socket);
     if (cora_add_reader(fetch->loop, fetch->socket, cora_partial(on_readable, fetch)) < 0)
-        fetch_unwatched(fetch);
+        cora_set_exception(fetch->page, cora_last_error());
 }
 
 /* ---- connecting ---- */
-
-/* The socket became writable: the connect has ended, well or not. */
-static void on_connected(cora_args bound)
-{
-    struct fetch *fetch = cora_arg(bound, 0, struct fetch *);
-    int error = 0;
-    socklen_t size = sizeof error;
-    if (getsockopt(fetch->socket, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
-        error = errno;
-    if (error)
-        fetch_finish(fetch, strerror(error));
-    else if (cora_add_writer(fetch->loop, fetch->socket, cora_partial(on_writable, fetch)) < 0)
-        fetch_unwatched(fetch);
-}
 
 /* The address of a numeric host or localhost, to be freed; NULL for any other name. */
 static struct addrinfo *find_address(const struct http_url *url)
@@ -139,54 +147,56 @@ static struct addrinfo *find_address(const struct http_url *url)
     return getaddrinfo(host, url->port, &hints, &address) == 0 ? address : NULL;
 }
 
-/* Begins to connect, which ends in on_connected. NULL, or why it cannot. */
-static const char *fetch_connect(struct fetch *fetch)
+/* Begins to connect, which has ended when the socket is writable. */
+static void fetch_connect(struct fetch *fetch)
 {
     struct addrinfo *address = find_address(&fetch->url);
-    if (!address)
-        return "host names come with a later version: give a numeric address or localhost";
+    if (!address) {
+        fetch_fail(fetch, CORA_EVALUE,
+                   "host names come with a later version: give a numeric address or localhost");
+        return;
+    }
     fetch->socket = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool begun = fetch->socket >= 0 &&
-                 (connect(fetch->socket, address->ai_addr, address->ai_addrlen) == 0 ||
-                  errno == EINPROGRESS);
+    bool begun =
+        fetch->socket >= 0 && (connect(fetch->socket, address->ai_addr, address->ai_addrlen) == 0 ||
+                               errno == EINPROGRESS);
     int error = errno;
     freeaddrinfo(address);
     if (!begun)
-        return strerror(error);
-    if (cora_add_writer(fetch->loop, fetch->socket, cora_partial(on_connected, fetch)) < 0)
-        return cora_error_message(cora_last_error());
-    return NULL;
+        fetch_fail(fetch, -error, "");
+    else if (cora_add_writer(fetch->loop, fetch->socket, cora_partial(on_writable, fetch)) < 0)
+        cora_set_exception(fetch->page, cora_last_error());
 }
 
-static void on_begin(cora_args bound)
+/* ---- the beginning ---- */
+
+static void fetch_begin(struct fetch *fetch, const char *url, double timeout)
 {
-    struct fetch *fetch = cora_arg(bound, 0, struct fetch *);
-    const char *wrong = http_url_parse(cora_arg_text(bound, 1), &fetch->url);
+    const char *wrong = http_url_parse(url, &fetch->url);
     if (!wrong)
         wrong = http_request_write(fetch->request, &fetch->url, &fetch->request_size);
-    if (!wrong)
-        wrong = fetch_connect(fetch);
+    fetch->deadline = cora_call_later(fetch->loop, timeout, cora_partial(on_deadline, fetch->page));
     if (wrong)
-        fetch_finish(fetch, wrong);
+        fetch_fail(fetch, CORA_EVALUE, wrong);
+    else if (cora_is_null(fetch->deadline))
+        cora_set_exception(fetch->page, cora_last_error());
+    else
+        fetch_connect(fetch);
 }
 
-struct fetch *fetch_start(cora_loop loop, const char *url, double timeout, fetch_done done,
-                          void *owner)
+cora_future fetch_start(cora_loop loop, const char *url, const struct fetch_limits *limits)
 {
+    cora_value no_memory = cora_error(CORA_EMEMORY, "out of memory");
+    cora_future page = cora_future_new(loop);
     struct fetch *fetch = calloc(1, sizeof *fetch);
-    if (!fetch)
-        return NULL;
-    fetch->loop = loop;
-    fetch->done = done;
-    fetch->owner = owner;
-    fetch->socket = -1;
-    fetch->started = cora_time(loop);
-    http_response_init(&fetch->response);
-    fetch->begin = cora_call_soon(loop, cora_partial(on_begin, fetch, url));
-    fetch->deadline = cora_call_later(loop, timeout, cora_partial(on_deadline, fetch));
-    if (cora_is_null(fetch->begin) || cora_is_null(fetch->deadline)) {
-        fetch_cancel(fetch);
-        return NULL;
+    if (fetch)
+        *fetch = (struct fetch){ loop, page, .socket = -1, .size_limit = limits->size };
+    cora_value owned = fetch ? cora_own(fetch, &fetch_type) : no_memory;
+    if (cora_is_error(owned) || cora_add_done_callback(page, cora_partial(on_over, owned)) < 0) {
+        cora_set_exception(page, no_memory);
+        return page;
     }
-    return fetch;
+    http_response_init(&fetch->response);
+    fetch_begin(fetch, url, limits->timeout);
+    return page;
 }

@@ -1,35 +1,33 @@
 /*
- * fetch.h: fetches one page: a chain of callbacks on one non-blocking socket.
+ * fetch.h: fetches a page in one attempt: callbacks on one socket, behind one future.
  *
- *     call_soon --> connect --writer--> send --reader--> receive until the server closes --> done
- *                      '-----------------'------------------'---- failure or time-out -----> done
+ *     connect --writer--> send --reader--> receive --> result
+ *        '-------------------'----------------'------> exception
+ *     time-out --------------------------------------> exception
  */
 #ifndef DEMO_FETCH_H
 #define DEMO_FETCH_H
 
 #include <cora.h>
 
-/* What became of it. */
-struct fetch_result {
-    int status;       /* 200, 404, ...; 0: the answer did not come so far */
-    int64_t bytes;    /* of the body */
-    double seconds;   /* it took */
-    char failure[96]; /* why the page did not come whole; "" if it did */
+struct fetch_limits {
+    double timeout; /* seconds until all must be there */
+    int64_t size;   /* bytes of a body */
 };
 
-/* Called once, never inside fetch_start. The result is borrowed until it returns. */
-typedef void (*fetch_done)(void *owner, const struct fetch_result *result);
-
-struct fetch;
+/* The result: an owned value, cora_as_pointer reads it. */
+struct answer {
+    int status; /* 200, 404, ... */
+    int64_t bytes;
+    char *body;      /* a text if it is HTML, else NULL */
+    char location[]; /* where a redirect leads; "": nowhere */
+};
 
 /*
- * Fetches this URL within so many seconds; whatever happens is a result. Hosts are numeric
- * addresses or localhost. Gives NULL without memory. When done is called, the fetch is gone.
+ * A future that this answer completes. It fails with a TimeoutError; an OSError; a ValueError if
+ * what came is not understood; an Exception if it is too large. Cancelling it ends the attempt.
+ * Hosts are numeric addresses or localhost. Null without memory.
  */
-struct fetch *fetch_start(cora_loop loop, const char *url, double timeout, fetch_done done,
-                          void *owner);
-
-/* Gives up: done is not called any more. */
-void fetch_cancel(struct fetch *fetch);
+cora_future fetch_start(cora_loop loop, const char *url, const struct fetch_limits *limits);
 
 #endif

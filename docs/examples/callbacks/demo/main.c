@@ -1,14 +1,14 @@
 /*
- * demo: fetches pages over HTTP, many at once, in one thread, with callbacks.
+ * demo: a crawler: visits pages over HTTP and what they link to, many at once, in one thread.
  *
  *     demo [options] [http://URL ...]
  *
- * Without a URL it starts a server in the same loop and visits that. So many pages are fetched at a
- * time, and each that ends lets the next one start. The last one stops the loop, or Ctrl-C does;
- * then everything is removed, and the table is printed.
+ * Without a URL it starts a server of 200 pages in the same loop and begins at its front page. The
+ * run is over when the crawl's future is done; Ctrl-C cancels what is in flight, and so it is soon.
  */
-#include "fetch.h"
+#include "crawl.h"
 #include "http.h"
+#include "report.h"
 #include "server.h"
 
 #include <errno.h>
@@ -20,126 +20,29 @@
 #include <unistd.h>
 
 #define PROGRESS_INTERVAL 0.1 /* seconds */
+#define FEW_PAGES 20          /* are listed one by one */
 
 static const char usage[] =
     "Usage: demo [options] [http://URL ...]\n"
-    "Fetches pages, many at once; without a URL, from a server of its own.\n"
-    "  --concurrency N  pages at a time (default 20)\n"
-    "  --timeout S      seconds for each page (default 10)\n"
+    "Visits pages and what they link to on their own hosts, each once; without a URL, the pages "
+    "of\n"
+    "a server of its own.\n"
+    "  --concurrency N  pages in flight (default 20)\n"
+    "  --limit N        pages in all (default 1000)\n"
+    "  --size N         bytes of a page (default 1000000)\n"
+    "  --timeout S      seconds for each attempt (default 10; for its own server 0.5)\n"
+    "  --retries N      more attempts after one that failed (default 2)\n"
+    "  --backoff S      seconds before the first retry, doubled for the next (default 0.1)\n"
+    "  --pages          lists all pages, however many\n"
     "  --help           prints this\n";
 
-struct page {
-    struct job *job;
-    cora_value url;      /* a text, kept */
-    struct fetch *fetch; /* while it is fetched, else NULL */
-    bool done;           /* there is a result */
-    struct fetch_result result;
-};
-
-struct job {
-    cora_loop loop;
-    struct server *server; /* NULL: the pages are somebody else's */
-    size_t concurrency;
-    double timeout; /* seconds */
-    struct page *pages;
-    size_t count, started, done, failed; /* pages */
-    int64_t bytes;
+struct demo {
+    struct server *server; /* NULL: the pages are somebody else's, or it is stopped */
+    struct crawl crawl;
     cora_handle progress;
-    bool interrupted;
+    bool own_server;
+    bool list_pages;
 };
-
-/* ---- fetching, so many at a time ---- */
-
-static void page_end(struct page *page, const struct fetch_result *result)
-{
-    struct job *job = page->job;
-    page->fetch = NULL;
-    page->done = true;
-    page->result = *result;
-    job->done++;
-    job->failed += *result->failure != '\0';
-    job->bytes += result->bytes;
-}
-
-static void on_page(void *owner, const struct fetch_result *result);
-
-/* Starts as many pages as may run together; when all are done, stops the loop. */
-static void job_go_on(struct job *job)
-{
-    const struct fetch_result no_memory = { .failure = "out of memory" };
-    while (job->started < job->count && job->started - job->done < job->concurrency) {
-        struct page *page = &job->pages[job->started++];
-        page->fetch = fetch_start(job->loop, cora_as_text(page->url), job->timeout, on_page, page);
-        if (!page->fetch)
-            page_end(page, &no_memory);
-    }
-    if (job->done == job->count)
-        cora_stop(job->loop);
-}
-
-static void on_page(void *owner, const struct fetch_result *result)
-{
-    struct page *page = owner;
-    page_end(page, result);
-    job_go_on(page->job);
-}
-
-static void on_interrupt(cora_args bound)
-{
-    struct job *job = cora_arg(bound, 0, struct job *);
-    job->interrupted = true;
-    cora_stop(job->loop);
-}
-
-/* ---- what is shown ---- */
-
-/* A line that overwrites itself, again and again. */
-static void on_progress(cora_args bound)
-{
-    struct job *job = cora_arg(bound, 0, struct job *);
-    fprintf(stderr, "\r\033[K%zu of %zu pages, %lld bytes", job->done, job->count,
-            (long long)job->bytes);
-    job->progress = cora_call_later(job->loop, PROGRESS_INTERVAL, cora_partial(on_progress, job));
-}
-
-static void page_print(const struct page *page)
-{
-    const struct fetch_result *result = &page->result;
-    char status[12] = "-";
-    if (result->status)
-        snprintf(status, sizeof status, "%d", result->status);
-    printf("%4s %9lld bytes %8.1f ms  %s%s%s\n", status, (long long)result->bytes,
-           result->seconds * 1000, cora_as_text(page->url), *result->failure ? "  " : "",
-           result->failure);
-}
-
-static void job_print(const struct job *job, double seconds)
-{
-    for (size_t i = 0; i < job->started; i++) {
-        if (job->pages[i].done)
-            page_print(&job->pages[i]);
-    }
-    printf("%s%zu of %zu pages, %zu failed, %lld bytes, %.2f s, handles left %zu\n",
-           job->interrupted ? "interrupted: " : "", job->done, job->count, job->failed,
-           (long long)job->bytes, seconds, cora_live(job->loop));
-}
-
-/* ---- the run ---- */
-
-/* Removes all that is left in the loop. */
-static void job_clear(struct job *job)
-{
-    for (size_t i = 0; i < job->started; i++) {
-        if (job->pages[i].fetch)
-            fetch_cancel(job->pages[i].fetch);
-    }
-    server_stop(job->server);
-    job->server = NULL;
-    cora_handle_cancel(job->progress);
-    cora_remove_signal_handler(job->loop, SIGINT);
-    cora_stop(job->loop); /* one more tick, in which what was cancelled leaves the queue */
-    cora_run_forever(job->loop);
-}
 
 static int cannot_work(const char *why)
 {
@@ -147,52 +50,86 @@ static int cannot_work(const char *why)
     return 1;
 }
 
-/* Fetches all pages. Returns the exit status. */
-static int job_run(struct job *job)
+/* ---- the run ---- */
+
+static void on_interrupt(cora_args bound)
 {
+    crawl_cancel(cora_arg(bound, 0, struct crawl *));
+}
+
+static void on_progress(cora_args bound)
+{
+    struct demo *demo = cora_arg(bound, 0, struct demo *);
+    report_progress(&demo->crawl);
+    demo->progress =
+        cora_call_later(cora_running_loop(), PROGRESS_INTERVAL, cora_partial(on_progress, demo));
+}
+
+/* Crawls, and removes all that is left in the loop. An error if it could not. */
+static cora_value demo_crawl(struct demo *demo)
+{
+    struct crawl *crawl = &demo->crawl;
     bool terminal = isatty(STDERR_FILENO);
-    double started = cora_time(job->loop);
-    if (cora_add_signal_handler(job->loop, SIGINT, cora_partial(on_interrupt, job)) < 0)
-        return cannot_work(cora_error_message(cora_last_error()));
+    if (cora_add_signal_handler(crawl->loop, SIGINT, cora_partial(on_interrupt, crawl)) < 0)
+        return cora_last_error();
     if (terminal)
-        job->progress = cora_call_soon(job->loop, cora_partial(on_progress, job));
-    job_go_on(job);
-    cora_run_forever(job->loop);
-    double seconds = cora_time(job->loop) - started;
-    job_clear(job);
+        demo->progress = cora_call_soon(crawl->loop, cora_partial(on_progress, demo));
+    cora_value outcome = cora_run_until_complete(crawl->loop, crawl_start(crawl));
+    server_stop(demo->server);
+    demo->server = NULL;
+    cora_handle_cancel(demo->progress);
+    cora_remove_signal_handler(crawl->loop, SIGINT);
     if (terminal)
-        fputs("\r\033[K", stderr);
-    job_print(job, seconds);
-    return job->interrupted ? 130 : 0;
+        report_progress_clear();
+    return outcome;
 }
 
-/* ---- which pages ---- */
-
-/* Adds a page of this URL. False without memory. */
-static bool job_add(struct job *job, cora_value url)
+/* Prints what became of it. Returns the exit status. */
+static int demo_report(const struct demo *demo, double seconds)
 {
-    if (cora_is_error(url))
-        return false;
-    struct page *pages = realloc(job->pages, (job->count + 1) * sizeof *pages);
-    if (!pages)
-        return false;
-    job->pages = pages;
-    pages[job->count++] = (struct page){ .job = job, .url = cora_copy(url) };
-    return true;
+    const struct crawl *crawl = &demo->crawl;
+    bool meant = true;
+    if (demo->list_pages || crawl->found <= FEW_PAGES)
+        report_pages(crawl);
+    report_outcomes(crawl);
+    if (demo->own_server && !crawl->cancelled)
+        meant = report_meaning(crawl);
+    report_summary(crawl, seconds);
+    return crawl->cancelled ? 130 : !meant;
 }
 
-/* The URLs that were given, or else those of a server of our own. False, and errno says why. */
-static bool job_list(struct job *job, char **urls)
+static int demo_run(struct demo *demo)
 {
-    bool added = true;
-    for (; *urls && added; urls++)
-        added = job_add(job, cora_static(*urls));
-    if (job->count > 0 || !added)
-        return added;
-    job->server = server_start(job->loop);
-    for (const char *const *path = server_paths; job->server && *path && added; path++)
-        added = job_add(job, cora_textf("http://127.0.0.1:%d%s", server_port(job->server), *path));
-    return job->server && added;
+    cora_loop loop = demo->crawl.loop;
+    double started = cora_time(loop);
+    cora_value outcome = demo_crawl(demo);
+    double seconds = cora_time(loop) - started;
+    if (cora_is_error(outcome))
+        return cannot_work(cora_error_message(outcome));
+    /* One more tick, in which what was cancelled leaves the queue. */
+    cora_run_until_complete(loop, cora_sleep(0));
+    return demo_report(demo, seconds);
+}
+
+/* Where to begin: the given URLs, or the front page of our own server. False: errno says why. */
+static bool demo_begin(struct demo *demo, char **urls)
+{
+    struct fetch_limits *each = &demo->crawl.options.each;
+    char front[64];
+    demo->own_server = !*urls;
+    if (each->timeout == 0)
+        each->timeout = demo->own_server ? 0.5 : 10;
+    for (; *urls; urls++) {
+        if (!crawl_add(&demo->crawl, *urls))
+            return false;
+    }
+    if (!demo->own_server)
+        return true;
+    demo->server = server_start(demo->crawl.loop);
+    if (!demo->server)
+        return false;
+    snprintf(front, sizeof front, "http://127.0.0.1:%d/", server_port(demo->server));
+    return crawl_add(&demo->crawl, front);
 }
 
 /* ---- arguments ---- */
@@ -206,33 +143,51 @@ static int bad_argument(const char *argument, const char *wrong)
     return 2;
 }
 
-/* A number of at least this and at most 100000, or 0. */
-static double option_number(const char *text, double least)
-{
-    char *end;
-    double number = strtod(text, &end);
-    return end != text && !*end && number >= least && number <= 100000 ? number : 0;
-}
+enum { CONCURRENCY, LIMIT, SIZE, TIMEOUT, RETRIES, BACKOFF, NUMBERS, PAGES, HELP };
 
 /* Reads the options. Returns the exit status if that was all, or -1. */
-static int options_read(struct job *job, int argc, char **argv)
+static int options_read(struct demo *demo, int argc, char **argv)
 {
     static const struct option options[] = {
-        { "concurrency", required_argument, NULL, 'c' },
-        { "timeout", required_argument, NULL, 't' },
-        { "help", no_argument, NULL, 'h' },
+        { "concurrency", 1, NULL, CONCURRENCY },
+        { "limit", 1, NULL, LIMIT },
+        { "size", 1, NULL, SIZE },
+        { "timeout", 1, NULL, TIMEOUT },
+        { "retries", 1, NULL, RETRIES },
+        { "backoff", 1, NULL, BACKOFF },
+        { "pages", 0, NULL, PAGES },
+        { "help", 0, NULL, HELP },
         { NULL, 0, NULL, 0 },
     };
+    struct {
+        double value, least, most;
+    } numbers[NUMBERS] = {
+        [CONCURRENCY] = { 20, 1, 1e5 }, [LIMIT] = { 1000, 1, 1e6 }, [SIZE] = { 1e6, 0, 1e9 },
+        [TIMEOUT] = { 0, 0.001, 1e5 },  [RETRIES] = { 2, 0, 100 },  [BACKOFF] = { 0.1, 0, 1e3 },
+    };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (option == 'h')
+        char *end, wrong[100];
+        if (option == HELP)
             return fputs(usage, stdout) < 0;
         if (option == '?')
             return 2;
-        if (option == 'c' && (job->concurrency = (size_t)option_number(optarg, 1)) == 0)
-            return bad_argument(optarg, "is not a number of pages from 1 to 100000");
-        if (option == 't' && (job->timeout = option_number(optarg, 0.001)) <= 0)
-            return bad_argument(optarg, "is not a number of seconds from 0.001 to 100000");
+        demo->list_pages |= option == PAGES;
+        if (option >= NUMBERS)
+            continue;
+        double least = numbers[option].least, most = numbers[option].most;
+        double value = numbers[option].value = strtod(optarg, &end);
+        if (end == optarg || *end || !(value >= least && value <= most)) {
+            snprintf(wrong, sizeof wrong, "is not a number from %g to %.0f", least, most);
+            return bad_argument(optarg, wrong);
+        }
     }
+    demo->crawl.options = (struct crawl_options){
+        .concurrency = (size_t)numbers[CONCURRENCY].value,
+        .limit = (size_t)numbers[LIMIT].value,
+        .retries = (size_t)numbers[RETRIES].value,
+        .backoff = numbers[BACKOFF].value,
+        .each = { .timeout = numbers[TIMEOUT].value, .size = (int64_t)numbers[SIZE].value },
+    };
     return -1;
 }
 
@@ -250,22 +205,20 @@ static int urls_check(char **urls)
 
 int main(int argc, char **argv)
 {
-    struct job job = { .concurrency = 20, .timeout = 10 };
-    int status = options_read(&job, argc, argv);
+    struct demo demo = { .list_pages = false };
+    int status = options_read(&demo, argc, argv);
     if (status < 0)
         status = urls_check(argv + optind);
     if (status >= 0)
         return status;
-    job.loop = cora_loop_new(NULL);
-    if (cora_is_null(job.loop))
+    cora_loop loop = demo.crawl.loop = cora_loop_new(NULL);
+    if (cora_is_null(loop))
         return cannot_work(cora_error_message(cora_last_error()));
-    status = job_list(&job, argv + optind) ? job_run(&job) : cannot_work(strerror(errno));
-    server_stop(job.server);
+    status = demo_begin(&demo, argv + optind) ? demo_run(&demo) : cannot_work(strerror(errno));
+    server_stop(demo.server);
     if (fflush(stdout) != 0)
         status = cannot_work(strerror(errno));
-    for (size_t i = 0; i < job.count; i++)
-        cora_drop(job.pages[i].url);
-    free(job.pages);
-    cora_loop_close(job.loop);
+    cora_loop_close(loop);
+    crawl_free(&demo.crawl);
     return status;
 }

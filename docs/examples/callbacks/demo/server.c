@@ -1,52 +1,109 @@
 /*
- * How it works: every connection is a visit: it reads the request up to its empty line, lets a
- * timer pass, which takes no time for most paths, writes head and body, and is closed. The server
- * lists its visits only to close those that are left when it stops.
+ * How it works: every connection is a visit. It collects the request up to its empty line, and then
+ * the kind of the page answers: with a text and as much filling behind it as it likes, or with
+ * nothing. The reader stays, to see the visitor leave. The server lists its visits only to close
+ * those that are left when it stops.
  */
 #include "server.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define REQUEST_MAX 4096
-#define PAGE_MAX 100000000
-#define ACCEPT_AGAIN 0.05 /* seconds until it looks for a free descriptor again */
-
-const char *const server_paths[] = {
-    "/bytes/0",      "/bytes/1",       "/bytes/10",      "/bytes/100",     "/bytes/1000",
-    "/bytes/2000",   "/bytes/4000",    "/bytes/8000",    "/bytes/16000",   "/bytes/32000",
-    "/bytes/64000",  "/bytes/128000",  "/bytes/256000",  "/bytes/512000",  "/bytes/1000000",
-    "/slow/50",      "/slow/100",      "/slow/150",      "/slow/200",      "/slow/250",
-    "/slow/300",     "/slow/350",      "/slow/400",      "/slow/450",      "/slow/500",
-    "/no/such/page", "/broken/status", "/broken/length", "/bytes/2000000", "/bytes/4000000",
-    "/slow/10",      "/slow/20",       "/slow/30",       "/slow/40",       "/bytes/12345",
-    "/bytes/123456", NULL,
-};
+#define FOR_EVER (SIZE_MAX / 2) /* bytes of filling */
+#define DRIP_PAUSE 0.02         /* seconds from byte to byte */
+#define ACCEPT_AGAIN 0.05       /* seconds until it looks for a free descriptor again */
 
 struct visit {
     struct server *server;
-    struct visit *next, **place; /* in the server's list */
+    LIST_ENTRY(visit) others;
     int socket;
     cora_handle later;
+    bool answered;          /* the request is complete */
     size_t size;            /* of the text */
-    size_t body;            /* bytes that follow it */
+    size_t filling;         /* bytes that follow it */
     size_t sent;            /* of both together */
-    char text[REQUEST_MAX]; /* the request, then the head of the answer; ends with a NUL */
+    char text[REQUEST_MAX]; /* the request, then the answer's beginning; ends with a NUL */
 };
 
 struct server {
     cora_loop loop;
     int socket;
     cora_handle later;
-    struct visit *visits;
+    LIST_HEAD(, visit) visits;
+    int asked[SERVER_PAGES]; /* how often, if flaky */
+    char filling[16384];     /* spaces */
 };
 
-/* ---- a visit's end and beginning ---- */
+/* ---- the pages ---- */
+
+enum behaviour { ANSWER, SLOW, MOVED, NEXT, LOST, FLAKY, HANG, RESET, DRIP, ENDLESS };
+
+/* The pages are numbered through all kinds; those of the first have the links to the others. */
+static const struct kind {
+    const char *name;
+    size_t pages;
+    size_t linked; /* the first so many; others are found by a redirect */
+    enum behaviour behaviour;
+    const char *meaning;
+} kinds[] = {
+    { "quick", 100, 100, ANSWER, "ok" },      { "slow", 20, 20, SLOW, "ok" },
+    { "moved", 20, 20, MOVED, "redirected" }, { "new", 10, 0, ANSWER, "ok" },
+    { "far", 5, 1, NEXT, "redirected" },      { "farther", 1, 0, NEXT, "too many redirects" },
+    { "lost", 10, 10, LOST, "not found" },    { "flaky", 12, 12, FLAKY, "ok" },
+    { "hang", 6, 6, HANG, "timed out" },      { "reset", 6, 6, RESET, "reset" },
+    { "drip", 5, 5, DRIP, "timed out" },      { "endless", 5, 5, ENDLESS, "too large" },
+};
+
+#define KINDS (sizeof kinds / sizeof kinds[0])
+#define LINKING 100 /* pages of the first kind */
+#define PATH_SIZE 32
+#define FIRST_NEW 140 /* the number of /new/0 */
+
+/* The page of this path, and its kind; NULL if there is none. */
+static const struct kind *page_find(const char *path, size_t *ret_page)
+{
+    char name[16] = "quick";
+    size_t number = 0, before = 0;
+    if (strcmp(path, "/") != 0 && sscanf(path, "/%15[a-z]/%zu", name, &number) != 2)
+        return NULL;
+    for (const struct kind *kind = kinds; kind < kinds + KINDS; before += kind++->pages) {
+        if (strcmp(kind->name, name) == 0 && number < kind->pages) {
+            *ret_page = before + number;
+            return kind;
+        }
+    }
+    return NULL;
+}
+
+/* The path of this page; whether it is linked to. */
+static bool page_path(size_t page, char ret_path[PATH_SIZE])
+{
+    const struct kind *kind = kinds;
+    size_t number = page;
+    for (; number >= kind->pages; kind++)
+        number -= kind->pages;
+    snprintf(ret_path, PATH_SIZE, "/%s/%zu", kind->name, number);
+    if (page == 0)
+        strcpy(ret_path, "/");
+    return number < kind->linked;
+}
+
+const char *server_meaning(const char *path)
+{
+    size_t page;
+    const struct kind *kind = page_find(path, &page);
+    return kind ? kind->meaning : "not found";
+}
+
+/* ---- sending ---- */
 
 static void visit_close(struct visit *visit)
 {
@@ -55,110 +112,195 @@ static void visit_close(struct visit *visit)
     cora_remove_reader(loop, visit->socket);
     cora_remove_writer(loop, visit->socket);
     close(visit->socket);
-    *visit->place = visit->next;
-    if (visit->next)
-        visit->next->place = visit->place;
+    LIST_REMOVE(visit, others);
     free(visit);
 }
 
-/* Takes over the socket; NULL without memory. */
-static struct visit *visit_new(struct server *server, int socket)
+/* Sends at most this much of the text, or of the filling behind it; closes when all is sent. */
+static void visit_send(struct visit *visit, size_t most)
 {
-    struct visit *visit = calloc(1, sizeof *visit);
-    if (!visit) {
-        close(socket);
-        return NULL;
-    }
-    visit->server = server;
-    visit->socket = socket;
-    visit->next = server->visits;
-    visit->place = &server->visits;
-    if (visit->next)
-        visit->next->place = &visit->next;
-    server->visits = visit;
-    return visit;
-}
-
-/* ---- answering ---- */
-
-/* Writes what the socket takes of the head, or else of the body, which has no content. */
-static void on_writable(cora_args bound)
-{
-    static const char blank[16384];
-    struct visit *visit = cora_arg(bound, 0, struct visit *);
-    bool in_head = visit->sent < visit->size;
-    size_t left = visit->size + (in_head ? 0 : visit->body) - visit->sent;
-    ssize_t sent = send(visit->socket, in_head ? visit->text + visit->sent : blank,
-                        left < sizeof blank ? left : sizeof blank, MSG_NOSIGNAL);
+    bool in_text = visit->sent < visit->size;
+    size_t left = visit->size + (in_text ? 0 : visit->filling) - visit->sent;
+    ssize_t sent = send(visit->socket, in_text ? visit->text + visit->sent : visit->server->filling,
+                        left < most ? left : most, MSG_NOSIGNAL);
     if (sent < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (sent >= 0)
         visit->sent += (size_t)sent;
-    if (sent < 0 || visit->sent == visit->size + visit->body)
+    if (sent < 0 || visit->sent == visit->size + visit->filling)
         visit_close(visit);
 }
 
-/* From now on the visit writes. */
-static void on_answer(cora_args bound)
+static void on_writable(cora_args bound)
 {
     struct visit *visit = cora_arg(bound, 0, struct visit *);
+    visit_send(visit, sizeof visit->server->filling);
+}
+
+/* What it is to send: a head with these fields, a body, and so much filling. */
+static void visit_prepare(struct visit *visit, const char *status, const char *fields,
+                          const char *body, size_t filling)
+{
+    visit->filling = filling;
     visit->size = (size_t)snprintf(visit->text, sizeof visit->text,
-                                   "%s\r\nContent-Length: %lld\r\nConnection: close\r\n\r\n",
-                                   cora_arg_text(bound, 1), (long long)cora_arg_int(bound, 2));
-    visit->body = (size_t)cora_arg_int(bound, 3);
+                                   "HTTP/1.1 %s\r\n"
+                                   "Content-Type: text/html\r\n"
+                                   "Connection: close\r\n"
+                                   "%s\r\n%s",
+                                   status, fields, body);
+}
+
+/* Sends it from now on. */
+static void visit_answer(struct visit *visit, const char *status, const char *fields,
+                         const char *body, size_t filling)
+{
+    visit_prepare(visit, status, fields, body, filling);
     if (cora_add_writer(visit->server->loop, visit->socket, cora_partial(on_writable, visit)) < 0)
         visit_close(visit);
 }
 
-/* Answers after this delay with a head that promises so much, and a body of so many bytes. */
-static void visit_answer(struct visit *visit, double delay, const char *status, size_t promised,
-                         size_t body)
+/* ---- answers ---- */
+
+/* Adds a link to a page if it is one to be linked. */
+static void link_add(char *html, size_t page)
 {
-    visit->later = cora_call_later(visit->server->loop, delay,
-                                   cora_partial(on_answer, visit, status, promised, body));
-    if (cora_is_null(visit->later))
-        visit_close(visit);
+    char path[PATH_SIZE];
+    if (page_path(page, path))
+        sprintf(html + strlen(html), "<li><a href=\"%s\">%s</a>\n", path, path);
 }
 
-static void visit_route(struct visit *visit, const char *path)
+/* Each page of the first kind links to three of its own kind and to one of the others. */
+static void answer_page(struct visit *visit, size_t page)
 {
-    size_t number = 0;
-    if (sscanf(path, "/bytes/%zu", &number) == 1 && number <= PAGE_MAX)
-        visit_answer(visit, 0, "HTTP/1.1 200 OK", number, number);
-    else if (sscanf(path, "/slow/%zu", &number) == 1)
-        visit_answer(visit, (double)number / 1000, "HTTP/1.1 200 OK", 100, 100);
-    else if (strcmp(path, "/broken/status") == 0)
-        visit_answer(visit, 0, "Who is there?", 100, 100);
-    else if (strcmp(path, "/broken/length") == 0)
-        visit_answer(visit, 0, "HTTP/1.1 200 OK", 1000, 600);
-    else
-        visit_answer(visit, 0, "HTTP/1.1 404 Not Found", 30, 30);
+    char html[1024], length[64];
+    size_t filling = page * 100;
+    sprintf(html, "<!DOCTYPE html><title>page %zu</title>\n<ul>\n", page);
+    link_add(html, 0);
+    for (size_t i = 1; i <= 3; i++)
+        link_add(html, (3 * page + i) % LINKING);
+    if (page < LINKING)
+        link_add(html, LINKING + page);
+    sprintf(length, "Content-Length: %zu\r\n", strlen(html) + filling);
+    visit_answer(visit, "200 OK", length, html, filling);
+}
+
+static void on_slow(cora_args bound)
+{
+    answer_page(cora_arg(bound, 0, struct visit *), (size_t)cora_arg_int(bound, 1));
+}
+
+/* Redirects to this page. */
+static void answer_moved(struct visit *visit, size_t page)
+{
+    char path[PATH_SIZE], location[PATH_SIZE + 20];
+    page_path(page, path);
+    sprintf(location, "Location: %s\r\n", path);
+    visit_answer(visit, "302 Found", location, "", 0);
+}
+
+static void answer_reset(struct visit *visit)
+{
+    struct linger at_once = { .l_onoff = 1 };
+    setsockopt(visit->socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    visit_close(visit);
+}
+
+static void on_drip(cora_args bound)
+{
+    struct visit *visit = cora_arg(bound, 0, struct visit *);
+    visit->later = cora_call_later(visit->server->loop, DRIP_PAUSE, cora_partial(on_drip, visit));
+    visit_send(visit, 1);
+}
+
+/* Answers as this kind of page does; the slow ones and those that drip do it by a timer. */
+static void visit_behave(struct visit *visit, enum behaviour behaviour, size_t page)
+{
+    cora_loop loop = visit->server->loop;
+    switch (behaviour) {
+    case ANSWER:
+        answer_page(visit, page);
+        break;
+    case SLOW:
+        visit->later = cora_call_later(loop, 0.1 + (double)(page % 20) / 100,
+                                       cora_partial(on_slow, visit, page));
+        break;
+    case MOVED:
+        answer_moved(visit, FIRST_NEW + page % 10); /* two to the same */
+        break;
+    case NEXT:
+        answer_moved(visit, page + 1);
+        break;
+    case LOST:
+        visit_answer(visit, "404 Not Found", "", "no such page\n", 0);
+        break;
+    case FLAKY:
+        if (++visit->server->asked[page] % 3 == 0)
+            answer_page(visit, page);
+        else
+            visit_answer(visit, "503 Service Unavailable", "", "not now\n", 0);
+        break;
+    case RESET:
+        answer_reset(visit);
+        break;
+    case DRIP:
+        visit_prepare(visit, "200 OK", "", "", FOR_EVER);
+        visit->later = cora_call_soon(loop, cora_partial(on_drip, visit));
+        break;
+    case ENDLESS:
+        visit_answer(visit, "200 OK", "", "", FOR_EVER);
+        break;
+    case HANG:
+        break;
+    }
 }
 
 /* ---- the request ---- */
 
-/* Collects the request; with its empty line it is complete. */
+/* Takes the path out of the request, and answers. */
+static void visit_route(struct visit *visit)
+{
+    char path[1024] = "";
+    size_t page = 0;
+    sscanf(visit->text, "GET %1023s", path);
+    const struct kind *kind = page_find(path, &page);
+    visit->answered = true;
+    visit_behave(visit, kind ? kind->behaviour : LOST, page);
+}
+
+/* Collects the request, and later sees the visitor leave. */
 static void on_readable(cora_args bound)
 {
     struct visit *visit = cora_arg(bound, 0, struct visit *);
-    size_t room = sizeof visit->text - 1 - visit->size;
-    ssize_t size = recv(visit->socket, visit->text + visit->size, room, 0);
+    char bytes[REQUEST_MAX];
+    ssize_t size = recv(visit->socket, bytes, sizeof bytes - 1 - visit->size, 0);
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (size <= 0) { /* the visitor has gone, or there is no room left */
+    if (size <= 0 || visit->answered) { /* left, too large, or not as we know it */
         visit_close(visit);
         return;
     }
+    memcpy(visit->text + visit->size, bytes, (size_t)size);
     visit->size += (size_t)size;
-    if (!strstr(visit->text, "\r\n\r\n"))
-        return;
-    char path[1024] = "";
-    sscanf(visit->text, "GET %1023s", path);
-    cora_remove_reader(visit->server->loop, visit->socket);
-    visit_route(visit, path);
+    if (strstr(visit->text, "\r\n\r\n"))
+        visit_route(visit);
 }
 
 /* ---- the port ---- */
+
+/* Takes over the socket of a visitor. */
+static void visit_start(struct server *server, int socket)
+{
+    struct visit *visit = calloc(1, sizeof *visit);
+    if (!visit) {
+        close(socket);
+        return;
+    }
+    visit->server = server;
+    visit->socket = socket;
+    LIST_INSERT_HEAD(&server->visits, visit, others);
+    if (cora_add_reader(server->loop, socket, cora_partial(on_readable, visit)) < 0)
+        visit_close(visit);
+}
 
 static void on_accept_again(cora_args bound);
 
@@ -167,16 +309,13 @@ static void on_visitor(cora_args bound)
 {
     struct server *server = cora_arg(bound, 0, struct server *);
     int socket = accept4(server->socket, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (socket < 0 && (errno == EMFILE || errno == ENFILE)) {
+    if (socket >= 0) {
+        visit_start(server, socket);
+    } else if (errno == EMFILE || errno == ENFILE) {
         cora_remove_reader(server->loop, server->socket);
         server->later =
             cora_call_later(server->loop, ACCEPT_AGAIN, cora_partial(on_accept_again, server));
     }
-    if (socket < 0)
-        return;
-    struct visit *visit = visit_new(server, socket);
-    if (visit && cora_add_reader(server->loop, socket, cora_partial(on_readable, visit)) < 0)
-        visit_close(visit);
 }
 
 static void on_accept_again(cora_args bound)
@@ -200,6 +339,7 @@ struct server *server_start(cora_loop loop)
     if (!server)
         return NULL;
     server->loop = loop;
+    memset(server->filling, ' ', sizeof server->filling);
     server->socket = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (listen_anywhere(server->socket) &&
         cora_add_reader(loop, server->socket, cora_partial(on_visitor, server)) == 0)
@@ -220,8 +360,8 @@ void server_stop(struct server *server)
 {
     if (!server)
         return;
-    while (server->visits)
-        visit_close(server->visits);
+    while (!LIST_EMPTY(&server->visits))
+        visit_close(LIST_FIRST(&server->visits));
     cora_handle_cancel(server->later);
     cora_remove_reader(server->loop, server->socket);
     if (server->socket >= 0)
