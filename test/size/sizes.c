@@ -20,7 +20,7 @@ int main(void)
     row("callback of call_soon, reader, writer, signal", sizeof(struct ready_slot));
     row("timer, with its callback", 2 * sizeof(struct timer_slot));
     row("future, with its first done-callback", sizeof(struct future));
-    row("each further done-callback", sizeof(struct done_slot));
+    row("each further done-callback", (sizeof(struct done_slot) + 15) & ~(size_t)15);
     row("awaitable", sizeof(cora_awaitable));
     row("loop", sizeof(struct loop));
     return 0;
