@@ -110,6 +110,7 @@ void loop_report(struct loop *loop, const struct cora_report *report)
         cora_default_exception_handler(loop_handle(loop), report);
         return;
     }
+    cora_value held = cora_copy(report->exception); /* whatever becomes of who has it */
     loop_hold(loop);
     cora_value failure = handler_call(loop, slot, report);
     if (error_is_fatal(failure)) {
@@ -121,6 +122,7 @@ void loop_report(struct loop *loop, const struct cora_report *report)
         cora_default_exception_handler(loop_handle(loop), &failed);
     }
     cora_drop(failure);
+    cora_drop(held);
     loop_unhold(loop);
 }
 

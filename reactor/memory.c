@@ -22,7 +22,18 @@
 #define HUGE_PAGE ((size_t)2 << 20)
 #define SMALLEST_BLOCK ((size_t)32)
 #define LARGEST_BLOCK (SMALLEST_BLOCK << (BLOCK_CLASSES - 1))
-#define CACHED_MAX 128 /* free blocks of a size that a thread keeps */
+
+/* Free blocks of a size that a thread keeps; none where the address sanitizer watches over them. */
+#ifdef __SANITIZE_ADDRESS__
+#define CACHED_MAX 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CACHED_MAX 0
+#endif
+#endif
+#ifndef CACHED_MAX
+#define CACHED_MAX 128
+#endif
 
 /* A free block. */
 struct block {
