@@ -62,7 +62,7 @@ help:
 	@echo 'make check-long    check, then ten million fuzzed calls'
 	@echo 'make bench         compares with the peers that are installed; W=W1a one workload'
 	@echo 'make size          sizes of objects and lines of code against their limits'
-	@echo 'make catalogue     how many behaviours of CPython'"'"'s tests are covered; PIECE=loop one piece'
+	@echo 'make catalogue     how many behaviours of CPython'"'"'s tests the last make check covered; PIECE=loop one piece'
 	@echo 'make oracle        traces of random programs against CPython'"'"'s (from the third piece on)'
 	@echo 'make install       into PREFIX ($(PREFIX)) below DESTDIR; make uninstall removes it'
 	@echo 'make setup         installs every package that a target needs'
@@ -295,6 +295,7 @@ size: library $(OUT)/size/sizes
 	@test/size/size.sh $(OUT)
 
 catalogue:
+	@ls $(OUT)/tap/*.tap >/dev/null 2>&1 || $(MAKE) --no-print-directory check
 	@PIECE=$(PIECE) test/catalogue/catalogue.sh $(OUT)/tap docs/asyncio-map.md $(SHARED)
 
 tidy: $(INSTALLED) $(OUT)/include/cora.h
