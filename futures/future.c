@@ -26,19 +26,29 @@ static cora_value null_error(void)
                : cora_error(CORA_EMEMORY, "the future is null: it could not be made");
 }
 
+/* Whether it is there, but in a loop of another thread. */
+static bool is_foreign(cora_future handle)
+{
+    const struct slot *slot = slot_at(handle.bits);
+    struct loop *owner = owner_of(handle.bits);
+    return owner && atomic_load(&owner->state) != LOOP_CLOSED && slot->kind == SLOT_FUTURE &&
+           slot_is(slot, handle.bits) &&
+           atomic_load_explicit(&owner->thread, memory_order_relaxed) != &cora_thread;
+}
+
 static cora_value refusal(cora_future handle)
 {
     struct slot *slot = slot_at(handle.bits);
     struct loop *owner = owner_of(handle.bits);
     if (cora_is_null(handle))
         return null_error();
+    if (is_foreign(handle))
+        return cora_error(CORA_EWRONGTHREAD, "the future belongs to a loop of another thread");
     if (!owner || atomic_load(&owner->state) == LOOP_CLOSED)
         return cora_error(CORA_ESTALE, "the future is stale: its loop is closed");
     if (slot->kind != SLOT_FUTURE || !slot_is(slot, handle.bits))
         return cora_error(CORA_ESTALE,
                           "the future is stale: it was done, and nobody kept it (cora_keep)");
-    if (atomic_load_explicit(&owner->thread, memory_order_relaxed) != &cora_thread)
-        return cora_error(CORA_EWRONGTHREAD, "the future belongs to a loop of another thread");
     const struct cora_place *place = future_of(slot)->place;
     return cora_error(
         CORA_ESTALE,
@@ -773,7 +783,7 @@ bool cora_done(cora_future handle)
     struct future *future = future_find(handle);
     if (CORA_LIKELY(future != NULL))
         return future_is_done(future);
-    return !cora_is_null(handle) && cora_error_code(refusal(handle)) == CORA_ESTALE;
+    return !cora_is_null(handle) && !is_foreign(handle); /* stale: it was done */
 }
 
 bool cora_cancelled(cora_future handle)
