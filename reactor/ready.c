@@ -183,49 +183,34 @@ static void any_run(struct loop *loop, struct slot *slot)
     settle(loop);
 }
 
-/* The usual one: call_soon with plain arguments, outside of debug mode. */
-static bool slot_is_simple(const struct slot *slot)
+/* The usual ones: call_soon, or a timer, with plain arguments, outside of debug mode. */
+static inline bool slot_is_simple(const struct loop *loop, const struct slot *slot,
+                                  enum slot_kind kind)
 {
-    return slot->kind == SLOT_READY && slot_state(slot) == SLOT_QUEUED && slot->flags == 0;
+    return slot->kind == kind && slot_state(slot) == SLOT_QUEUED && slot->flags == 0 &&
+           !loop->debug;
 }
 
-static void simple_run(struct loop *loop, struct slot *slot)
+static inline void simple_run(struct loop *loop, struct slot *slot, struct callback *callback,
+                              struct pool *pool)
 {
-    struct callback *callback = &((struct ready_slot *)slot)->callback;
     slot->state = SLOT_RUNNING;
     cora_args bound = { callback->arguments.inline_values, slot->count };
     ((cora_callback_function)callback->function)(bound);
     if (CORA_UNLIKELY(cora_thread.attention))
         after_callback(loop, slot, callback);
-    pool_give(&loop->handles, slot);
-}
-
-/* The same for a timer, whose callback lies elsewhere. */
-static bool slot_is_simple_timer(const struct slot *slot)
-{
-    return slot->kind == SLOT_TIMER && slot_state(slot) == SLOT_QUEUED && slot->flags == 0;
-}
-
-static void simple_timer_run(struct loop *loop, struct slot *slot)
-{
-    struct callback *callback = timer_callback((struct timer_slot *)slot);
-    slot->state = SLOT_RUNNING;
-    cora_args bound = { callback->arguments.inline_values, slot->count };
-    ((cora_callback_function)callback->function)(bound);
-    if (CORA_UNLIKELY(cora_thread.attention))
-        after_callback(loop, slot, callback);
-    pool_give(&loop->timers, slot);
+    pool_give(pool, slot);
 }
 
 /* Runs one that was taken from the queue, whatever it is. */
 static inline void slot_dispatch(struct loop *loop, struct slot *slot)
 {
-    if (CORA_LIKELY(slot_is_simple(slot) && !loop->debug))
-        simple_run(loop, slot);
+    if (CORA_LIKELY(slot_is_simple(loop, slot, SLOT_READY)))
+        simple_run(loop, slot, &((struct ready_slot *)slot)->callback, &loop->handles);
     else if (slot->kind >= SLOT_FUTURE)
         loop->future_layer->run(loop, slot);
-    else if (slot_is_simple_timer(slot) && !loop->debug)
-        simple_timer_run(loop, slot);
+    else if (slot_is_simple(loop, slot, SLOT_TIMER))
+        simple_run(loop, slot, timer_callback((struct timer_slot *)slot), &loop->timers);
     else
         any_run(loop, slot);
 }
@@ -414,8 +399,7 @@ void on_check(struct ev_loop *ev, ev_check *watcher, int events)
 {
     struct loop *loop = watcher->data;
     (void)events;
-    if (loop->in_tick) { /* an ev_run inside one of our callbacks: what is ready waits for the outer
-                          */
+    if (loop->in_tick) { /* an ev_run inside one of our callbacks: the outer tick goes on later */
         ev_idle_stop(ev, &loop->idle);
         loop->idle_active = false;
         return;
