@@ -7,6 +7,8 @@
  * - cora_own(&number, &counted) is a value that counts up the number when it is dropped.
  * - resident_bytes tells whether a second run of the same load takes more memory.
  * - virtual_loop_new makes a loop under the virtual clock, at START; virtual_loop_end closes it.
+ *   current_loop_new also makes it the thread's current one.
+ * - outcome and printed tell what is in a future, and what it is.
  */
 #ifndef HELPERS_H
 #define HELPERS_H
@@ -67,6 +69,50 @@ static inline void virtual_loop_end(cora_loop loop)
 {
     cora_loop_close(loop);
     cora_virtual_clock_stop();
+}
+
+/* The same as the thread's current loop, so that operations can be started outside of a run. */
+static inline cora_loop current_loop_new(void)
+{
+    cora_loop loop = virtual_loop_new();
+    cora_set_current_loop(loop);
+    return loop;
+}
+
+static inline void current_loop_end(cora_loop loop)
+{
+    cora_set_current_loop((cora_loop){ 0 });
+    virtual_loop_end(loop);
+}
+
+/* ---- futures ---- */
+
+static inline void make_futures(cora_loop loop, cora_future *ret_futures, int count)
+{
+    for (int i = 0; i < count; i++)
+        ret_futures[i] = cora_future_new(loop);
+}
+
+static inline bool is_error(cora_future future, int code)
+{
+    return cora_error_is(cora_exception(future), code);
+}
+
+/* A future's outcome as cora_print writes it; until the next call. */
+static inline const char *outcome(cora_future future)
+{
+    static char text[400];
+    cora_print(cora_result(future), text, sizeof text);
+    return text;
+}
+
+/* A future as cora_future_print writes it; until the next call. */
+static inline const char *printed(cora_future future)
+{
+    static char text[600];
+    int length = cora_future_print(future, text, sizeof text);
+    CHECK_INT(length, strlen(text));
+    return text;
 }
 
 /* ---- what ran ---- */
@@ -135,15 +181,6 @@ static inline void failing_done(cora_args bound, cora_future done)
 {
     (void)bound, (void)done;
     cora_fail(cora_error(CORA_EVALUE, "wrong"));
-}
-
-/* A future as cora_future_print writes it; until the next call. */
-static inline const char *printed(cora_future future)
-{
-    static char text[600];
-    int length = cora_future_print(future, text, sizeof text);
-    CHECK_INT(length, strlen(text));
-    return text;
 }
 
 /* ---- values that tell when they are dropped ---- */

@@ -7,20 +7,6 @@
 #include <ev.h>
 #include <math.h>
 
-/* A loop under the virtual clock that is the thread's current one, so that main() can start. */
-static cora_loop current_loop_new(void)
-{
-    cora_loop loop = virtual_loop_new();
-    cora_set_current_loop(loop);
-    return loop;
-}
-
-static void current_loop_end(cora_loop loop)
-{
-    cora_set_current_loop((cora_loop){ 0 });
-    virtual_loop_end(loop);
-}
-
 /* ---- cora_when_done ---- */
 
 TEST(when_done, "when_done starts an operation now and calls back with its outcome")

@@ -10,32 +10,12 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* ---- helpers ---- */
-
-static void make(cora_loop loop, cora_future *ret_futures, int count)
-{
-    for (int i = 0; i < count; i++)
-        ret_futures[i] = cora_future_new(loop);
-}
 
 static cora_value failure(const char *text)
 {
     return cora_error(CORA_EEXCEPTION, "%s", text);
-}
-
-/* What is in a future, for a person to read; overwritten by the next call. */
-static const char *outcome(cora_future future)
-{
-    static char text[400];
-    cora_print(cora_result(future), text, sizeof text);
-    return text;
-}
-
-static bool is_error(cora_future future, int code)
-{
-    return cora_error_is(cora_exception(future), code);
 }
 
 /* Completes the future that is bound to it with the integer behind it. */
@@ -50,7 +30,7 @@ TEST(results, "a gather of three pages is done with the last of them, and has al
 {
     cora_loop loop = virtual_loop_new();
     cora_future pages[3];
-    make(loop, pages, 3);
+    make_futures(loop, pages, 3);
     for (int i = 0; i < 3; i++)
         cora_call_later(loop, 3 - i, cora_partial(arrive, pages[i], 10 * i));
     cora_value list = cora_run_until_complete(loop, cora_gather(loop, pages, 3));
@@ -82,9 +62,9 @@ TEST(success, "the results are in the order of the arguments, whatever completes
 {
     cora_loop loop = virtual_loop_new();
     cora_future f[3];
-    make(loop, f, 3);
+    make_futures(loop, f, 3);
     check_success(loop, f, cora_gather(loop, f, 3));
-    make(loop, f, 3);
+    make_futures(loop, f, 3);
     check_success(loop, f, cora_gather(loop, f, 3, .return_exceptions = false));
     virtual_loop_end(loop);
 }
@@ -94,7 +74,7 @@ TEST(success_with_exceptions, "return_exceptions changes nothing where all succe
 {
     cora_loop loop = virtual_loop_new();
     cora_future f[3];
-    make(loop, f, 3);
+    make_futures(loop, f, 3);
     check_success(loop, f, cora_gather(loop, f, 3, .return_exceptions = true));
     virtual_loop_end(loop);
 }
@@ -108,7 +88,7 @@ TEST(one_exception,
     collect_reports(loop, &reports);
     cora_future f[5];
     int calls = 0;
-    make(loop, f, 5);
+    make_futures(loop, f, 5);
     cora_future all = cora_gather(loop, f, 5);
     cora_value error = failure("b");
     cora_add_done_callback(all, cora_partial(count_done, &calls));
@@ -135,7 +115,7 @@ TEST(return_exceptions, "with return_exceptions errors are values of the list, t
     collect_reports(loop, &reports);
     cora_future f[4];
     int calls = 0;
-    make(loop, f, 4);
+    make_futures(loop, f, 4);
     cora_future all = cora_gather(loop, f, 4, .return_exceptions = true);
     cora_add_done_callback(all, cora_partial(count_done, &calls));
     cora_value first = cora_copy(failure("c")), second = cora_copy(failure("d"));
@@ -165,7 +145,7 @@ TEST(one_cancellation,
     collect_reports(loop, &reports);
     cora_future f[5];
     int calls = 0;
-    make(loop, f, 5);
+    make_futures(loop, f, 5);
     cora_future all = cora_gather(loop, f, 5);
     cora_add_done_callback(all, cora_partial(count_done, &calls));
     cora_set_result(f[0], cora_from(1));
@@ -188,7 +168,7 @@ TEST(cancellation_message, "the error has the message that the member was cancel
 {
     cora_loop loop = virtual_loop_new();
     cora_future f[2];
-    make(loop, f, 2);
+    make_futures(loop, f, 2);
     cora_future one = cora_gather(loop, f, 2);
     cora_future other = cora_gather(loop, f, 2, .return_exceptions = true);
     cora_cancel_with(f[1], "no time");
@@ -207,7 +187,7 @@ TEST(cancellations_in_the_list,
     cora_loop loop = virtual_loop_new();
     cora_future f[6];
     int calls = 0;
-    make(loop, f, 6);
+    make_futures(loop, f, 6);
     cora_future all = cora_gather(loop, f, 6, .return_exceptions = true);
     cora_add_done_callback(all, cora_partial(count_done, &calls));
     cora_set_result(f[0], cora_from(1));
@@ -229,7 +209,7 @@ TEST(ends_a_tick_later, "it is done in the tick after its last member, and calls
     cora_loop loop = virtual_loop_new();
     cora_future f[2];
     int calls = 0;
-    make(loop, f, 2);
+    make_futures(loop, f, 2);
     cora_future all = cora_gather(loop, f, 2);
     cora_add_done_callback(all, cora_partial(count_done, &calls));
     cora_set_result(f[0], cora_from(1));
@@ -306,7 +286,7 @@ TEST(all_done, "a gather of such that are done is done at once, too")
 {
     cora_loop loop = virtual_loop_new();
     cora_future f[2];
-    make(loop, f, 2);
+    make_futures(loop, f, 2);
     cora_set_result(f[0], cora_text("a"));
     cora_set_result(f[1], cora_text("b"));
     cora_future all = cora_gather(loop, f, 2);
@@ -324,7 +304,7 @@ TEST(done_with_errors, "of several that have failed already the first in the arr
 {
     cora_loop loop = virtual_loop_new();
     cora_future f[4];
-    make(loop, f, 4);
+    make_futures(loop, f, 4);
     cora_set_result(f[0], cora_from(0));
     cora_set_exception(f[3], failure("d"));
     cora_set_exception(f[2], failure("c"));
@@ -347,7 +327,7 @@ TEST(errors_of_done_inputs_count_as_read,
     struct reports reports;
     collect_reports(loop, &reports);
     cora_future f[3];
-    make(loop, f, 3);
+    make_futures(loop, f, 3);
     cora_cancel(f[0]);
     cora_set_exception(f[1], failure("b"));
     cora_set_exception(f[2], failure("c"));
@@ -361,7 +341,7 @@ TEST(done_and_pending, "what is done already is counted, and the others are wait
 {
     cora_loop loop = virtual_loop_new();
     cora_future f[3];
-    make(loop, f, 3);
+    make_futures(loop, f, 3);
     cora_set_result(f[1], cora_from(1));
     cora_future all = cora_gather(loop, f, 3);
     ticks(loop, 3);
@@ -417,7 +397,7 @@ TEST(members_of_many, "a future may be in many gathers, and have other callbacks
     cora_loop loop = virtual_loop_new();
     cora_future f[2], all[20];
     int calls = 0;
-    make(loop, f, 2);
+    make_futures(loop, f, 2);
     for (int i = 0; i < 20; i++) {
         all[i] = cora_gather(loop, ((cora_future[]){ f[0], f[1], f[0] }), 3,
                              .return_exceptions = i % 2 == 1);
@@ -538,7 +518,7 @@ TEST(cancel,
 {
     cora_loop loop = virtual_loop_new();
     cora_future f[3];
-    make(loop, f, 3);
+    make_futures(loop, f, 3);
     cora_future all = cora_gather(loop, f, 3);
     cora_set_result(f[1], cora_from(1));
     CHECK(cora_cancel_with(all, "enough"));
@@ -559,7 +539,7 @@ TEST(cancel_with_exceptions, "return_exceptions does not make a list of it when 
 {
     cora_loop loop = virtual_loop_new();
     cora_future f[3];
-    make(loop, f, 3);
+    make_futures(loop, f, 3);
     cora_future all = cora_gather(loop, f, 3, .return_exceptions = true);
     cora_set_exception(f[0], failure("a"));
     CHECK(cora_cancel_with(all, "enough"));
@@ -573,7 +553,7 @@ TEST(message_of_the_last, "with return_exceptions the error is what the last mem
 {
     cora_loop loop = virtual_loop_new();
     cora_future f[2];
-    make(loop, f, 2);
+    make_futures(loop, f, 2);
     cora_future all = cora_gather(loop, f, 2, .return_exceptions = true);
     cora_set_result(f[1], cora_from(1)); /* which was not cancelled: no message */
     CHECK(cora_cancel_with(all, "enough"));
@@ -588,7 +568,7 @@ TEST(order_of_cancels, "the members are cancelled in the order of the array")
     cora_loop loop = virtual_loop_new();
     struct notes notes = { "" };
     cora_future f[3];
-    make(loop, f, 3);
+    make_futures(loop, f, 3);
     cora_add_done_callback(f[2], cora_partial(note_done, &notes, "first"));
     cora_add_done_callback(f[0], cora_partial(note_done, &notes, "second"));
     cora_add_done_callback(f[1], cora_partial(note_done, &notes, "third"));
@@ -605,7 +585,7 @@ TEST(cancel_too_late,
 {
     cora_loop loop = virtual_loop_new();
     cora_future f[2];
-    make(loop, f, 2);
+    make_futures(loop, f, 2);
     cora_future all = cora_gather(loop, f, 2);
     cora_set_result(f[0], cora_from(1));
     cora_set_result(f[1], cora_from(2));
@@ -628,7 +608,7 @@ TEST(cancelled_by_a_member, "a member's done-callback may cancel the gather, bef
     cora_loop loop = virtual_loop_new();
     cora_future f[3], all, late;
     int cancelled = -1, too_late = -1;
-    make(loop, f, 3);
+    make_futures(loop, f, 3);
     cora_future to_come = cora_future_new(loop);
     all = cora_gather(loop, ((cora_future[]){ f[0], f[1] }), 2);
     cora_add_done_callback(f[0], cora_partial(cancel_done, all, &cancelled));
@@ -666,7 +646,7 @@ TEST(nested, "gathers of gathers give lists of lists, and pass a cancel down to 
 {
     cora_loop loop = virtual_loop_new();
     cora_future f[4];
-    make(loop, f, 4);
+    make_futures(loop, f, 4);
     cora_future halves[3] = { cora_gather(loop, f, 2), cora_gather(loop, f + 2, 2), f[3] };
     cora_future all = cora_gather(loop, halves, 3);
     for (int i = 0; i < 4; i++)
@@ -674,7 +654,7 @@ TEST(nested, "gathers of gathers give lists of lists, and pass a cancel down to 
     cora_run_until_complete(loop, all);
     CHECK_TEXT(outcome(all), "[[0, 1], [2, 3], 3]");
 
-    make(loop, f, 4);
+    make_futures(loop, f, 4);
     cora_future more[3] = { cora_gather(loop, f, 2),
                             cora_gather(loop, f + 2, 2, .return_exceptions = true), f[3] };
     all = cora_gather(loop, more, 3);
@@ -695,7 +675,7 @@ TEST(nested_and_done, "a gather whose members are all gathers that are as good a
 {
     cora_loop loop = virtual_loop_new();
     cora_future f[2];
-    make(loop, f, 2);
+    make_futures(loop, f, 2);
     cora_future one = cora_gather(loop, f, 2);
     cora_future all = cora_gather(loop, ((cora_future[]){ one, one, f[0] }), 3);
     cora_set_result(f[0], cora_from(1));
@@ -710,7 +690,7 @@ TEST(diamonds, "a cancel comes to a gather on several ways, and to each leaf in 
 {
     cora_loop loop = virtual_loop_new();
     cora_future layer[3], next[3];
-    make(loop, layer, 3);
+    make_futures(loop, layer, 3);
     cora_future leaves[3] = { layer[0], layer[1], layer[2] };
     for (int depth = 0; depth < 6; depth++) {
         for (int i = 0; i < 3; i++)
@@ -738,7 +718,7 @@ TEST(completed_from_outside, "it may be completed as any future; its members go 
     struct reports reports;
     collect_reports(loop, &reports);
     cora_future f[3];
-    make(loop, f, 3);
+    make_futures(loop, f, 3);
     cora_future all = cora_gather(loop, f, 3);
     CHECK_INT(cora_set_result(all, cora_text("mine")), 0);
     CHECK_INT(cora_set_result(all, cora_text("again")), CORA_EINVALIDSTATE);
@@ -764,7 +744,7 @@ TEST(completed_from_outside_in_the_same_tick,
     collect_reports(loop, &reports);
     for (int i = 0; i < 2; i++) {
         cora_future f[2];
-        make(loop, f, 2);
+        make_futures(loop, f, 2);
         cora_future all = cora_gather(loop, f, 2, .return_exceptions = i == 1);
         cora_set_exception(f[0], failure("a"));
         CHECK_INT(cora_set_result(all, cora_from(1)), 0);
@@ -958,7 +938,7 @@ struct kept {
 static void make_three(cora_args bound)
 {
     struct kept *kept = cora_arg(bound, 0, struct kept *);
-    make(cora_running_loop(), kept->f, 3);
+    make_futures(cora_running_loop(), kept->f, 3);
     kept->all = cora_gather(cora_running_loop(), kept->f, 3, .return_exceptions = true);
 }
 
@@ -1049,7 +1029,7 @@ static void guest_on_stage(struct ev_loop **ret_host)
     CHECK(*ret_host != NULL);
     memset(&stage, 0, sizeof stage);
     stage.loop = cora_loop_attach(*ret_host, NULL);
-    make(stage.loop, stage.f, 4);
+    make_futures(stage.loop, stage.f, 4);
 }
 
 static void check_detached(struct ev_loop *host)
@@ -1116,7 +1096,7 @@ static const cora_type detacher = { "detacher", detach_drop, NULL, 0 };
 static void gather_and_forget(cora_args bound)
 {
     (void)bound;
-    make(stage.loop, stage.f, 4);
+    make_futures(stage.loop, stage.f, 4);
     stage.all = cora_gather(stage.loop, stage.f, 4);
     stage.other = cora_gather(stage.loop, stage.f + 1, 3);
 }
@@ -1241,7 +1221,7 @@ TEST(closed_with_everything,
     cora_future f[6];
     cora_awaitable items[3] = { cora_sleep(1), cora_sleep_result(2, cora_own(&drops, &counted)),
                                 cora_wait(f, 3, 5, CORA_ALL_COMPLETED) };
-    make(loop, f, 6);
+    make_futures(loop, f, 6);
     cora_future started = cora_gather(loop, items, 3);
     ticks(loop, 2);
     cora_future waiting = cora_gather(loop, items, 3);
@@ -1262,19 +1242,6 @@ TEST(closed_with_everything,
 }
 
 /* ---- what it costs ---- */
-
-#define SMALL_STACK ((size_t)65536)
-
-static void in_small_stack(void *(*function)(void *))
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, harness_sanitized() ? 4 * SMALL_STACK : SMALL_STACK);
-    CHECK_INT(pthread_create(&thread, &attributes, function, NULL), 0);
-    pthread_join(thread, NULL);
-    pthread_attr_destroy(&attributes);
-}
 
 /* Gathers of each other around one future, so deep; made in a callback: nobody holds them. */
 struct tower {
@@ -1327,7 +1294,7 @@ static void *cancel_towers(void *unused)
 
 TEST(deep_cancel, "a hundred thousand gathers of each other are cancelled in a stack of 64 KiB")
 {
-    in_small_stack(cancel_towers);
+    harness_in_small_stack(cancel_towers);
 }
 
 static void *complete_tower(void *unused)
@@ -1351,7 +1318,7 @@ static void *complete_tower(void *unused)
 
 TEST(deep_results, "and completed, which makes as many lists in each other")
 {
-    in_small_stack(complete_tower);
+    harness_in_small_stack(complete_tower);
 }
 
 static void *close_towers(void *unused)
@@ -1371,7 +1338,7 @@ static void *close_towers(void *unused)
 
 TEST(deep_close, "and closed with their loop before they are done")
 {
-    in_small_stack(close_towers);
+    harness_in_small_stack(close_towers);
 }
 
 static void *drop_tower(void *unused)
@@ -1392,15 +1359,7 @@ static void *drop_tower(void *unused)
 TEST(deep_results_are_dropped_without_recursion,
      "who keeps the outermost of those lists drops the others with it, in the same small stack")
 {
-    in_small_stack(drop_tower);
-}
-
-/* Processor time, which no virtual clock and no other process changes. */
-static double processor_time(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+    harness_in_small_stack(drop_tower);
 }
 
 enum way { COMPLETE, CANCEL, CANCEL_MEMBERS, DUPLICATES, WAYS };
@@ -1411,10 +1370,10 @@ static double cost_once(enum way way, int count)
     cora_loop loop = cora_loop_new(NULL);
     cora_future *f = malloc((size_t)count * sizeof *f);
     CHECK(f != NULL);
-    make(loop, f, way == DUPLICATES ? 2 : count);
+    make_futures(loop, f, way == DUPLICATES ? 2 : count);
     for (int i = 2; i < count && way == DUPLICATES; i++)
         f[i] = f[i % 2];
-    double before = processor_time();
+    double before = harness_processor_time();
     cora_future all =
         cora_gather(loop, f, (size_t)count, .return_exceptions = way == CANCEL_MEMBERS);
     if (way == CANCEL)
@@ -1428,7 +1387,7 @@ static double cost_once(enum way way, int count)
     CHECK(cora_done(all));
     cora_exception(all);
     CHECK_INT(cora_loop_close(loop), 0);
-    double seconds = processor_time() - before;
+    double seconds = harness_processor_time() - before;
     free(f);
     return seconds;
 }

@@ -391,8 +391,7 @@ TEST(removed, "an argument of the only callback, dropped in its removal",
     }
 }
 
-/* Equal callbacks of which one holds the value, in its context: a removal finds it, and drops it.
- */
+/* Equal callbacks of which one holds the value, in its context: a removal finds and drops it. */
 static void add_many(struct hostile *hostile, int hostile_at, int *drops)
 {
     static const cora_variable variable = { "hostile", { NULL, { 0 } } };

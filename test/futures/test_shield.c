@@ -6,34 +6,12 @@
 
 #include <ev.h>
 #include <math.h>
-#include <pthread.h>
 
 /* ---- helpers ---- */
 
 static cora_value failure(const char *text)
 {
     return cora_error(CORA_EVALUE, "%s", text);
-}
-
-/* What is in a future, for a person to read; overwritten by the next call. */
-static const char *outcome(cora_future future)
-{
-    static char text[400];
-    cora_print(cora_result(future), text, sizeof text);
-    return text;
-}
-
-/* The future itself, likewise. */
-static const char *shown(cora_future future)
-{
-    static char text[400];
-    cora_future_print(future, text, sizeof text);
-    return text;
-}
-
-static bool is_error(cora_future future, int code)
-{
-    return cora_error_is(cora_exception(future), code);
 }
 
 /* ---- ends as the inner one does ---- */
@@ -131,7 +109,7 @@ TEST(outer_cancelled, "cancelling the outer one leaves the inner one alone",
     CHECK(cora_cancelled(outer)); /* at once, as any future */
     CHECK_TEXT(outcome(outer), "CancelledError: enough");
     ticks(loop, 2);
-    CHECK_TEXT(shown(outer), "<Future cancelled>");
+    CHECK_TEXT(printed(outer), "<Future cancelled>");
     CHECK(!cora_done(inner));
     CHECK(!cora_cancel(outer));
     virtual_loop_end(loop);
@@ -465,7 +443,7 @@ TEST(wrong_arguments, "stale, null and another loop's futures, and useless loops
     cora_future future = cora_future_new(other), mine = cora_future_new(loop);
     CHECK(cora_is_null(cora_shield(loop, future)));
     CHECK_INT(cora_error_code(cora_last_error()), CORA_EVALUE);
-    CHECK_TEXT(shown(future), "<Future pending>"); /* nothing was registered */
+    CHECK_TEXT(printed(future), "<Future pending>"); /* nothing was registered */
     cora_loop_close(other);
     CHECK(cora_is_null(cora_shield(loop, future)));
     CHECK_INT(cora_error_code(cora_last_error()), CORA_ESTALE);
@@ -478,7 +456,7 @@ TEST(wrong_arguments, "stale, null and another loop's futures, and useless loops
     cora_future none = cora_shield(loop, ((cora_future){ 0 }));
     CHECK(cora_is_null(none));
     CHECK(cora_is_error(cora_result(none)));
-    CHECK_TEXT(shown(mine), "<Future pending>");
+    CHECK_TEXT(printed(mine), "<Future pending>");
     virtual_loop_end(loop);
 }
 
@@ -713,11 +691,5 @@ static void *run_deep(void *unused)
 
 TEST(deep, "a hundred thousand shields of each other are completed, cancelled and closed in 64 KiB")
 {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, harness_sanitized() ? 262144 : 65536);
-    CHECK_INT(pthread_create(&thread, &attributes, run_deep, NULL), 0);
-    pthread_join(thread, NULL);
-    pthread_attr_destroy(&attributes);
+    harness_in_small_stack(run_deep);
 }

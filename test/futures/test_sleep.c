@@ -6,19 +6,6 @@
 
 #include <math.h>
 
-static cora_loop loop_new(void)
-{
-    cora_loop loop = virtual_loop_new();
-    cora_set_current_loop(loop);
-    return loop;
-}
-
-static void loop_end(cora_loop loop)
-{
-    cora_set_current_loop((cora_loop){ 0 });
-    virtual_loop_end(loop);
-}
-
 static void take_time(cora_args bound, cora_future done)
 {
     CHECK(cora_is_nothing(cora_result(done)));
@@ -28,19 +15,19 @@ static void take_time(cora_args bound, cora_future done)
 
 TEST(sleep, "a sleep calls back after so many seconds, with nothing as result")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     double woken = 0;
     cora_when_done(cora_sleep(0.5), cora_partial(take_time, &woken));
     CHECK_INT(cora_run_forever(loop), 0);
     CHECK(woken >= START + 0.5);
     CHECK(woken <= START + 0.5 + LATE);
     CHECK_INT(cora_live(loop), 0);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(result, "a sleep passes its result through, of any kind")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     struct notes notes = { "" };
     int drops = 0;
     cora_when_done(cora_sleep_result(1, cora_int(4)), cora_partial(note_outcome, &notes));
@@ -56,26 +43,26 @@ TEST(result, "a sleep passes its result through, of any kind")
     CHECK_INT(drops, 0);
     run_for(loop, 1);
     CHECK_INT(drops, 1);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(error_as_result, "an error that is a sleep's result is a value: nobody must read it")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     struct reports reports;
     collect_reports(loop, &reports);
     cora_when_done(cora_sleep_result(0, cora_error(CORA_ELOOKUP, "a value")),
                    cora_partial(nothing_done));
     tick(loop);
     CHECK_INT(cora_live(loop), 0);
-    loop_end(loop);
+    current_loop_end(loop);
     CHECK_INT(reports.count, 0);
 }
 
 TEST(no_delay, "a delay of 0 and less takes one tick, and no timer")
 {
     static const double delays[] = { 0, -0.0, -1, -1e300, -(double)INFINITY };
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     for (size_t i = 0; i < sizeof delays / sizeof *delays; i++) {
         int runs = 0;
         cora_when_done(cora_sleep(delays[i]), cora_partial(count_done, &runs));
@@ -88,13 +75,13 @@ TEST(no_delay, "a delay of 0 and less takes one tick, and no timer")
         CHECK_INT(cora_live(loop), 0);
         CHECK_REAL(cora_time(loop), START, 0.001);
     }
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(no_delay_keeps_order, "sleeps without a delay go on in the order of their starts, among other "
                            "callbacks")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     struct notes notes = { "" };
     cora_when_done(cora_sleep(0), cora_partial(note_done, &notes, "a"));
     cora_call_soon(loop, cora_partial(note, &notes, "b"));
@@ -102,24 +89,24 @@ TEST(no_delay_keeps_order, "sleeps without a delay go on in the order of their s
     cora_call_soon(loop, cora_partial(note, &notes, "d"));
     tick(loop);
     CHECK_TEXT(notes.text, "a b c d");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(tiny_delay, "the smallest delay above 0 is a timer")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     int runs = 0;
     cora_when_done(cora_sleep(5e-324), cora_partial(count_done, &runs));
     CHECK_INT(cora_live(loop), 2);
     ticks(loop, 3);
     CHECK_INT(runs, 1);
     CHECK_INT(cora_live(loop), 0);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(nan, "a sleep of NaN seconds fails with a ValueError")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     struct notes notes = { "" };
     cora_when_done(cora_sleep((double)NAN), cora_partial(note_outcome, &notes));
     cora_when_done(cora_sleep_result(-(double)NAN, cora_text("x")),
@@ -128,12 +115,12 @@ TEST(nan, "a sleep of NaN seconds fails with a ValueError")
     CHECK_TEXT(notes.text, "ValueError: Invalid delay: NaN (not a number) "
                            "ValueError: Invalid delay: NaN (not a number)");
     CHECK_INT(cora_live(loop), 0);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(infinity, "an infinite sleep does not end, but can be cancelled")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     struct notes notes = { "" };
     cora_future future =
         cora_when_done(cora_sleep((double)INFINITY), cora_partial(note_outcome, &notes));
@@ -143,7 +130,7 @@ TEST(infinity, "an infinite sleep does not end, but can be cancelled")
     tick(loop);
     CHECK_TEXT(notes.text, "CancelledError");
     CHECK_INT(cora_live(loop), 0);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 static void note_and_queue(cora_args bound)
@@ -156,7 +143,7 @@ static void note_and_queue(cora_args bound)
 TEST(goes_on_a_tick_after_its_timer,
      "when its time is over a sleep's timer wakes it, and it calls back in the tick after")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     struct notes notes = { "" };
     double when = cora_time(loop) + 0.1;
     cora_call_at(loop, when, cora_partial(note_and_queue, &notes, "before"));
@@ -164,12 +151,12 @@ TEST(goes_on_a_tick_after_its_timer,
     cora_call_at(loop, when, cora_partial(note, &notes, "after"));
     run_for(loop, 1);
     CHECK_TEXT(notes.text, "before after queued awake");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(order_of_deadlines, "sleeps end in the order of their deadlines, equal ones as they started")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     struct notes notes = { "" };
     cora_when_done(cora_sleep(0.3), cora_partial(note_done, &notes, "3"));
     cora_when_done(cora_sleep(0.1), cora_partial(note_done, &notes, "1a"));
@@ -177,7 +164,7 @@ TEST(order_of_deadlines, "sleeps end in the order of their deadlines, equal ones
     cora_when_done(cora_sleep(0.1), cora_partial(note_done, &notes, "1b"));
     run_for(loop, 1);
     CHECK_TEXT(notes.text, "1a 1b 2 3");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 /* ---- cancelling ---- */
@@ -185,7 +172,7 @@ TEST(order_of_deadlines, "sleeps end in the order of their deadlines, equal ones
 TEST(cancelled_while_it_waits,
      "a cancelled sleep calls back in the next tick, and its timer is gone")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     struct notes notes = { "" };
     cora_future future = cora_when_done(cora_sleep(5), cora_partial(note_outcome, &notes));
     run_for(loop, 1);
@@ -197,19 +184,19 @@ TEST(cancelled_while_it_waits,
     CHECK_INT(cora_live(loop), 0);
     run_for(loop, 10);
     CHECK_TEXT(notes.text, "CancelledError");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(cancelled_without_delay, "a sleep without a delay can be cancelled until it calls back")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     struct notes notes = { "" };
     cora_future future = cora_when_done(cora_sleep(0), cora_partial(note_outcome, &notes));
     CHECK(cora_cancel(future));
     tick(loop);
     CHECK_TEXT(notes.text, "CancelledError");
     CHECK_INT(cora_live(loop), 0);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 static void cancel_argument(cora_args bound)
@@ -224,7 +211,7 @@ TEST(cancelled_in_the_gap,
      "a sleep that is cancelled when its timer has fired, but before it calls back, is cancelled: "
      "its result is dropped")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     struct notes notes = { "" };
     int drops = 0;
     double when = cora_time(loop) + 0.1;
@@ -237,7 +224,7 @@ TEST(cancelled_in_the_gap,
     CHECK_TEXT(notes.text, "CancelledError: too late?");
     CHECK_INT(drops, 1);
     CHECK_INT(cora_live(loop), 0);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 static void check_not_cancellable(cora_args bound, cora_future done)
@@ -250,28 +237,28 @@ static void check_not_cancellable(cora_args bound, cora_future done)
 
 TEST(cancelled_in_its_callback, "in its callback a sleep is done, and there is nothing to cancel")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     int runs = 0;
     cora_when_done(cora_sleep(0.1), cora_partial(check_not_cancellable, &runs));
     run_for(loop, 1);
     CHECK_INT(runs, 1);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(cancelled_before_its_start, "a sleep that is cancelled before it starts makes no timer")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future future = cora_ensure_future(loop, cora_sleep(5));
     CHECK(cora_cancel(future));
     tick(loop);
     CHECK(cora_cancelled(future));
     CHECK_INT(cora_live(loop), 1);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(cancelled_between_start_and_end, "a started sleep is cancelled in each of its two states")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future waiting = cora_ensure_future(loop, cora_sleep(5)),
                 woken = cora_ensure_future(loop, cora_sleep(0));
     tick(loop); /* both start */
@@ -282,26 +269,26 @@ TEST(cancelled_between_start_and_end, "a started sleep is cancelled in each of i
     CHECK(cora_cancelled(woken));
     tick(loop);
     CHECK_INT(cora_live(loop), 2);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 /* ---- many ---- */
 
 TEST(many, "ten thousand sleeps end in the order of their deadlines, and leave nothing behind")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     int runs = 0, sleeps = harness_scale(10000);
     for (int i = 0; i < sleeps; i++)
         cora_when_done(cora_sleep((i * 7919 % 1000) / 100.0), cora_partial(count_done, &runs));
     run_for(loop, 11);
     CHECK_INT(runs, sleeps);
     CHECK_INT(cora_live(loop), 0);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(reused, "an awaitable is a value: the same one may be started many times")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     struct notes notes = { "" };
     cora_awaitable nap = cora_sleep_result(0.1, cora_static("nap"));
     for (int i = 0; i < 3; i++)
@@ -309,5 +296,5 @@ TEST(reused, "an awaitable is a value: the same one may be started many times")
     CHECK_TEXT(cora_as_text(cora_run_until_complete(loop, nap)), "nap");
     run_for(loop, 1);
     CHECK_TEXT(notes.text, "\"nap\" \"nap\" \"nap\"");
-    loop_end(loop);
+    current_loop_end(loop);
 }

@@ -7,40 +7,14 @@
 #include <ev.h>
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define NEVER ((double)INFINITY)
 
 /* ---- helpers ---- */
 
-/* A loop that is set for the thread, so that operations may be started outside of a run. */
-static cora_loop loop_new(void)
-{
-    cora_loop loop = virtual_loop_new();
-    cora_set_current_loop(loop);
-    return loop;
-}
-
-static void loop_end(cora_loop loop)
-{
-    cora_set_current_loop((cora_loop){ 0 });
-    virtual_loop_end(loop);
-}
-
-static void make(cora_loop loop, cora_future *ret_futures, int count)
-{
-    for (int i = 0; i < count; i++)
-        ret_futures[i] = cora_future_new(loop);
-}
-
 static cora_value failure(const char *text)
 {
     return cora_error(CORA_EEXCEPTION, "%s", text);
-}
-
-static bool is_error(cora_future future, int code)
-{
-    return cora_error_is(cora_exception(future), code);
 }
 
 /* The letters of what is in a list: a is the first of these futures. Those of others are '?'. */
@@ -109,10 +83,10 @@ static void cancel_it(cora_args bound)
 
 TEST(first_of_three, "a callback gets the future of the wait, with what is done and what is not")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future pages[3];
     struct waited waited = { .futures = pages, .count = 3 };
-    make(loop, pages, 3);
+    make_futures(loop, pages, 3);
     for (int i = 0; i < 3; i++)
         cora_call_later(loop, 3 - i, cora_partial(finish, pages[i]));
     cora_when_done(cora_wait(pages, 3, 2.5, CORA_FIRST_COMPLETED),
@@ -121,13 +95,13 @@ TEST(first_of_three, "a callback gets the future of the wait, with what is done 
     CHECK_TEXT(waited.text, "c|ab");
     run_for(loop, 5);
     CHECK_INT(waited.calls, 1);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(first_completed, "FIRST_COMPLETED: the first ends it; the other goes on, for a later wait",
      "test_tasks.BaseTaskTests.test_wait_first_completed")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[2] = { cora_ensure_future(loop, cora_sleep(10)),
                          cora_ensure_future(loop, cora_sleep(0.1)) };
     cora_future both[2] = { f[1], f[0] };
@@ -140,44 +114,44 @@ TEST(first_completed, "FIRST_COMPLETED: the first ends it; the other goes on, fo
     result = cora_run_until_complete(loop, cora_wait(f, 1, NEVER, CORA_ALL_COMPLETED));
     CHECK_TEXT(split(result, f, 2), "a|");
     CHECK_REAL(cora_time(loop), START + 10, LATE);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(first_exception, "FIRST_EXCEPTION: the first that fails ends it, not one that succeeds before",
      "test_tasks.BaseTaskTests.test_wait_first_exception_in_wait")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[3];
-    make(loop, f, 3);
+    make_futures(loop, f, 3);
     cora_call_later(loop, 10, cora_partial(finish, f[0]));
     cora_call_later(loop, 0.01, cora_partial(fail_it, f[1]));
     cora_call_later(loop, 0.005, cora_partial(finish, f[2]));
     cora_value result = cora_run_until_complete(loop, cora_wait(f, 3, NEVER, CORA_FIRST_EXCEPTION));
     CHECK_TEXT(split(result, f, 3), "bc|a");
     CHECK_REAL(cora_time(loop), START + 0.01, LATE);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(no_exception, "if none fails FIRST_EXCEPTION waits for all; a cancelled one has not failed")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[3];
-    make(loop, f, 3);
+    make_futures(loop, f, 3);
     cora_call_later(loop, 1, cora_partial(cancel_it, f[0]));
     cora_call_later(loop, 2, cora_partial(finish, f[1]));
     cora_call_later(loop, 3, cora_partial(cancel_it, f[2]));
     cora_value result = cora_run_until_complete(loop, cora_wait(f, 3, NEVER, CORA_FIRST_EXCEPTION));
     CHECK_TEXT(split(result, f, 3), "abc|");
     CHECK_REAL(cora_time(loop), START + 3, LATE);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(failed_before, "one that has failed or is done before ends it at once, in two ticks")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[2];
     struct waited waited = { .futures = f, .count = 2 };
-    make(loop, f, 2);
+    make_futures(loop, f, 2);
     cora_set_exception(f[1], failure("b"));
     cora_when_done(cora_wait(f, 2, NEVER, CORA_FIRST_EXCEPTION), cora_partial(note_split, &waited));
     ticks(loop, 2);
@@ -186,13 +160,13 @@ TEST(failed_before, "one that has failed or is done before ends it at once, in t
     cora_when_done(cora_wait(f, 2, NEVER, CORA_FIRST_COMPLETED), cora_partial(note_split, &waited));
     ticks(loop, 2);
     CHECK_TEXT(waited.text, "b|a");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(all_completed, "ALL_COMPLETED: it never fails because of them, also the second time",
      "test_tasks.BaseTaskTests.test_wait_with_exception")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[2] = { cora_ensure_future(loop, cora_sleep(0.1)), cora_future_new(loop) };
     cora_future both[2] = { f[1], f[0] };
     cora_call_later(loop, 0.15, cora_partial(fail_it, f[1]));
@@ -206,20 +180,20 @@ TEST(all_completed, "ALL_COMPLETED: it never fails because of them, also the sec
     result = cora_run_until_complete(loop, cora_wait(both, 2, NEVER, CORA_ALL_COMPLETED));
     CHECK_TEXT(split(result, f, 2), "ba|");
     CHECK_REAL(cora_time(loop), now, 1e-4);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(cancelled_inputs, "a cancelled one counts as done, and ends FIRST_COMPLETED")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[2];
     struct waited waited = { .futures = f, .count = 2 };
-    make(loop, f, 2);
+    make_futures(loop, f, 2);
     cora_when_done(cora_wait(f, 2, NEVER, CORA_FIRST_COMPLETED), cora_partial(note_split, &waited));
     cora_cancel(f[1]);
     ticks(loop, 2);
     CHECK_TEXT(waited.text, "b|a");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 /* ---- time ---- */
@@ -227,7 +201,7 @@ TEST(cancelled_inputs, "a cancelled one counts as done, and ends FIRST_COMPLETED
 TEST(timeout, "a time-out is no error: what is done by then, and the others run on",
      "test_tasks.BaseTaskTests.test_wait_with_timeout")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[2] = { cora_ensure_future(loop, cora_sleep(0.1)),
                          cora_ensure_future(loop, cora_sleep(0.15)) };
     cora_future both[2] = { f[1], f[0] };
@@ -237,26 +211,26 @@ TEST(timeout, "a time-out is no error: what is done by then, and the others run 
     run_for(loop, 1);
     CHECK(cora_done(f[1]));
     CHECK(!cora_cancelled(f[1]));
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(timeout_at_once,
      "what is done at the very time of the time-out, but was armed before, is done",
      "test_tasks.BaseTaskTests.test_wait_concurrent_complete")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[2] = { cora_ensure_future(loop, cora_sleep(0.1)),
                          cora_ensure_future(loop, cora_sleep(0.15)) };
     cora_future both[2] = { f[1], f[0] };
     cora_value result = cora_run_until_complete(loop, cora_wait(both, 2, 0.1, CORA_ALL_COMPLETED));
     CHECK_TEXT(split(result, f, 2), "a|b");
     CHECK_REAL(cora_time(loop), START + 0.1, LATE);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(timer_is_taken_back, "when it ends before its time, its timer is gone")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f = cora_future_new(loop);
     struct waited waited = { .futures = &f, .count = 1 };
     cora_future waiter = cora_when_done(cora_wait(&f, 1, 1000, CORA_ALL_COMPLETED),
@@ -269,17 +243,17 @@ TEST(timer_is_taken_back, "when it ends before its time, its timer is gone")
     tick(loop);
     CHECK_TEXT(waited.text, "a|");
     CHECK_REAL(cora_time(loop), START, LATE);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(two_ticks, "it takes two ticks, also if all are done, and if there is no time at all")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     const double timeouts[] = { NEVER, 0, -1, (double)-INFINITY, 1 };
     for (size_t i = 0; i < 5; i++) {
         cora_future f[2];
         struct waited waited = { .futures = f, .count = 2 };
-        make(loop, f, 2);
+        make_futures(loop, f, 2);
         cora_set_result(f[0], cora_nothing());
         if (timeouts[i] > 0)
             cora_set_result(f[1], cora_nothing());
@@ -291,12 +265,12 @@ TEST(two_ticks, "it takes two ticks, also if all are done, and if there is no ti
         CHECK_INT(waited.calls, 1);
         CHECK_TEXT(waited.text, timeouts[i] > 0 ? "ab|" : "a|b");
     }
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(ticks_of_a_future, "as a future of its own it starts a tick later and calls back a tick later")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f = cora_future_new(loop);
     int calls = 0;
     cora_set_result(f, cora_nothing());
@@ -309,17 +283,17 @@ TEST(ticks_of_a_future, "as a future of its own it starts a tick later and calls
     CHECK_INT(calls, 0);
     tick(loop);
     CHECK_INT(calls, 1);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 /* ---- the two lists ---- */
 
 TEST(order_of_the_array, "the lists are in the order of the array, not of completion")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[6];
     struct waited waited = { .futures = f, .count = 6 };
-    make(loop, f, 6);
+    make_futures(loop, f, 6);
     cora_future items[6] = { f[5], f[2], f[0], f[4], f[1], f[3] };
     cora_when_done(cora_wait(items, 6, 1, CORA_ALL_COMPLETED), cora_partial(note_split, &waited));
     cora_set_result(f[0], cora_nothing());
@@ -328,15 +302,15 @@ TEST(order_of_the_array, "the lists are in the order of the array, not of comple
     cora_cancel(f[4]);
     run_for(loop, 2);
     CHECK_TEXT(waited.text, "fae|cbd");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(duplicates, "a future that is in the array twice is in the list once, and is waited for once")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[2];
     struct waited waited = { .futures = f, .count = 2 };
-    make(loop, f, 2);
+    make_futures(loop, f, 2);
     cora_set_result(f[1], cora_nothing());
     cora_future items[6] = { f[0], f[1], f[0], f[1], f[1], f[0] };
     cora_when_done(cora_wait(items, 6, NEVER, CORA_ALL_COMPLETED),
@@ -349,15 +323,15 @@ TEST(duplicates, "a future that is in the array twice is in the list once, and i
     cora_set_result(f[0], cora_nothing());
     ticks(loop, 2);
     CHECK_TEXT(waited.text, "ab|");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(done_by_then, "done is what is done when it resumes, which may be more than what woke it")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[4];
     struct waited waited = { .futures = f, .count = 4 };
-    make(loop, f, 4);
+    make_futures(loop, f, 4);
     cora_when_done(cora_wait(f, 4, NEVER, CORA_FIRST_COMPLETED), cora_partial(note_split, &waited));
     cora_set_result(f[1], cora_nothing());
     tick(loop); /* it is woken, and has not resumed */
@@ -366,26 +340,26 @@ TEST(done_by_then, "done is what is done when it resumes, which may be more than
     cora_set_exception(f[3], failure("d"));
     tick(loop);
     CHECK_TEXT(waited.text, "abd|c");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(done_after_the_timeout, "this goes for a time-out, too")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[2];
     struct waited waited = { .futures = f, .count = 2 };
-    make(loop, f, 2);
+    make_futures(loop, f, 2);
     cora_when_done(cora_wait(f, 2, 0, CORA_ALL_COMPLETED), cora_partial(note_split, &waited));
     tick(loop);
     cora_set_result(f[1], cora_nothing());
     tick(loop);
     CHECK_TEXT(waited.text, "b|a");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(any_futures, "it waits for whatever is a future: operations, gathers, other waits")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future plain = cora_future_new(loop);
     cora_future f[4] = { cora_ensure_future(loop, cora_sleep(1)), cora_gather(loop, &plain, 1),
                          cora_ensure_future(loop, cora_wait(&plain, 1, 2, CORA_ALL_COMPLETED)),
@@ -396,7 +370,7 @@ TEST(any_futures, "it waits for whatever is a future: operations, gathers, other
     cora_set_result(plain, cora_nothing());
     result = cora_run_until_complete(loop, cora_wait(f, 4, 3, CORA_ALL_COMPLETED));
     CHECK_TEXT(split(result, f, 4), "abcd|");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 /* ---- errors count as read, or do not ---- */
@@ -404,11 +378,11 @@ TEST(any_futures, "it waits for whatever is a future: operations, gathers, other
 /* Waits for all with this rule while the first fails, the second is cancelled: how many reports? */
 static int reports_of(enum cora_return_when rule, bool first_is_last)
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     struct reports reports;
     cora_future f[2];
     collect_reports(loop, &reports);
-    make(loop, f, 2);
+    make_futures(loop, f, 2);
     cora_future waiter = cora_ensure_future(loop, cora_wait(f, 2, NEVER, rule));
     tick(loop);
     if (first_is_last) {
@@ -419,7 +393,7 @@ static int reports_of(enum cora_return_when rule, bool first_is_last)
     cora_run_until_complete(loop, waiter);
     CHECK(!cora_is_error(cora_result(waiter)));
     cora_cancel(f[1]);
-    loop_end(loop);
+    current_loop_end(loop);
     return reports.count;
 }
 
@@ -440,18 +414,18 @@ TEST(errors_not_looked_at, "with the other rules errors are for the caller to re
 TEST(first_exception_reads_the_late_one_too,
      "FIRST_EXCEPTION looks at one that fails between its wake-up and its resumption, too")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     struct reports reports;
     cora_future f[3];
     struct waited waited = { .futures = f, .count = 3 };
     collect_reports(loop, &reports);
-    make(loop, f, 3);
+    make_futures(loop, f, 3);
     cora_when_done(cora_wait(f, 3, NEVER, CORA_FIRST_EXCEPTION), cora_partial(note_split, &waited));
     cora_set_exception(f[0], failure("a"));
     cora_call_soon(loop, cora_partial(fail_it, f[1]));
     ticks(loop, 3);
     CHECK_TEXT(waited.text, "ab|c");
-    loop_end(loop);
+    current_loop_end(loop);
     CHECK_INT(reports.count, 0);
 }
 
@@ -468,13 +442,13 @@ static void fail_two_later(cora_args bound)
 
 TEST(late_ones, "late ones are looked at however the wait has ended, and hold it until then")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     struct reports reports;
     collect_reports(loop, &reports);
     for (int i = 0; i < 4; i++) {
         cora_future f[4];
         struct waited waited = { .futures = f, .count = 4 };
-        make(loop, f, 4);
+        make_futures(loop, f, 4);
         double timeout = i == 2 ? 0 : NEVER;
         cora_future waiter = cora_when_done(cora_wait(f, 4, timeout, CORA_FIRST_EXCEPTION),
                                             cora_partial(note_split, &waited));
@@ -492,7 +466,7 @@ TEST(late_ones, "late ones are looked at however the wait has ended, and hold it
         CHECK_INT(waited.calls, 1);
         CHECK(is_error(waiter, CORA_ESTALE));
     }
-    loop_end(loop);
+    current_loop_end(loop);
     CHECK_INT(reports.count, 0);
 }
 
@@ -500,11 +474,11 @@ TEST(late_ones, "late ones are looked at however the wait has ended, and hold it
 
 TEST(cancel, "a cancelled wait ends with Cancelled in the next tick; its futures are left alone")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[2];
     struct waited waited = { .futures = f, .count = 2 };
     char text[200];
-    make(loop, f, 2);
+    make_futures(loop, f, 2);
     cora_future waiter = cora_when_done(cora_wait(f, 2, 1000, CORA_ALL_COMPLETED),
                                         cora_partial(note_split, &waited));
     cora_set_result(f[0], cora_nothing());
@@ -521,12 +495,12 @@ TEST(cancel, "a cancelled wait ends with Cancelled in the next tick; its futures
     ticks(loop, 3);
     CHECK_INT(waited.calls, 1);
     CHECK_INT(cora_live(loop), 2); /* the two of main(): neither timer nor waiter */
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(cancelled_in_the_gap, "cancelled when it is woken and has not resumed, it ends with Cancelled")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f = cora_future_new(loop);
     struct waited waited = { .futures = &f, .count = 1 };
     cora_future waiter = cora_when_done(cora_wait(&f, 1, NEVER, CORA_ALL_COMPLETED),
@@ -537,12 +511,12 @@ TEST(cancelled_in_the_gap, "cancelled when it is woken and has not resumed, it e
     tick(loop);
     CHECK_TEXT(waited.text, "CancelledError");
     CHECK(!cora_cancel(waiter));
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(cancelled_before_the_start, "cancelled before it starts, it never looks at its arguments")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f = cora_future_new(loop);
     cora_future waiter = cora_ensure_future(loop, cora_wait(&f, 1, NEVER, CORA_ALL_COMPLETED));
     cora_future wrong = cora_ensure_future(loop, cora_wait(&f, 0, NEVER, CORA_ALL_COMPLETED));
@@ -552,12 +526,12 @@ TEST(cancelled_before_the_start, "cancelled before it starts, it never looks at 
     CHECK(cora_cancelled(waiter));
     CHECK(cora_cancelled(wrong));
     CHECK(!cora_done(f));
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(completed_from_outside, "nobody but the wait itself completes its future")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f = cora_future_new(loop);
     cora_future waiter = cora_ensure_future(loop, cora_wait(&f, 1, NEVER, CORA_ALL_COMPLETED));
     CHECK_INT(cora_set_result(waiter, cora_nothing()), CORA_ERUNTIME);
@@ -566,7 +540,7 @@ TEST(completed_from_outside, "nobody but the wait itself completes its future")
     cora_set_result(f, cora_nothing());
     cora_run_until_complete(loop, waiter);
     CHECK_TEXT(split(cora_result(waiter), &f, 1), "a|");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 /* ---- the array ---- */
@@ -574,7 +548,7 @@ TEST(completed_from_outside, "nobody but the wait itself completes its future")
 TEST(array_of_a_started_wait, "once it is started the array is the caller's again",
      "test_tasks.BaseTaskTests.test_wait_with_iterator_of_tasks")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[2] = { cora_ensure_future(loop, cora_sleep(0.1)),
                          cora_ensure_future(loop, cora_sleep(0.15)) };
     struct waited waited = { .futures = f, .count = 2 };
@@ -586,14 +560,14 @@ TEST(array_of_a_started_wait, "once it is started the array is the caller's agai
     free(items);
     run_for(loop, 1);
     CHECK_TEXT(waited.text, "ba|");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(array_of_a_later_wait, "so it is once the wait is given to whatever starts it later")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[3], waiters[3];
-    make(loop, f, 3);
+    make_futures(loop, f, 3);
     cora_future *items = malloc(3 * sizeof *items);
     memcpy(items, f, sizeof f);
     cora_awaitable wait = cora_wait(items, 3, 1, CORA_ALL_COMPLETED);
@@ -606,19 +580,19 @@ TEST(array_of_a_later_wait, "so it is once the wait is given to whatever starts 
     CHECK_TEXT(split(cora_result(waiters[0]), f, 3), "c|ab");
     CHECK_TEXT(split(cora_list_at(cora_result(waiters[1]), 0), f, 3), "c|ab");
     CHECK_TEXT(split(cora_result(waiters[2]), f, 3), "c|ab");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(ten_operations, "ten operations that were just made are waited for",
      "test_tasks.BaseTaskTests.test_wait_generator")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f[10];
     for (int i = 0; i < 10; i++)
         f[i] = cora_ensure_future(loop, cora_sleep(0));
     cora_value result = cora_run_until_complete(loop, cora_wait(f, 10, NEVER, CORA_ALL_COMPLETED));
     CHECK_TEXT(split(result, f, 10), "abcdefghij|");
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 /* ---- wrong arguments: they are its outcome ---- */
@@ -638,7 +612,7 @@ static int code_of(cora_loop loop, cora_awaitable wait)
 
 TEST(wrong_arguments, "no futures, a rule or a time that is none are a ValueError")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f = cora_future_new(loop);
     enum cora_return_when no_rule = (enum cora_return_when)7;
     CHECK_INT(code_of(loop, cora_wait(&f, 0, NEVER, CORA_ALL_COMPLETED)), CORA_EVALUE);
@@ -647,12 +621,12 @@ TEST(wrong_arguments, "no futures, a rule or a time that is none are a ValueErro
     CHECK_INT(code_of(loop, cora_wait(&f, 0, NEVER, no_rule)), CORA_EVALUE);
     CHECK_INT(code_of(loop, cora_wait(&f, 1, (double)NAN, CORA_ALL_COMPLETED)), CORA_EVALUE);
     CHECK_INT(cora_live(loop), 1);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(wrong_futures, "futures of another loop are a ValueError, useless handles a StaleHandle")
 {
-    cora_loop loop = loop_new(), other = cora_loop_new(NULL);
+    cora_loop loop = current_loop_new(), other = cora_loop_new(NULL);
     char text[100];
     cora_future f[2] = { cora_future_new(loop), cora_future_new(other) };
     CHECK_INT(code_of(loop, cora_wait(f, 2, NEVER, CORA_FIRST_COMPLETED)), CORA_EVALUE);
@@ -664,7 +638,7 @@ TEST(wrong_futures, "futures of another loop are a ValueError, useless handles a
     CHECK(code_of(loop, cora_wait(f, 2, NEVER, CORA_FIRST_COMPLETED)) < 0);
     cora_future_print(f[0], text, sizeof text);
     CHECK_TEXT(text, "<Future pending>"); /* nothing was registered */
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 TEST(without_loop, "without a loop it cannot be started")
@@ -677,12 +651,12 @@ TEST(without_loop, "without a loop it cannot be started")
 
 TEST(never_started, "a wait that is given to nobody does nothing and holds nothing")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     cora_future f = cora_future_new(loop);
     cora_awaitable wait = cora_wait(&f, 1, 1, CORA_ALL_COMPLETED);
     CHECK_INT(cora_live(loop), 1);
     CHECK(wait.operation != NULL);
-    loop_end(loop);
+    current_loop_end(loop);
 }
 
 /* ---- who keeps what ---- */
@@ -696,13 +670,13 @@ static struct {
 static void stage_new(void)
 {
     memset(&stage, 0, sizeof stage);
-    stage.loop = loop_new();
+    stage.loop = current_loop_new();
 }
 
 static void wait_for_three(cora_args bound)
 {
     (void)bound;
-    make(stage.loop, stage.f, 3);
+    make_futures(stage.loop, stage.f, 3);
     stage.waiter = cora_ensure_future(stage.loop, cora_wait(stage.f, 3, NEVER, CORA_ALL_COMPLETED));
 }
 
@@ -742,7 +716,7 @@ TEST(keeps_its_futures, "what it waited for can be read while its own future can
     CHECK_INT(cora_live(stage.loop), 0);
     CHECK(is_error(stage.f[0], CORA_ESTALE));
     CHECK(is_error(stage.waiter, CORA_ESTALE));
-    loop_end(stage.loop);
+    current_loop_end(stage.loop);
 }
 
 TEST(forgotten, "without anybody who keeps it it is given back after its callback")
@@ -754,7 +728,7 @@ TEST(forgotten, "without anybody who keeps it it is given back after its callbac
     ticks(stage.loop, 3);
     CHECK_INT(stage.drops, 1);
     CHECK_INT(cora_live(stage.loop), 0);
-    loop_end(stage.loop);
+    current_loop_end(stage.loop);
 }
 
 static void read_pending(cora_args bound, cora_future done)
@@ -770,7 +744,7 @@ static void read_pending(cora_args bound, cora_future done)
 static void wait_for_first(cora_args bound)
 {
     (void)bound;
-    make(stage.loop, stage.f, 3);
+    make_futures(stage.loop, stage.f, 3);
     cora_when_done(cora_wait(stage.f, 3, 5, CORA_FIRST_COMPLETED), cora_partial(read_pending));
     cora_set_result(stage.f[1], cora_own(&stage.drops, &counted));
 }
@@ -783,7 +757,7 @@ TEST(cancel_the_others, "the callback may cancel those that are pending; then al
     CHECK_INT(stage.calls, 1);
     CHECK_INT(stage.drops, 1);
     CHECK_INT(cora_live(stage.loop), 0);
-    loop_end(stage.loop);
+    current_loop_end(stage.loop);
 }
 
 /* ---- misuse ---- */
@@ -820,7 +794,7 @@ static void detach_done(cora_args bound, cora_future done)
 TEST(detached_by_an_input, "the done-callback of what is waited for may detach the guest")
 {
     struct ev_loop *host = guest_on_stage();
-    make(stage.loop, stage.f, 3);
+    make_futures(stage.loop, stage.f, 3);
     cora_add_done_callback(stage.f[1], cora_partial(detach_done));
     stage.waiter = cora_when_done(cora_wait(stage.f, 3, 10, CORA_FIRST_COMPLETED),
                                   cora_partial(count_done, &stage.calls));
@@ -836,7 +810,7 @@ TEST(detached_by_an_input, "the done-callback of what is waited for may detach t
 TEST(detached_by_its_callback, "so may its own callback, which runs where the wait resumes")
 {
     struct ev_loop *host = guest_on_stage();
-    make(stage.loop, stage.f, 3);
+    make_futures(stage.loop, stage.f, 3);
     stage.waiter =
         cora_when_done(cora_wait(stage.f, 3, 10, CORA_FIRST_COMPLETED), cora_partial(detach_done));
     stage.other =
@@ -862,7 +836,7 @@ TEST(detached_by_an_argument, "so may the drop function of what its callback is 
 {
     for (int cancelled = 0; cancelled < 2; cancelled++) {
         struct ev_loop *host = guest_on_stage();
-        make(stage.loop, stage.f, 3);
+        make_futures(stage.loop, stage.f, 3);
         stage.waiter =
             cora_when_done(cora_wait(stage.f, 3, 10, CORA_FIRST_COMPLETED),
                            cora_partial(count_done, &stage.calls, cora_own(&stage, &detacher)));
@@ -915,7 +889,7 @@ static void meddle_done(cora_args bound, cora_future done)
 TEST(meddlers, "callbacks may complete, cancel and release what is being counted")
 {
     struct ev_loop *host = guest_on_stage();
-    make(stage.loop, stage.f, 3);
+    make_futures(stage.loop, stage.f, 3);
     cora_add_done_callback(stage.f[0], cora_partial(meddle_done));
     stage.waiter = cora_ensure_future(stage.loop, cora_wait(stage.f, 3, 10, CORA_FIRST_EXCEPTION));
     ev_run(host, EVRUN_NOWAIT);
@@ -932,10 +906,10 @@ TEST(meddlers, "callbacks may complete, cancel and release what is being counted
 
 TEST(closed_with_everything, "closing a loop drops waits in every state, and leaves nothing behind")
 {
-    cora_loop loop = loop_new();
+    cora_loop loop = current_loop_new();
     int drops = 0, calls = 0;
     cora_future f[4];
-    make(loop, f, 4);
+    make_futures(loop, f, 4);
     cora_awaitable wait = cora_wait(f, 4, 10, CORA_FIRST_COMPLETED);
     cora_future waiting =
         cora_when_done(wait, cora_partial(count_done, &calls, cora_own(&drops, &counted)));
@@ -946,7 +920,7 @@ TEST(closed_with_everything, "closing a loop drops waits in every state, and lea
     cora_future cancelled = cora_ensure_future(loop, wait);
     cora_cancel(cancelled);
     cora_future not_started = cora_ensure_future(loop, wait);
-    loop_end(loop);
+    current_loop_end(loop);
     cora_drop_temporaries();
     CHECK_INT(drops, 2);
     CHECK_INT(calls, 0);
@@ -956,22 +930,14 @@ TEST(closed_with_everything, "closing a loop drops waits in every state, and lea
 
 /* ---- what it costs ---- */
 
-/* Processor time, which no virtual clock and no other process changes. */
-static double processor_time(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 /* Seconds that a wait for so many takes: it ends with the first, or with all. */
 static double cost_once(enum cora_return_when rule, int count)
 {
     cora_loop loop = cora_loop_new(NULL);
     cora_future *f = malloc((size_t)count * sizeof *f);
     CHECK(f != NULL);
-    make(loop, f, count);
-    double before = processor_time();
+    make_futures(loop, f, count);
+    double before = harness_processor_time();
     cora_future waiter = cora_ensure_future(loop, cora_wait(f, (size_t)count, 1000, rule));
     tick(loop);
     for (int i = 0; i < (rule == CORA_ALL_COMPLETED ? count : 1); i++)
@@ -981,7 +947,7 @@ static double cost_once(enum cora_return_when rule, int count)
               count);
     CHECK_INT(cora_loop_close(loop), 0);
     cora_drop_temporaries();
-    double seconds = processor_time() - before;
+    double seconds = harness_processor_time() - before;
     free(f);
     return seconds;
 }

@@ -97,6 +97,27 @@ double harness_real_time(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+double harness_processor_time(void)
+{
+    struct timespec now;
+
+    syscall(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+void harness_in_small_stack(void *(*function)(void *unused))
+{
+    size_t size = harness_sanitized() ? 262144 : 65536;
+    pthread_attr_t attributes;
+    pthread_t thread;
+
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, size);
+    CHECK_INT(pthread_create(&thread, &attributes, function, NULL), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    pthread_attr_destroy(&attributes);
+}
+
 static bool in_process(void)
 {
     const char *set = getenv("TEST_IN_PROCESS");

@@ -77,6 +77,13 @@ size_t harness_live_objects(void) __attribute__((weak));
 /* Seconds of the monotonic clock, from the kernel itself: also true under a virtual clock. */
 double harness_real_time(void);
 
+/* Seconds of processor time that the process has taken: no other process changes it. */
+double harness_processor_time(void);
+
+/* Runs a function in a thread with a stack of 64 KiB; 256 under a sanitizer, whose frames are
+ * larger, but not by so much that a chain would fit. */
+void harness_in_small_stack(void *(*function)(void *unused));
+
 /* Whether the tests run in valgrind; TEST_IN_PROCESS=1 counts as such. */
 bool harness_under_valgrind(void);
 

@@ -7,22 +7,7 @@
 
 #include <cora.h>
 
-#include <pthread.h>
 #include <stdlib.h>
-
-/* A sanitizer's frames are larger, but not by so much that a chain would fit. */
-#define STACK ((size_t)65536)
-
-static void in_small_stack(void *(*function)(void *))
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, harness_sanitized() ? 4 * STACK : STACK);
-    CHECK_INT(pthread_create(&thread, &attributes, function, NULL), 0);
-    CHECK_INT(pthread_join(thread, NULL), 0);
-    pthread_attr_destroy(&attributes);
-}
 
 /* ---- each completes the next ---- */
 
@@ -70,7 +55,7 @@ static void *run_chain(void *unused)
 
 TEST_WITH_LIMIT(60, chain, "ten million done-callbacks complete the next one each, in 64 KiB")
 {
-    in_small_stack(run_chain);
+    harness_in_small_stack(run_chain);
 }
 
 /* ---- registered in advance ---- */
@@ -137,7 +122,7 @@ static void *run_lines(void *unused)
 
 TEST_WITH_LIMIT(60, line, "a million futures that were chained in advance pass an outcome on")
 {
-    in_small_stack(run_lines);
+    harness_in_small_stack(run_lines);
 }
 
 static void *close_line(void *unused)
@@ -161,5 +146,5 @@ static void *close_line(void *unused)
 
 TEST_WITH_LIMIT(60, closed_line, "such a line is dropped with its loop, in the same stack")
 {
-    in_small_stack(close_line);
+    harness_in_small_stack(close_line);
 }
