@@ -56,8 +56,8 @@ CORA_END
         loop, items, count, &(struct cora_gather_options){ __VA_ARGS__ },                          \
         CORA_PLACE("cora_gather"))
 /* clang-format on */
-#else /* C++: the options are a struct of the caller's: cora_gather(loop, items, count, options)   \
-       */
+#else
+/* C++: the options are a struct of the caller's: cora_gather(loop, items, count, options) */
 #undef cora_gather
 static inline cora_future cora_gather(cora_loop loop, const cora_future *items, size_t count,
                                       const cora_gather_options &options = cora_gather_options())

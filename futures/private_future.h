@@ -100,8 +100,7 @@ struct cora_operation {
     /* Goes on after future_wake, or with FUTURE_ASKED after a cancel: ends it, or waits again. */
     void (*resume)(struct loop *loop, struct future *future);
 
-    /* Copies what the awaitable borrows, to be started later; false without memory. NULL: nothing.
-     */
+    /* Copies what the awaitable borrows, to start later; false without memory. NULL: nothing. */
     bool (*keep)(cora_awaitable *what);
     void (*unkeep)(cora_awaitable *what);
 
@@ -194,8 +193,7 @@ static inline struct future *future_find_used(cora_future handle, struct loop **
     return future_of(slot);
 }
 
-/* The future that a handle names, if its loop is open and this thread's, and it is not given back.
- */
+/* The same if it is not given back. */
 static inline struct future *future_find(cora_future handle)
 {
     struct loop *loop;
@@ -206,8 +204,7 @@ static inline struct future *future_find(cora_future handle)
     return future;
 }
 
-/* The error of a handle that future_find does not find: a temporary, and the thread's last error.
- */
+/* The error of a handle that is not found: a temporary, and the thread's last error. */
 cora_value future_refuse(cora_future handle);
 
 /* The same with future_find; NULL, and the error is set. */
@@ -253,8 +250,7 @@ static inline void future_reference(struct future *future)
     future_mark(future, FUTURE_REFERENCED);
 }
 
-/* Gives one reference back; the future, if nobody else keeps it, when nothing of the program's
- * runs. */
+/* Gives one reference back; the future, if nobody keeps it, when nothing of the program's runs. */
 void future_unreference(struct loop *loop, struct future *future);
 
 /* The same when nothing does. The loop may be closed afterwards. */

@@ -58,8 +58,7 @@ static bool has_failed(struct future *future)
     return future_phase(future) == FUTURE_FAILED;
 }
 
-/* As asyncio, it looks at a late one too, which was done before the operation, but is told after.
- */
+/* As in asyncio, also for one that was done before the operation, but is told after it. */
 static void wait_one_done(cora_args bound, cora_future done)
 {
     struct future *future = future_find(cora_arg_future(bound, 0));
@@ -73,8 +72,7 @@ static void wait_one_done(cora_args bound, cora_future done)
         wait_over(future);
 }
 
-/* Takes back what was registered with pending ones; late ones reference the operation until then.
- */
+/* Takes back what was registered; those that are told late reference the operation until then. */
 static void wait_unregister(struct future *future)
 {
     struct wait *wait = wait_of(future);

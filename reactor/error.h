@@ -33,8 +33,8 @@ enum cora_error_code {
 };
 
 /*
- * An error of this code with a printf-like message (NULL: none); a temporary value, as all constructors give.
- * Never fails: when memory has run out the error is a MemoryError.
+ * An error of this code with a printf-like message (NULL: none); a temporary value, as all
+ * constructors give. Never fails: when memory has run out the error is a MemoryError.
  */
 CORA_API cora_value cora_error(int code, const char *format, ...) CORA_PRINTF(2, 3);
 

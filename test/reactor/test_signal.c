@@ -116,8 +116,7 @@ TEST(uncatchable, "a signal that cannot be caught is a RuntimeError, and nothing
     cora_loop_close(loop);
 }
 
-/* From now on the kernel refuses to change a signal's action. For good: a test in its own process.
- */
+/* From now on the kernel refuses to change a signal's action: for good, in this process. */
 static void refuse_sigaction(void)
 {
     struct sock_filter steps[] = {
