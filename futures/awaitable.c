@@ -12,7 +12,7 @@
  */
 #include "awaitable.h"
 
-#include "private_future.h"
+#include "private_coroutine.h"
 
 /* ---- storing an awaitable for the next tick ---- */
 
@@ -112,11 +112,30 @@ static void operation_start(struct loop *loop, struct future *future)
     awaitable_drop(&what);
 }
 
+/*
+ * The operation that a task awaits has what it waited for. If the task was cancelled since, it gets
+ * Cancelled in its place, and the operation must know, to give back what it was given.
+ */
+static void awaiting_task_asks(struct future *future)
+{
+    struct slot *slot = slot_at(future->callback.arguments.inline_values[0].as.handle);
+    struct task *task = task_of(future_of(slot));
+    if (!future_has(future, FUTURE_DIRECT) || !(task->flags & TASK_MUST_CANCEL) ||
+        future_has(future, FUTURE_ASKED))
+        return;
+    future_mark(future, FUTURE_ASKED);
+    future->as.state.cancelled = task->future.as.state.cancelled;
+    if (future->as.state.cancelled)
+        counted_keep(future->as.state.cancelled);
+}
+
 bool operation_step(struct loop *loop, struct future *future)
 {
     if (future_phase(future) == FUTURE_STARTING) {
         operation_start(loop, future);
     } else {
+        if (future_has(future, FUTURE_AWAITED))
+            awaiting_task_asks(future);
         future_set_phase(future, FUTURE_PENDING);
         future->operation->resume(loop, future);
     }
@@ -150,6 +169,8 @@ struct future *awaitable_future(struct loop *loop, const cora_awaitable *what,
 {
     if (!what->operation)
         return future_given(loop, cora_as_future(what->value));
+    if (what->operation->make)
+        return what->operation->make(loop, what, place);
     struct future *future = future_new(loop, what->operation, place);
     if (!future)
         return NULL;
@@ -170,7 +191,7 @@ cora_future cora_ensure_future_at(cora_loop handle, cora_awaitable what,
     if (!future)
         return (cora_future){ 0 };
     if (what.operation)
-        future_hold_outside(loop, future);
+        future_hold(loop, future);
     return future_handle(future);
 }
 
@@ -186,6 +207,11 @@ cora_future cora_when_done_at(cora_awaitable what, cora_done_callback callback,
     if (cora_is_null(current))
         return none;
     struct loop *loop = loop_get(current);
+    if (loop && what.operation->make) {
+        struct future *made = what.operation->make(loop, &what, place);
+        return made && future_add_callback(loop, made, callback.partial) ? future_handle(made)
+                                                                         : none;
+    }
     struct future *future = loop ? future_new(loop, what.operation, place) : NULL;
     if (!future)
         return none;

@@ -1,5 +1,5 @@
 /*
- * awaitable.h: what can be waited for: a future, or an operation that is not started yet.
+ * awaitable.h: what can be waited for: a future, an operation that is not started yet, a coroutine.
  *
  * An operation (cora_sleep, cora_wait, ...) is a small value that says what to do. It holds nothing
  * and does nothing before it is given to one of these:
@@ -40,6 +40,15 @@ static inline cora_awaitable cora_awaitable_of_awaitable(cora_awaitable awaitabl
     return awaitable;
 }
 
+/* A coroutine (coroutine.h): given to one of the above, it becomes a task (task.h). */
+CORA_API extern const struct cora_operation cora_coroutine_operation;
+
+static inline cora_awaitable cora_awaitable_of_coro(cora_coro coro)
+{
+    cora_awaitable awaitable = { &cora_coroutine_operation, cora_from_coro(coro), 0, 0, 0 };
+    return awaitable;
+}
+
 /*
  * Starts it now, in the running loop or the thread's current one, and calls back with its outcome,
  * never inside this call. Gives the future behind it, which is the callback's last argument, too:
@@ -65,13 +74,14 @@ CORA_API cora_future cora_ensure_future_at(cora_loop loop, cora_awaitable awaita
 
 CORA_END
 
-/* A future or an operation, as an awaitable. */
+/* A future, operation or coroutine, as an awaitable. */
 #ifndef __cplusplus
 /* clang-format off: it knows no _Generic */
 #define cora_awaitable_of(x)                                                                       \
-    _Generic((x), cora_future                                                                      \
-             : cora_awaitable_of_future, cora_awaitable                                            \
-             : cora_awaitable_of_awaitable)(x)
+    _Generic((x),                                                                                  \
+        cora_future: cora_awaitable_of_future,                                                     \
+        cora_coro: cora_awaitable_of_coro,                                                         \
+        cora_awaitable: cora_awaitable_of_awaitable)(x)
 /* clang-format on */
 #else
 static inline cora_awaitable cora_awaitable_of(cora_future future)
@@ -81,6 +91,10 @@ static inline cora_awaitable cora_awaitable_of(cora_future future)
 static inline cora_awaitable cora_awaitable_of(cora_awaitable awaitable)
 {
     return awaitable;
+}
+static inline cora_awaitable cora_awaitable_of(cora_coro coro)
+{
+    return cora_awaitable_of_coro(coro);
 }
 #endif
 

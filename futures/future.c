@@ -11,7 +11,7 @@
  */
 #include "future.h"
 
-#include "private_future.h"
+#include "private_coroutine.h"
 
 #include <stdio.h>
 
@@ -31,7 +31,7 @@ static bool is_foreign(cora_future handle)
 {
     const struct slot *slot = slot_at(handle.bits);
     struct loop *owner = owner_of(handle.bits);
-    return owner && atomic_load(&owner->state) != LOOP_CLOSED && slot->kind == SLOT_FUTURE &&
+    return owner && atomic_load(&owner->state) != LOOP_CLOSED && slot->kind >= SLOT_FUTURE &&
            slot_is(slot, handle.bits) &&
            atomic_load_explicit(&owner->thread, memory_order_relaxed) != &cora_thread;
 }
@@ -46,7 +46,7 @@ static cora_value refusal(cora_future handle)
         return cora_error(CORA_EWRONGTHREAD, "the future belongs to a loop of another thread");
     if (!owner || atomic_load(&owner->state) == LOOP_CLOSED)
         return cora_error(CORA_ESTALE, "the future is stale: its loop is closed");
-    if (slot->kind != SLOT_FUTURE || !slot_is(slot, handle.bits))
+    if (slot->kind < SLOT_FUTURE || !slot_is(slot, handle.bits))
         return cora_error(CORA_ESTALE,
                           "the future is stale: it was done, and nobody kept it (cora_keep)");
     const struct cora_place *place = future_of(slot)->place;
@@ -121,7 +121,8 @@ static int future_print(const struct future *future, char *buffer, size_t size)
         [FUTURE_FAILED] = "finished", [FUTURE_CANCELLED] = "cancelled",
     };
     enum future_phase phase = future_phase(future);
-    char outcome[240] = "", callbacks[400] = "", place[200] = "";
+    char about[400] = "", outcome[240] = "", callbacks[400] = "", place[200] = "";
+    const char *state = states[phase];
     if (phase == FUTURE_FINISHED || phase == FUTURE_FAILED) {
         const char *what = phase == FUTURE_FINISHED ? " result=" : " exception=";
         size_t length = (size_t)snprintf(outcome, sizeof outcome, "%s", what);
@@ -132,8 +133,12 @@ static int future_print(const struct future *future, char *buffer, size_t size)
     if (future_loop(future)->debug)
         snprintf(place, sizeof place, " created at %s:%d", future->place->file,
                  future->place->line);
-    return snprintf(buffer, size, "<%s %s%s%s%s>",
-                    future->operation ? future->operation->name : "Future", states[phase], outcome,
+    if (future->operation && future->operation->describe)
+        future->operation->describe(future, about, sizeof about);
+    if (is_task(future) && phase < FUTURE_FINISHED && task_of_const(future)->cancelling > 0)
+        state = "cancelling";
+    return snprintf(buffer, size, "<%s %s%s%s%s%s>",
+                    future->operation ? future->operation->name : "Future", state, about, outcome,
                     callbacks, place);
 }
 
@@ -166,7 +171,10 @@ static void report_unread(struct loop *loop, struct future *future)
                                   .future = future_handle(future),
                                   .object = text,
                                   .place = future->place };
-    loop_report(loop, &report);
+    if (is_task(future))
+        future->operation->report(loop, future, &report);
+    else
+        loop_report(loop, &report);
 }
 
 /* Gives back a future that nobody keeps, unless the report of its error finds somebody. */
@@ -188,8 +196,7 @@ static void future_free(struct loop *loop, struct future *future)
     loop_unhold(loop);
 }
 
-/* If nobody keeps it: it is given back when nothing of the program's runs any more. */
-static void future_discard(struct loop *loop, struct future *future)
+void future_discard(struct loop *loop, struct future *future)
 {
     if (future_is_kept(future) || future_has(future, FUTURE_GARBAGE))
         return;
@@ -202,7 +209,15 @@ static void future_discard(struct loop *loop, struct future *future)
         loop_wake(loop);
 }
 
-static void layer_collect(struct loop *loop)
+void future_taken(struct loop *loop, struct future *future)
+{
+    if (CORA_LIKELY(!future_has(future, FUTURE_STEP)))
+        return;
+    future_unmark(future, FUTURE_STEP);
+    future_discard(loop, future);
+}
+
+void future_layer_collect(struct loop *loop)
 {
     loop_hold(loop);
     for (struct slot *slot; (slot = loop->garbage.head);) {
@@ -287,7 +302,7 @@ static void future_run(struct loop *loop, struct future *future)
 
 static __attribute__((noinline)) void run_slow(struct loop *loop, struct slot *slot)
 {
-    if (slot->kind == SLOT_FUTURE)
+    if (slot->kind != SLOT_DONE)
         future_run(loop, future_of(slot));
     else
         done_run(loop, (struct done_slot *)slot);
@@ -295,7 +310,7 @@ static __attribute__((noinline)) void run_slow(struct loop *loop, struct slot *s
 }
 
 /* The usual case: a future with a value, and plain arguments. */
-static void layer_run(struct loop *loop, struct slot *slot)
+void future_layer_run(struct loop *loop, struct slot *slot)
 {
     struct future *future = future_of(slot);
     if (CORA_UNLIKELY(slot->kind != SLOT_FUTURE || slot->flags || loop->debug ||
@@ -322,7 +337,7 @@ static void layer_run(struct loop *loop, struct slot *slot)
 
 /* ---- closing ---- */
 
-static void close_future(struct slot *slot)
+void future_close(struct slot *slot)
 {
     struct future *future = future_of(slot);
     struct loop *loop = slot_owner(slot);
@@ -356,11 +371,11 @@ static void layer_close(struct loop *loop)
 {
     queue_clear(&loop->garbage);
     loop->garbage_count = 0;
-    pool_visit(&loop->futures, close_future);
+    pool_visit(&loop->futures, future_close);
     pool_visit(&loop->done_callbacks, close_done);
 }
 
-static const struct future_layer layer = { layer_run, layer_collect, layer_close };
+const struct future_layer future_layer = { future_layer_run, future_layer_collect, layer_close };
 
 /* ---- making ---- */
 
@@ -379,7 +394,7 @@ struct future *future_new(struct loop *loop, const struct cora_operation *operat
                           const struct cora_place *place)
 {
     if (CORA_UNLIKELY(!loop->future_layer)) {
-        loop->future_layer = &layer;
+        loop->future_layer = &future_layer;
         pool_init(&loop->futures, loop, SLOT_FUTURE, sizeof(struct future));
         pool_init(&loop->done_callbacks, loop, SLOT_DONE,
                   (sizeof(struct done_slot) + 15) & ~(size_t)15);
@@ -398,7 +413,7 @@ static cora_future future_new_slow(cora_loop handle, const struct cora_place *pl
     struct future *future = loop ? future_new(loop, NULL, place) : NULL;
     if (!future)
         return (cora_future){ 0 };
-    future_hold_outside(loop, future);
+    future_hold(loop, future);
     return future_handle(future);
 }
 
@@ -411,6 +426,8 @@ cora_future cora_future_new_at(cora_loop handle, const struct cora_place *place)
     if (CORA_UNLIKELY(!future))
         return future_new_slow(handle, place);
     future_init(future, NULL, place);
+    if (cora_thread.run)
+        cora_thread.hold(future);
     return future_handle(future);
 }
 
@@ -631,8 +648,10 @@ static int complete(cora_future handle, enum future_phase phase, cora_value outc
     if (CORA_UNLIKELY(future_is_done(future)))
         return refuse_done(future);
     if (CORA_UNLIKELY(future_has(future, FUTURE_OPERATION) && future->operation->resume))
-        return fail(CORA_ERUNTIME, "the future of %s is completed by the operation only",
-                    future->operation->name);
+        return fail(CORA_ERUNTIME, "%s does not support %s operation: it is completed by %s",
+                    future->operation->name,
+                    phase == FUTURE_FINISHED ? "set_result" : "set_exception",
+                    is_task(future) ? "its coroutine" : "itself only");
     if (CORA_UNLIKELY(!value_is_plain(outcome)) && !value_keep(outcome, &kept))
         return fail_with(memory_error());
     struct loop *loop = future_loop(future);
@@ -690,9 +709,9 @@ int cora_set_exception(cora_future future, cora_value error)
 static bool cancel_one(struct future *future, cora_value cancelled)
 {
     struct loop *loop = future_loop(future);
-    if (!future->operation || !future->operation->walk) /* asyncio's gather does not */
-        future_unmark(future, FUTURE_UNREAD);
-    if (future_is_done(future))
+    if (is_task(future) || !future->operation || !future->operation->walk)
+        future_unmark(future, FUTURE_UNREAD); /* asyncio's gather does not */
+    if (future_is_done(future) || future_has(future, FUTURE_VISITED)) /* it waits for itself */
         return false;
     counted_keep(cancelled.as.counted);
     if (!future->operation || !future->operation->resume) {
@@ -710,7 +729,8 @@ static bool cancel_one(struct future *future, cora_value cancelled)
 
 static struct cancel_walk *walk_of(struct future *future)
 {
-    if (future_is_done(future) || !future->operation || !future->operation->walk)
+    if (future_is_done(future) || !future->operation || !future->operation->walk ||
+        future_has(future, FUTURE_VISITED))
         return NULL;
     return future->operation->walk(future);
 }
@@ -723,6 +743,7 @@ bool future_cancel(struct future *future, cora_value cancelled)
         bool any = false;
         if (walk) {
             *walk = (struct cancel_walk){ .up = composite };
+            future_mark(future, FUTURE_VISITED);
             composite = future;
         } else {
             any = cancel_one(future, cancelled);
@@ -734,7 +755,8 @@ bool future_cancel(struct future *future, cora_value cancelled)
             any = false;
             future = composite->operation->next_child(composite, walk->position++);
             if (!future) {
-                any = composite->operation->asked(composite, walk->any);
+                future_unmark(composite, FUTURE_VISITED);
+                any = composite->operation->asked(composite, walk->any, cancelled);
                 composite = walk->up;
             }
         }
@@ -797,7 +819,10 @@ cora_value cora_result(cora_future handle)
     struct future *future = future_find(handle);
     if (CORA_UNLIKELY(!future))
         return future_refuse(handle);
-    return CORA_LIKELY(future_is_done(future)) ? future_read(future) : not_done(future);
+    if (CORA_UNLIKELY(!future_is_done(future)))
+        return not_done(future);
+    future_taken(future_loop(future), future);
+    return future_read(future);
 }
 
 cora_value cora_exception(cora_future handle)

@@ -59,10 +59,18 @@ static struct future *gather_next_child(struct future *outer, size_t position)
     return position < gather->count ? gather->children[position] : NULL;
 }
 
-static bool gather_asked(struct future *outer, bool any)
+static bool gather_asked(struct future *outer, bool any, cora_value cancelled)
 {
+    (void)cancelled;
     gather_of(outer)->cancelled |= any;
     return any;
+}
+
+static void gather_taken(struct loop *loop, struct future *outer)
+{
+    const struct gather *gather = outer->more.block;
+    for (size_t i = 0; i < gather->count; i++)
+        future_taken(loop, gather->children[i]);
 }
 
 static const struct cora_operation gather_operation = {
@@ -72,6 +80,7 @@ static const struct cora_operation gather_operation = {
     .walk = gather_walk,
     .next_child = gather_next_child,
     .asked = gather_asked,
+    .taken = gather_taken,
 };
 
 /* All children are done. After a cancel it has failed in any case, with what the last one says. */
@@ -245,6 +254,20 @@ static bool check_futures(struct loop *loop, const cora_awaitable *awaitables,
     return true;
 }
 
+/* The future of an awaitable; of a coroutine that is in the array twice the same. */
+static struct future *gather_awaitable(struct loop *loop, struct future *outer,
+                                       const cora_awaitable *what, const struct cora_place *place)
+{
+    const struct cora_operation *operation = what->operation;
+    struct future *child = operation && operation->existing ? operation->existing(what) : NULL;
+    if (child && is_registered(outer, child))
+        return child;
+    child = awaitable_future(loop, what, place);
+    if (child && operation && operation->adopt)
+        operation->adopt(child);
+    return child;
+}
+
 static cora_future gather(cora_loop handle, const cora_awaitable *awaitables,
                           const cora_future *futures, size_t count,
                           const struct cora_gather_options *options, const struct cora_place *place)
@@ -255,8 +278,8 @@ static cora_future gather(cora_loop handle, const cora_awaitable *awaitables,
         return none;
     struct future *outer = gather_new(loop, count, options && options->return_exceptions, place);
     for (size_t i = 0; outer && i < count; i++) {
-        struct future *child =
-            futures ? future_find(futures[i]) : awaitable_future(loop, &awaitables[i], place);
+        struct future *child = futures ? future_find(futures[i])
+                                       : gather_awaitable(loop, outer, &awaitables[i], place);
         if (child && gather_add(loop, outer, child))
             continue;
         gather_undo(loop, outer);
@@ -264,7 +287,7 @@ static cora_future gather(cora_loop handle, const cora_awaitable *awaitables,
     }
     if (!outer)
         return none;
-    future_hold_outside(loop, outer);
+    future_hold(loop, outer);
     gather_count_done(loop, outer);
     return future_handle(outer);
 }

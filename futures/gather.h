@@ -21,8 +21,8 @@ struct cora_gather_options {
 
 /*
  * A future that is done when all of these are: its result is the list of theirs, in the order of
- * the arguments. The array is copied; the same future may be in it twice. Operations start in the
- * next tick.
+ * the arguments. The array is copied; the same future, or coroutine, may be in it twice. Operations
+ * start in the next tick; coroutines become tasks (task.h).
  *
  * The futures are kept until this one is given back, so that they can be read together with it.
  *
@@ -42,6 +42,9 @@ CORA_API cora_future cora_gather_futures(cora_loop loop, const cora_future *futu
 CORA_API cora_future cora_gather_awaitables(cora_loop loop, const cora_awaitable *awaitables,
                                             size_t count, const struct cora_gather_options *options,
                                             const struct cora_place *place);
+CORA_API cora_future cora_gather_coros(cora_loop loop, const cora_coro *coros, size_t count,
+                                       const struct cora_gather_options *options,
+                                       const struct cora_place *place);
 
 CORA_END
 
@@ -51,6 +54,8 @@ CORA_END
     _Generic((items),                                                                              \
         cora_future *: cora_gather_futures,                                                        \
         const cora_future *: cora_gather_futures,                                                  \
+        cora_coro *: cora_gather_coros,                                                            \
+        const cora_coro *: cora_gather_coros,                                                      \
         cora_awaitable *: cora_gather_awaitables,                                                  \
         const cora_awaitable *: cora_gather_awaitables)(                                           \
         loop, items, count, &(struct cora_gather_options){ __VA_ARGS__ },                          \
@@ -68,6 +73,11 @@ static inline cora_future cora_gather(cora_loop loop, const cora_awaitable *item
                                       const cora_gather_options &options = cora_gather_options())
 {
     return cora_gather_awaitables(loop, items, count, &options, CORA_PLACE("cora_gather"));
+}
+static inline cora_future cora_gather(cora_loop loop, const cora_coro *items, size_t count,
+                                      const cora_gather_options &options = cora_gather_options())
+{
+    return cora_gather_coros(loop, items, count, &options, CORA_PLACE("cora_gather"));
 }
 #endif
 

@@ -43,9 +43,11 @@ enum future_phase {
 #define FUTURE_VISITED 0x4000  /* an array is being gone through that it is in */
 #define FUTURE_COUNTED 0x8000  /* the outcome has a reference to be dropped */
 #define FUTURE_QUIET 0x10000   /* the first callback's place is a struct quiet_place */
+#define FUTURE_STEP 0x20000    /* made in a coroutine's step, and not awaited or read yet */
+#define FUTURE_AWAITED 0x40000 /* made by a coroutine's await: ends for it alone */
 
 /* Somebody keeps it, though it is done. */
-#define FUTURE_KEEPERS ((uint32_t)(FUTURE_HELD | FUTURE_KEPT | FUTURE_REFERENCED))
+#define FUTURE_KEEPERS ((uint32_t)(FUTURE_HELD | FUTURE_KEPT | FUTURE_REFERENCED | FUTURE_STEP))
 
 /*
  * The place of a callback of the library's own, which only counts as a rule: it may do that when
@@ -85,9 +87,9 @@ struct future {
 
 /* The ways through what a composite future stands for, so that a cancel does not recurse. */
 struct cancel_walk {
-    struct future *up; /* the composite that this one is being cancelled for */
-    size_t position;   /* of the next child */
-    bool any;          /* a child was pending */
+    struct future *up;    /* the composite that this one is being cancelled for */
+    size_t position : 63; /* of the next child */
+    size_t any : 1;       /* a child was pending */
 };
 
 /* What a kind of future does; those of plain operations are tasks in miniature. */
@@ -116,7 +118,25 @@ struct cora_operation {
     /* A composite: its children to cancel, and what came of that. NULL for an operation. */
     struct cancel_walk *(*walk)(struct future *future);
     struct future *(*next_child)(struct future *future, size_t position); /* NULL: no more */
-    bool (*asked)(struct future *future, bool any);
+    bool (*asked)(struct future *future, bool any, cora_value cancelled);
+
+    /* A coroutine took its outcome: what was given to it, and made in a step, need not be held. */
+    void (*taken)(struct loop *loop, struct future *future);
+
+    /* Writes what it stands for into its printed form. */
+    int (*describe)(const struct future *future, char *buffer, size_t size);
+
+    /* A task: reports, in its context. */
+    void (*report)(struct loop *loop, struct future *future, const struct cora_report *report);
+
+    /*
+     * An awaitable that is no operation: makes its future. The one that it has already, if any.
+     * That future is a gather's or a run's, which alone know of it.
+     */
+    struct future *(*make)(struct loop *loop, const cora_awaitable *what,
+                           const struct cora_place *place);
+    struct future *(*existing)(const cora_awaitable *what);
+    void (*adopt)(struct future *future);
 };
 
 /* Queues a slot behind what is queued, by other threads too. */
@@ -187,7 +207,7 @@ static inline struct future *future_find_used(cora_future handle, struct loop **
         return NULL;
     char *chunk = (char *)atomic_load_explicit(&entry->chunk, memory_order_relaxed);
     struct slot *slot = (struct slot *)(void *)(chunk + (handle.bits & 0xfff) * 16);
-    if (CORA_UNLIKELY(slot->bits != handle.bits || slot->kind != SLOT_FUTURE))
+    if (CORA_UNLIKELY(slot->bits != handle.bits || slot->kind < SLOT_FUTURE))
         return NULL;
     *ret_loop = loop;
     return future_of(slot);
@@ -220,9 +240,11 @@ static inline struct future *future_get(cora_future handle)
 struct future *future_new(struct loop *loop, const struct cora_operation *operation,
                           const struct cora_place *place);
 
-/* Holds it if no run is on: the program gets the handle. */
-static inline void future_hold_outside(struct loop *loop, struct future *future)
+/* Holds it for the program, which gets the handle: made in a step, or while no run is on. */
+static inline void future_hold(struct loop *loop, struct future *future)
 {
+    if (CORA_UNLIKELY(cora_thread.run != NULL))
+        cora_thread.hold(future);
     if (cora_thread.running != loop && ev_depth(loop->ev) == 0)
         future_mark(future, FUTURE_HELD);
 }
@@ -250,6 +272,12 @@ static inline void future_reference(struct future *future)
     future_mark(future, FUTURE_REFERENCED);
 }
 
+/* Gives it back, if nobody keeps it, when nothing of the program's runs any more. */
+void future_discard(struct loop *loop, struct future *future);
+
+/* It was awaited or read: the coroutine that made it need not hold it any more. */
+void future_taken(struct loop *loop, struct future *future);
+
 /* Gives one reference back; the future, if nobody keeps it, when nothing of the program's runs. */
 void future_unreference(struct loop *loop, struct future *future);
 
@@ -268,6 +296,12 @@ static inline cora_value future_read(struct future *future)
     future_unmark(future, FUTURE_UNREAD);
     return future->as.outcome;
 }
+
+/* What the loop's layer is, as long as it has no task; the closing of one future. */
+extern const struct future_layer future_layer;
+void future_layer_run(struct loop *loop, struct slot *slot);
+void future_layer_collect(struct loop *loop);
+void future_close(struct slot *slot);
 
 /* ---- awaitable.c: operations ---- */
 

@@ -55,7 +55,7 @@ cora_future cora_shield_at(cora_loop handle, cora_awaitable what, const struct c
     if (future_add_callback(loop, inner, copy.partial) &&
         future_add_callback(loop, outer,
                             cora_partial(shield_outer_done, future_handle(inner)).partial)) {
-        future_hold_outside(loop, outer);
+        future_hold(loop, outer);
         return future_handle(outer);
     }
     cora_remove_done_callback(future_handle(inner), copy);

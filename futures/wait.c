@@ -96,6 +96,9 @@ static cora_value wait_check(struct loop *loop, const cora_awaitable *what)
         return cora_error(CORA_EVALUE, "Set of Tasks/Futures is empty.");
     if (what->option < CORA_ALL_COMPLETED || what->option > CORA_FIRST_EXCEPTION)
         return cora_error(CORA_EVALUE, "Invalid return_when value: %d", what->option);
+    if (what->value.type == &cora_type_coro)
+        return cora_error(CORA_ETYPE, "Passing coroutines is forbidden, use tasks explicitly: "
+                                      "cora_wait of what cora_create_task(loop, coroutine) gives");
     if (isnan(what->number))
         return cora_error(CORA_EVALUE, "Invalid timeout: NaN (not a number)");
     for (size_t i = 0; i < what->count; i++)
@@ -209,7 +212,7 @@ static void wait_free(struct loop *loop, void *block)
 static bool wait_keep(cora_awaitable *what)
 {
     size_t size = what->count * sizeof(cora_future);
-    if (size == 0)
+    if (size == 0 || what->value.type == &cora_type_coro)
         return true;
     void *copy = block_get(size);
     if (copy)
@@ -220,8 +223,17 @@ static bool wait_keep(cora_awaitable *what)
 
 static void wait_unkeep(cora_awaitable *what)
 {
-    if (what->count > 0)
+    if (what->count > 0 && what->value.type != &cora_type_coro)
         block_put(what->value.as.pointer, what->count * sizeof(cora_future));
+}
+
+/* Those that are not done are still held: they will be waited for again. */
+static void wait_taken(struct loop *loop, struct future *future)
+{
+    const struct wait *wait = future->more.block;
+    for (size_t i = 0; wait && i < wait->count; i++)
+        if (future_is_done(wait->futures[i]))
+            future_taken(loop, wait->futures[i]);
 }
 
 static const struct cora_operation wait_operation = {
@@ -232,15 +244,25 @@ static const struct cora_operation wait_operation = {
     .unkeep = wait_unkeep,
     .drop = wait_drop,
     .free = wait_free,
+    .taken = wait_taken,
 };
 
-cora_awaitable cora_wait(const cora_future *futures, size_t count, double timeout,
-                         enum cora_return_when return_when)
+cora_awaitable cora_wait_futures(const cora_future *futures, size_t count, double timeout,
+                                 enum cora_return_when return_when)
 {
     cora_awaitable wait = { .operation = &wait_operation,
                             .value = cora_pointer(futures),
                             .number = timeout,
                             .count = count,
                             .option = (int)return_when };
+    return wait;
+}
+
+/* They are not looked at: the first, or none, stands for all. */
+cora_awaitable cora_wait_coros(const cora_coro *coros, size_t count, double timeout,
+                               enum cora_return_when return_when)
+{
+    cora_awaitable wait = cora_wait_futures(NULL, count, timeout, return_when);
+    wait.value = cora_from_coro(count > 0 ? coros[0] : (cora_coro){ 0 });
     return wait;
 }

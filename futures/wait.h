@@ -30,8 +30,38 @@ enum cora_return_when {
  * until the operation starts, or is given to cora_ensure_future or another that starts it later.
  * asyncio: wait.
  */
-CORA_API cora_awaitable cora_wait(const cora_future *futures, size_t count, double timeout,
-                                  enum cora_return_when return_when);
+#define cora_wait(items, count, timeout, return_when)                                              \
+    CORA_WAIT(items)(items, count, timeout, return_when)
+
+CORA_API cora_awaitable cora_wait_futures(const cora_future *futures, size_t count, double timeout,
+                                          enum cora_return_when return_when);
+
+/* Of bare coroutines: a TypeError that says what to write instead, as in asyncio. */
+CORA_API cora_awaitable cora_wait_coros(const cora_coro *coros, size_t count, double timeout,
+                                        enum cora_return_when return_when);
 
 CORA_END
+
+#ifndef __cplusplus
+/* clang-format off: it knows no _Generic */
+#define CORA_WAIT(items)                                                                           \
+    _Generic((items),                                                                              \
+        cora_coro *: cora_wait_coros,                                                              \
+        const cora_coro *: cora_wait_coros,                                                        \
+        default: cora_wait_futures)
+/* clang-format on */
+#else
+#undef cora_wait
+static inline cora_awaitable cora_wait(const cora_future *futures, size_t count, double timeout,
+                                       enum cora_return_when return_when)
+{
+    return cora_wait_futures(futures, count, timeout, return_when);
+}
+static inline cora_awaitable cora_wait(const cora_coro *coros, size_t count, double timeout,
+                                       enum cora_return_when return_when)
+{
+    return cora_wait_coros(coros, count, timeout, return_when);
+}
+#endif
+
 #endif

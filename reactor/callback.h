@@ -33,12 +33,15 @@ typedef struct cora_args {
 } cora_args;
 
 struct cora_report;
+struct cora_task_options;
 
 typedef void (*cora_function)(void); /* any function, to be cast back */
 typedef void (*cora_callback_function)(cora_args bound);
 typedef void (*cora_done_function)(cora_args bound, cora_future done);
 typedef void (*cora_exception_function)(cora_args bound, cora_loop loop,
                                         const struct cora_report *report);
+typedef cora_future (*cora_task_function)(cora_args bound, cora_loop loop, cora_coro coro,
+                                          const struct cora_task_options *options);
 
 /* A function, its arguments, its context (NULL: a copy of the current one), where it was made. */
 struct cora_partial {
@@ -60,6 +63,9 @@ typedef struct cora_done_callback {
 typedef struct cora_exception_callback {
     struct cora_partial *partial;
 } cora_exception_callback; /* the exception handler */
+typedef struct cora_task_factory {
+    struct cora_partial *partial;
+} cora_task_factory; /* what makes tasks (futures/) */
 
 /* ---- reading bound arguments ---- */
 
@@ -110,6 +116,11 @@ static inline cora_future cora_arg_future(cora_args bound, size_t index)
     return cora_as_future(cora_arg_value(bound, index));
 }
 
+static inline cora_coro cora_arg_coro(cora_args bound, size_t index)
+{
+    return cora_as_coro(cora_arg_value(bound, index));
+}
+
 /* A pointer argument as the program's own type: cora_arg(bound, 0, struct visit *). */
 #define cora_arg(bound, index, type) ((type)cora_arg_pointer(bound, index))
 
@@ -150,12 +161,18 @@ static inline cora_exception_callback cora_make_exception_callback(struct cora_p
     return (cora_exception_callback){ partial };
 }
 
+static inline cora_task_factory cora_make_task_factory(struct cora_partial *partial)
+{
+    return (cora_task_factory){ partial };
+}
+
 /* clang-format off: it knows no _Generic */
 #define CORA_PARTIAL(fn, bound, count, plain)                                                      \
     _Generic((fn), cora_callback_function                                                          \
              : cora_make_callback, cora_done_function                                              \
              : cora_make_done_callback, cora_exception_function                                    \
-             : cora_make_exception_callback)(                                                      \
+             : cora_make_exception_callback, cora_task_function                                    \
+             : cora_make_task_factory)(                                                            \
         &(struct cora_partial){ (cora_function)(fn), CORA_PLACE(#fn), bound, count, plain, NULL })
 
 /* 1 for a C expression whose value needs no reference to be kept. */
@@ -240,6 +257,13 @@ static inline auto cora_make_partial(const struct cora_place *place,
                                      cora_exception_function function, A... arguments)
 {
     return cora_make_partial_of<cora_exception_callback>(place, function, arguments...);
+}
+
+template <class... A>
+static inline auto cora_make_partial(const struct cora_place *place, cora_task_function function,
+                                     A... arguments)
+{
+    return cora_make_partial_of<cora_task_factory>(place, function, arguments...);
 }
 
 #define CORA_PARTIAL_1(fn) cora_make_partial(CORA_PLACE(#fn), fn)

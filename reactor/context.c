@@ -152,7 +152,22 @@ cora_done_callback cora_done_callback_in_context(cora_value context, cora_done_c
     return callback;
 }
 
-/* ---- for ready.c ---- */
+/* ---- for ready.c, and tasks ---- */
+
+/* A context value's variables, borrowed; NULL: none set. */
+struct cora_counted *context_variables(struct cora_counted *context)
+{
+    return ((struct context *)context)->bindings;
+}
+
+/* Sets them, taking over the reference. */
+void context_store(struct cora_counted *context, struct cora_counted *variables)
+{
+    struct cora_counted *before = ((struct context *)context)->bindings;
+    ((struct context *)context)->bindings = variables;
+    if (before)
+        counted_drop(before);
+}
 
 /* Gives a stored callback its context: the one asked for, or a copy of the current one. */
 void context_snapshot(struct slot *slot, struct callback *callback,

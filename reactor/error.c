@@ -33,6 +33,8 @@ static const struct error_kind {
     { CORA_ESYSTEMEXIT, 0, "SystemExit" },
     { CORA_EOS, 0, "OSError" },
     { CORA_EEXCEPTION, 0, "Exception" },
+    { CORA_EKEY, CORA_ELOOKUP, "KeyError" },
+    { CORA_EGENERATOREXIT, 0, "GeneratorExit" },
     { -EAGAIN, CORA_EOS, "BlockingIOError" },
     { -EALREADY, CORA_EOS, "BlockingIOError" },
     { -EINPROGRESS, CORA_EOS, "BlockingIOError" },

@@ -30,6 +30,8 @@ enum cora_error_code {
     CORA_ESYSTEMEXIT = -10012,        /* SystemExit: leaves the run */
     CORA_EOS = -10013,                /* OSError: what every -errno is a kind of */
     CORA_EEXCEPTION = -10014,         /* Exception: an error of the program's own */
+    CORA_EKEY = -10015,               /* KeyError, a LookupError */
+    CORA_EGENERATOREXIT = -10016,     /* GeneratorExit: a coroutine is being closed */
 };
 
 /*

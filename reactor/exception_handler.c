@@ -152,7 +152,7 @@ void report_callback(struct loop *loop, struct slot *slot, cora_value error)
              text);
     struct cora_report report = { .message = message,
                                   .exception = error,
-                                  .handle = { slot->kind < SLOT_FUTURE ? slot->bits : 0 },
+                                  .handle = { slot->kind < SLOT_DONE ? slot->bits : 0 },
                                   .future = slot_future(slot),
                                   .object = object,
                                   .place = callback->place };

@@ -16,7 +16,7 @@ static inline struct loop *handle_loop(cora_handle handle)
     struct loop *loop = owner_of(handle.bits);
     if (!loop || atomic_load_explicit(&loop->thread, memory_order_relaxed) != &cora_thread)
         return NULL;
-    return slot_at(handle.bits)->kind < SLOT_FUTURE ? loop : NULL;
+    return slot_at(handle.bits)->kind < SLOT_DONE ? loop : NULL;
 }
 
 /* The error of a handle that cannot be used: names the callback, as far as it is still known. */
@@ -28,7 +28,7 @@ static __attribute__((noinline, cold)) struct slot *handle_refuse(cora_handle ha
         fail(CORA_ESTALE, "the handle is null: what it was to hold could not be made");
     } else if (!owner) {
         fail(CORA_ESTALE, "the handle is stale: its loop is closed");
-    } else if (slot->kind >= SLOT_FUTURE) {
+    } else if (slot->kind >= SLOT_DONE) {
         fail(CORA_ESTALE, "the handle is none of a callback");
     } else if (!slot_is(slot, handle.bits)) {
         fail(CORA_ESTALE, "the handle is stale: its callback has run or was dropped");

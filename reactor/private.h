@@ -153,7 +153,7 @@ static inline cora_args callback_args(const struct slot *slot, const struct call
 /* The future that a done-callback's slot belongs to; null for other slots. */
 static inline cora_future slot_future(const struct slot *slot)
 {
-    if (slot->kind < SLOT_FUTURE)
+    if (slot->kind < SLOT_DONE)
         return (cora_future){ 0 };
     return slot->kind == SLOT_DONE ? ((const struct done_slot *)slot)->future
                                    : (cora_future){ slot->bits };
@@ -163,7 +163,7 @@ static inline cora_future slot_future(const struct slot *slot)
 static inline void callback_invoke(const struct slot *slot, const struct callback *callback)
 {
     cora_args bound = callback_args(slot, callback);
-    if (slot->kind < SLOT_FUTURE)
+    if (slot->kind < SLOT_DONE)
         ((cora_callback_function)callback->function)(bound);
     else
         ((cora_done_function)callback->function)(bound, slot_future(slot));
@@ -256,7 +256,7 @@ struct loop {
     struct queue collected_signals;
     struct queue due; /* timers armed when they were due already: collected in the next tick */
 
-    struct pool handles, timers, futures, done_callbacks;
+    struct pool handles, timers, futures, done_callbacks, tasks;
     const struct future_layer *future_layer; /* NULL: there never was a future */
     struct queue garbage; /* done futures that nobody keeps, until nothing of the program's runs */
     size_t garbage_count;
@@ -287,6 +287,8 @@ struct loop {
     double slow_callback_duration;
     cora_value fatal;               /* KeyboardInterrupt, SystemExit: how the run ends; counted */
     struct slot *exception_handler; /* a ready slot, never queued; NULL: the default */
+    struct slot *task_factory;      /* the same; NULL: cora_task_new */
+    uint32_t task_order;            /* counts tasks */
     struct shared shared;
 };
 
@@ -383,6 +385,8 @@ static inline struct pool *slot_pool(struct loop *loop, const struct slot *slot)
     switch ((enum slot_kind)slot->kind) {
     case SLOT_TIMER:
         return &loop->timers;
+    case SLOT_TASK:
+        return &loop->tasks;
     case SLOT_FUTURE:
         return &loop->futures;
     case SLOT_DONE:
@@ -390,6 +394,8 @@ static inline struct pool *slot_pool(struct loop *loop, const struct slot *slot)
     case SLOT_LOOP:
     case SLOT_READY:
     case SLOT_SHARED:
+    case SLOT_RUNNER:
+    case SLOT_COROUTINE:
     case SLOT_KINDS:
         break;
     }
@@ -468,6 +474,8 @@ void signals_close(struct loop *loop);
 
 /* context.c */
 void context_run(struct loop *loop, struct slot *slot, struct callback *callback);
+struct cora_counted *context_variables(struct cora_counted *context);
+void context_store(struct cora_counted *context, struct cora_counted *variables);
 void context_snapshot(struct slot *slot, struct callback *callback,
                       const struct cora_partial *partial);
 

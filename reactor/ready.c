@@ -100,6 +100,7 @@ void settle(struct loop *loop)
         cora_drop(failure);
         if (loop->garbage.head)
             loop->future_layer->collect(loop);
+        thread_sweep(loop);
     }
 }
 
@@ -207,7 +208,7 @@ static inline void slot_dispatch(struct loop *loop, struct slot *slot)
 {
     if (CORA_LIKELY(slot_is_simple(loop, slot, SLOT_READY)))
         simple_run(loop, slot, &((struct ready_slot *)slot)->callback, &loop->handles);
-    else if (slot->kind >= SLOT_FUTURE)
+    else if (slot->kind >= SLOT_DONE)
         loop->future_layer->run(loop, slot);
     else if (slot_is_simple(loop, slot, SLOT_TIMER))
         simple_run(loop, slot, timer_callback((struct timer_slot *)slot), &loop->timers);
@@ -330,20 +331,27 @@ struct outer {
     struct loop *running;
     uint64_t running_bits;
     struct cora_counted *context, *holder, *temporaries;
+    struct step_run *run;
+    struct coroutine *made;
     cora_value failure;
 };
 
 static struct outer thread_enter(struct loop *loop)
 {
     struct thread *thread = &cora_thread;
-    if (thread->depth == 0)
+    if (thread->depth == 0) {
         thread_drop_temporaries();
+        thread_sweep(loop);
+    }
     thread->depth++;
     struct outer outer = { thread->running, thread->running_bits, thread->context,
-                           thread->holder,  thread->temporaries,  thread->failure };
+                           thread->holder,  thread->temporaries,  thread->run,
+                           thread->made,    thread->failure };
     thread->running = loop;
     thread->running_bits = loop->ev ? loop->slot.bits : NO_LOOP_RUNS;
     thread->context = thread->holder = thread->temporaries = NULL;
+    thread->run = NULL;
+    thread->made = NULL;
     thread->failure = cora_nothing();
     thread->attention = false;
     return outer;
@@ -359,8 +367,11 @@ static void thread_leave(struct outer outer)
     thread->context = outer.context;
     thread->holder = outer.holder;
     thread->temporaries = outer.temporaries;
+    thread->run = outer.run;
+    thread->made = outer.made;
     thread->failure = outer.failure;
-    thread->attention = outer.context || outer.temporaries || !cora_is_nothing(outer.failure) ||
+    thread->attention = outer.context || outer.temporaries || outer.made ||
+                        !cora_is_nothing(outer.failure) ||
                         (outer.running && outer.running->garbage.head);
 }
 

@@ -24,11 +24,14 @@ struct loop;
 
 enum slot_kind {
     SLOT_LOOP,
-    SLOT_READY,  /* call_soon, and one reader, writer or signal handler */
-    SLOT_TIMER,  /* call_later, call_at */
-    SLOT_SHARED, /* call_soon_threadsafe */
-    SLOT_FUTURE, /* a future, with its first done-callback; its work is in futures/ */
-    SLOT_DONE,   /* a further done-callback of a future */
+    SLOT_READY,     /* call_soon, and one reader, writer or signal handler */
+    SLOT_TIMER,     /* call_later, call_at */
+    SLOT_SHARED,    /* call_soon_threadsafe */
+    SLOT_RUNNER,    /* a runner, of no loop (futures/) */
+    SLOT_COROUTINE, /* a coroutine, of no loop; its work is in futures/, as that of those below */
+    SLOT_DONE,      /* a further done-callback of a future */
+    SLOT_FUTURE,    /* a future, with its first done-callback */
+    SLOT_TASK,      /* a future that drives a coroutine */
     SLOT_KINDS,
 };
 
@@ -45,11 +48,12 @@ struct slot {
     uint64_t bits; /* the handle's; a free slot's last one's */
     uint8_t kind;
     uint8_t state;
-    uint8_t flags;     /* what callback_store says: CALLBACK_... */
-    uint8_t count;     /* bound arguments */
+    uint8_t flags; /* what callback_store says: CALLBACK_... */
+    uint8_t count; /* bound arguments */
     union {
         uint32_t order;  /* a timer's order of arming */
         uint32_t future; /* a future's phase and marks */
+        uint32_t size;   /* of a coroutine's locals */
     } as;
     struct slot *next; /* in the list that it is in */
 };

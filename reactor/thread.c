@@ -52,6 +52,7 @@ void thread_drop_temporaries(void)
 void thread_end(void)
 {
     struct thread *thread = &cora_thread;
+    thread_sweep(NULL);
     thread_drop_temporaries();
     cora_value error = thread->last_error, failure = thread->failure;
     struct cora_counted *context = thread->context;

@@ -14,6 +14,10 @@
 /* Equals no handle, not even the null one. */
 #define NO_LOOP_RUNS UINT64_MAX
 
+struct step_run;
+struct coroutine;
+struct future;
+
 struct thread {
     struct loop *running;             /* the loop that runs in this thread, innermost */
     uint64_t running_bits;            /* its handle while it is open; NO_LOOP_RUNS */
@@ -21,11 +25,18 @@ struct thread {
     struct cora_counted *holder;      /* the context value that the callback runs in, or NULL */
     struct cora_counted *temporaries; /* values to drop when the running callback has returned */
     cora_value failure;               /* what the running callback failed with, counted */
-    bool attention;        /* a temporary, failure or context is there: look when it returns */
-    bool registered;       /* the clean-up at the thread's end is arranged */
-    unsigned depth;        /* callbacks' batches running, one inside the other */
-    cora_loop current;     /* cora_set_current_loop */
-    cora_value last_error; /* counted */
+    bool attention;         /* a temporary, failure or context is there: look when it returns */
+    bool registered;        /* the clean-up at the thread's end is arranged */
+    unsigned depth;         /* callbacks' batches running, one inside the other */
+    struct step_run *run;   /* the coroutine's step that runs (futures/), or NULL */
+    struct coroutine *made; /* coroutines made and given to nobody yet, the last first */
+    void (*sweep)(struct loop *loop);    /* closes what is left of those */
+    void (*hold)(struct future *future); /* lets the coroutine whose step runs hold it */
+    struct slot *coroutines;             /* free slots of coroutines */
+    unsigned coroutines_free;
+    size_t coroutines_live; /* made less given back, by this thread */
+    cora_loop current;      /* cora_set_current_loop */
+    cora_value last_error;  /* counted */
     struct block_cache blocks;
 };
 
@@ -43,5 +54,12 @@ void thread_end(void);
 
 /* Drops the temporaries that were made since the list was this. */
 void thread_drop_temporaries(void);
+
+/* Closes the coroutines that were made and given to nobody; reports them to this loop's handler. */
+static inline void thread_sweep(struct loop *loop)
+{
+    if (CORA_UNLIKELY(cora_thread.made != NULL))
+        cora_thread.sweep(loop);
+}
 
 #endif

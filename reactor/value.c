@@ -352,6 +352,11 @@ static int value_get(cora_value value, const cora_type *wanted, void *ret, size_
     return 0;
 }
 
+cora_coro cora_as_coro(cora_value value)
+{
+    return (cora_coro){ value_as(value, &cora_type_coro).as.handle };
+}
+
 int cora_get_int(cora_value value, int64_t *ret_integer)
 {
     return value_get(value, &cora_type_int, ret_integer, sizeof *ret_integer);

@@ -180,6 +180,7 @@ CORA_API void *cora_as_pointer(cora_value value);                       /* owned
 CORA_API cora_loop cora_as_loop(cora_value value);
 CORA_API cora_handle cora_as_handle(cora_value value);
 CORA_API cora_future cora_as_future(cora_value value);
+CORA_API cora_coro cora_as_coro(cora_value value);
 
 /* The same with a code: 0, or CORA_ETYPE and *ret untouched. */
 CORA_API int cora_get_int(cora_value value, int64_t *ret_integer) CORA_MUST_CHECK;

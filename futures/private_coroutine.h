@@ -1,0 +1,176 @@
+/*
+ * private_coroutine.h (private): the memory of coroutines and tasks, and how steps are run.
+ *
+ * A coroutine that awaits another is suspended below it: they form a chain of frames, innermost on
+ * top. Whoever drives the chain (a task, or cora_send) makes a step_run on the C stack, and resumes
+ * the innermost; the drive goes from step to step, into coroutines and out of them again, without
+ * recursion, until one has to wait, yields, or the outermost has ended.
+ */
+#ifndef CORA_PRIVATE_COROUTINE_H
+#define CORA_PRIVATE_COROUTINE_H
+
+#include "private_future.h"
+#include "task.h"
+
+#define LOCALS_INLINE 40
+
+/* slot.flags of a coroutine */
+#define CORO_STARTED 1
+#define CORO_CATCHES 4  /* what it waits at is a cora_try */
+#define CORO_TAKEN 8    /* somebody awaits or drives it */
+#define CORO_LISTED 16  /* in the thread's list of those just made */
+#define CORO_DEAD 32    /* has ended, but is in that list still */
+#define CORO_BY_HAND 64 /* cora_send drives it */
+#define CORO_OWNS 128   /* its locals have a drop function */
+
+struct coroutine {
+    struct slot slot;     /* count: its kind; as.future: the size of the locals; next: the list's */
+    cora_step step;       /* the next one */
+    struct coroutine *up; /* who awaits it; the outermost's, suspended by hand: the innermost */
+    uint64_t awaited;     /* the future, or coroutine, that it asked for; 0: none */
+    struct extra *extras; /* what it holds, and its finally steps; NULL: nothing */
+    struct held_futures *held;       /* NULL: none */
+    _Atomic(struct thread *) thread; /* whose it is */
+    const struct cora_place *place;  /* where it was made */
+    union {
+        char bytes[LOCALS_INLINE]; /* with a drop function in the last 8, if it owns */
+        struct locals_block *block;
+    } locals;
+    const struct cora_place *where; /* the await that it was last at; NULL: none yet */
+};
+
+/* Locals that do not fit. */
+struct locals_block {
+    void (*drop)(void *locals); /* NULL: none */
+    size_t size;                /* of the whole */
+    char bytes[];
+};
+
+/* Something that a coroutine holds until it ends. */
+struct extra {
+    struct extra *next;
+    enum extra_kind {
+        EXTRA_VALUE,
+        EXTRA_COROUTINE,       /* made in a step, and given to nobody yet */
+        EXTRA_FINALLY,         /* a step to come */
+        EXTRA_FINALLY_RUNNING, /* the value, or error, goes on when it has run */
+    } kind;
+    bool raised;
+    cora_step step;
+    cora_value value; /* counted */
+};
+
+/* Futures made in its steps: those still marked FUTURE_STEP are held. */
+struct held_futures {
+    uint32_t room, count;
+    uint64_t bits[];
+};
+
+/* What a step asked for, in cora_next and step_run. */
+enum next {
+    NEXT_NOTHING,
+    NEXT_FUTURE,
+    NEXT_COROUTINE,
+    NEXT_YIELD,
+    NEXT_RETURN,
+    NEXT_RAISE,
+    NEXT_ERROR, /* what it asked for cannot be had: raised at that await */
+    NEXT_GO_ON,
+};
+
+/* A value, or an error that was raised; counted, and its holder's. */
+struct result {
+    cora_value value;
+    bool raised;
+};
+
+/* One drive of a chain of coroutines. */
+struct step_run {
+    struct step_run *outer; /* in the middle of which it runs */
+    uint64_t bits;          /* the coroutine whose step runs; 0: none does */
+    struct coroutine *top;
+    struct task *task;     /* NULL: by hand, or the loop was closed */
+    struct loop *loop;     /* the task's; NULL: by hand */
+    struct future *future; /* what it awaits, at the end */
+    struct result got;     /* the running step's */
+    cora_value outcome;    /* what the step returns, raises or yields; counted */
+    enum next asked;
+    bool closed; /* the task is gone: everything ends */
+    /* What the thread had before. */
+    struct cora_counted *temporaries;
+    cora_value failure;
+    struct coroutine *made;
+    bool attention;
+};
+
+enum drive_end { DRIVE_RETURNED, DRIVE_RAISED, DRIVE_AWAITS, DRIVE_YIELDED };
+
+struct task {
+    struct future future;
+    struct coroutine *top;        /* the innermost of its coroutines, while it is pending */
+    cora_coro coro;               /* the outermost */
+    struct cora_counted *name;    /* a text; NULL: the number */
+    uint32_t number;              /* of its name */
+    uint32_t order;               /* of creation, in its loop; wraps */
+    struct cora_counted *context; /* its variables, or the context of TASK_IN_CONTEXT; or NULL */
+    struct cancel_walk walk;
+    uint32_t cancelling;
+    uint32_t flags;
+};
+
+#define TASK_SUSPENDED 1   /* its wake-up is a callback of what the innermost coroutine awaits */
+#define TASK_MUST_CANCEL 2 /* Cancelled is raised next; state.cancelled is its error, or NULL */
+#define TASK_ERROR 4       /* state.cancelled is another error, which is raised next */
+#define TASK_RUNNING 8     /* a step_run is its */
+#define TASK_IN_CONTEXT 16 /* runs in this very context */
+#define TASK_QUIET 32      /* nobody needs to be told if it is destroyed */
+
+static inline struct task *task_of(struct future *future)
+{
+    return (struct task *)future;
+}
+
+static inline const struct task *task_of_const(const struct future *future)
+{
+    return (const struct task *)future;
+}
+
+static inline bool is_task(const struct future *future)
+{
+    return future->slot.kind == SLOT_TASK;
+}
+
+/* The coroutine of this handle if it is this thread's and has not ended; else NULL. */
+struct coroutine *coroutine_find(cora_coro handle);
+
+static inline cora_coro coroutine_handle(const struct coroutine *coro)
+{
+    return (cora_coro){ coro->slot.bits };
+}
+
+/* Why it cannot be awaited, driven or made a task of: a temporary. Nothing if it can. */
+cora_value coroutine_check(struct coroutine *coro, cora_coro handle);
+
+/* Somebody awaits or drives it. */
+void coroutine_take(struct coroutine *coro);
+
+/* Begins and ends a drive; in between, coroutine_drive goes as far as it can. */
+void run_enter(struct step_run *run, struct coroutine *top);
+enum drive_end coroutine_drive(struct step_run *run, struct result input, cora_value *ret_outcome);
+void run_leave(struct step_run *run);
+
+/* Raises GeneratorExit in a chain that nobody drives any more, and frees it in any case. */
+void coroutine_abandon(struct loop *loop, struct coroutine *top);
+
+/* Closes one that has not started, which is nobody's. */
+void coroutine_close_unstarted(struct coroutine *coro);
+
+/* A task of whatever can be awaited, a future too, which nobody keeps; null, and the error is set.
+ */
+cora_future task_of_any(cora_loop loop, cora_awaitable what,
+                        const struct cora_task_options *options, const struct cora_place *place);
+
+/* The outcome of a done future, which is taken thereby. */
+struct result future_take(struct coroutine *coro, struct future *future);
+
+#endif

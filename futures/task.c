@@ -1,0 +1,893 @@
+/*
+ * How it works: a task is a future with a longer slot. Its own slot is queued for the first step,
+ * and after a bare yield; what it awaits has a done-callback that is the task's wake-up, so that it
+ * goes on at its place among the callbacks of that future, as in asyncio. Of an operation that the
+ * coroutine started itself the wake-up is called right where that ends.
+ *
+ * A cancel goes by the walk of gather's cancels: a task's one child is what it awaits. If that
+ * could not be cancelled, the task must be: Cancelled is raised when it goes on.
+ *
+ * While a step runs the task's context variables are the thread's.
+ */
+#include "task.h"
+
+#include "private_coroutine.h"
+
+#include "reactor/context.h"
+
+#include <stdio.h>
+
+static atomic_uint names; /* Task-N */
+
+static const struct cora_operation task_operation;
+
+/* ---- finding one ---- */
+
+/* The task of this handle; NULL, and the error is set. */
+static struct task *task_get(cora_future handle)
+{
+    struct future *future = future_get(handle);
+    if (future && !is_task(future)) {
+        fail(CORA_ETYPE, "a task was expected: the future made in %s (%s:%d) is none",
+             future->place->function, future->place->file, future->place->line);
+        return NULL;
+    }
+    return future ? task_of(future) : NULL;
+}
+
+/* A pending task's coroutine that it was made of; NULL if it is done. */
+static struct coroutine *task_root(const struct task *task)
+{
+    return future_is_done(&task->future) ? NULL : (struct coroutine *)slot_at(task->coro.bits);
+}
+
+/* ---- what is asked of one ---- */
+
+bool cora_is_task(cora_future handle)
+{
+    struct future *future = future_find(handle);
+    return future && is_task(future);
+}
+
+static const char *task_name(const struct task *task, char *buffer, size_t size)
+{
+    if (task->name)
+        return cora_as_text(counted_value(task->name));
+    snprintf(buffer, size, "Task-%u", (unsigned)task->number);
+    return buffer;
+}
+
+const char *cora_get_name(cora_future handle)
+{
+    char buffer[40];
+    struct task *task = task_get(handle);
+    return task ? cora_as_text(cora_text(task_name(task, buffer, sizeof buffer))) : "";
+}
+
+int cora_set_name(cora_future handle, const char *name)
+{
+    struct task *task = task_get(handle);
+    cora_value kept;
+    if (!task)
+        return cora_error_code(cora_last_error());
+    if (!value_keep(cora_chars(name), &kept))
+        return fail_with(memory_error());
+    struct cora_counted *before = task->name;
+    task->name = kept.as.counted;
+    if (before)
+        counted_drop(before);
+    return 0;
+}
+
+cora_coro cora_get_coro(cora_future handle)
+{
+    struct task *task = task_get(handle);
+    return task ? task->coro : (cora_coro){ 0 };
+}
+
+cora_value cora_get_context(cora_future handle)
+{
+    struct task *task = task_get(handle);
+    if (!task)
+        return error_again(cora_last_error());
+    if (task->flags & TASK_IN_CONTEXT)
+        return counted_value(task->context);
+    struct cora_counted *current = cora_thread.context;
+    if (!(task->flags & TASK_RUNNING))
+        cora_thread.context = task->context;
+    cora_value copy = cora_copy_context();
+    cora_thread.context = current;
+    return copy;
+}
+
+size_t cora_get_stack(cora_future handle, struct cora_frame *ret_frames, size_t room)
+{
+    struct task *task = task_get(handle);
+    const struct coroutine *root = task ? task_root(task) : NULL;
+    if (root && room > 0) {
+        const struct cora_place *where = root->where ? root->where : root->place;
+        ret_frames[0] = (struct cora_frame){ root->place->name, where->file, where->line };
+    }
+    return root != NULL;
+}
+
+int cora_print_stack(cora_future handle, char *buffer, size_t size)
+{
+    struct cora_frame frame;
+    char text[600];
+    cora_future_print(handle, text, sizeof text);
+    if (cora_get_stack(handle, &frame, 1) == 0)
+        return snprintf(buffer, size, "No stack for %s\n", text);
+    return snprintf(buffer, size,
+                    "Stack for %s (most recent call last):\n  File \"%s\", line %d, in %s\n", text,
+                    frame.file, frame.line, frame.name);
+}
+
+/* ---- its end ---- */
+
+static struct cora_counted *take_cancelled(struct task *task)
+{
+    struct cora_counted *error = task->future.as.state.cancelled;
+    task->future.as.state.cancelled = NULL;
+    task->flags &= ~(uint32_t)(TASK_MUST_CANCEL | TASK_ERROR);
+    return error;
+}
+
+/* The coroutine has returned; one that was cancelled meanwhile is cancelled all the same. */
+static void task_returned(struct loop *loop, struct task *task, cora_value value)
+{
+    if (CORA_LIKELY(!(task->flags & TASK_MUST_CANCEL))) {
+        future_finish(loop, &task->future, FUTURE_FINISHED, value);
+        return;
+    }
+    struct cora_counted *cancelled = take_cancelled(task);
+    cora_value error = cancelled ? counted_value(cancelled) : cora_copy(cancelled_error());
+    future_finish(loop, &task->future, FUTURE_CANCELLED, error);
+    cora_drop(value);
+}
+
+static void task_raised(struct loop *loop, struct task *task, cora_value error)
+{
+    bool cancelled = cora_error_code(error) == CORA_ECANCELLED;
+    if (CORA_UNLIKELY(error_is_fatal(error)))
+        loop_fail(loop, error);
+    future_finish(loop, &task->future, cancelled ? FUTURE_CANCELLED : FUTURE_FAILED, error);
+}
+
+/* ---- waiting ---- */
+
+static void task_wakeup(cora_args bound, cora_future done);
+
+static const struct cora_place wakeup_place = { "Task.task_wakeup", __FILE__, __LINE__,
+                                                "cora_await" };
+
+/* Goes on in the next tick, with this error. */
+static void task_raise_later(struct loop *loop, struct task *task, cora_value error)
+{
+    struct cora_counted *before = take_cancelled(task);
+    task->future.as.state.cancelled = cora_copy(error).as.counted;
+    task->flags |= TASK_ERROR;
+    future_wake(loop, &task->future);
+    if (before)
+        counted_drop(before);
+}
+
+/* Why it cannot await this; nothing if it can. */
+static cora_value await_error(struct loop *loop, struct task *task, struct future *future)
+{
+    char what[300];
+    if (CORA_LIKELY(future != &task->future && future_loop(future) == loop))
+        return cora_nothing();
+    cora_future_print(future_handle(&task->future), what, sizeof what);
+    if (future == &task->future)
+        return cora_error(CORA_ERUNTIME, "Task cannot await on itself: %s", what);
+    return cora_error(CORA_ERUNTIME,
+                      "Task %s got a future attached to a different loop, made in %s (%s:%d)", what,
+                      future->place->function, future->place->file, future->place->line);
+}
+
+/* The wake-up runs in no context of its own: the task has one. */
+static bool add_wakeup(struct loop *loop, struct task *task, struct future *future)
+{
+    cora_value bound = cora_from_future(future_handle(&task->future));
+    struct cora_partial partial = { (cora_function)task_wakeup, &wakeup_place, &bound, 1, 1, NULL };
+    struct cora_counted *context = cora_thread.context;
+    cora_thread.context = NULL;
+    bool added = future_add_callback(loop, future, &partial);
+    cora_thread.context = context;
+    return added;
+}
+
+static void cancel_awaited(struct task *task, struct future *future)
+{
+    cora_value cancelled = cancelled_error();
+    struct cora_counted *given = task->future.as.state.cancelled;
+    if (given)
+        cancelled = counted_value(given);
+    if (!future_cancel(future, cancelled))
+        return;
+    take_cancelled(task);
+    if (given)
+        counted_drop(given);
+}
+
+/* Its coroutine awaits this pending future. */
+static void task_suspend(struct loop *loop, struct task *task, struct future *future)
+{
+    cora_value error = await_error(loop, task, future);
+    if (CORA_UNLIKELY(!cora_is_nothing(error))) {
+        task_raise_later(loop, task, error);
+        return;
+    }
+    if (CORA_UNLIKELY(!add_wakeup(loop, task, future))) {
+        task_raise_later(loop, task, memory_error());
+        return;
+    }
+    if (future_has(future, FUTURE_AWAITED))
+        future_mark(future, FUTURE_DIRECT);
+    task->flags |= TASK_SUSPENDED;
+    if (CORA_UNLIKELY(task->flags & TASK_MUST_CANCEL))
+        cancel_awaited(task, future);
+}
+
+static void task_yielded(struct loop *loop, struct task *task, cora_value value)
+{
+    if (CORA_LIKELY(cora_is_nothing(value))) {
+        future_wake(loop, &task->future);
+        return;
+    }
+    char text[200];
+    cora_print(value, text, sizeof text);
+    task_raise_later(loop, task, cora_error(CORA_ERUNTIME, "Task got bad yield: %s", text));
+    cora_drop(value);
+}
+
+/* ---- its context ---- */
+
+struct scope {
+    struct cora_counted *context, *holder; /* of the thread, before */
+    struct cora_counted *own;              /* the context that it runs in itself, or NULL */
+};
+
+static struct scope scope_enter(struct task *task)
+{
+    struct thread *thread = &cora_thread;
+    struct scope scope = { thread->context, thread->holder, NULL };
+    thread->holder = NULL;
+    if (CORA_LIKELY(!(task->flags & TASK_IN_CONTEXT))) {
+        thread->context = task->context; /* lent */
+        task->context = NULL;
+        return scope;
+    }
+    scope.own = thread->holder = task->context;
+    thread->context = context_variables(scope.own);
+    if (thread->context)
+        counted_keep(thread->context);
+    counted_keep(scope.own);
+    return scope;
+}
+
+/* The task is NULL if it is gone. */
+static void scope_leave(struct scope scope, struct task *task)
+{
+    struct thread *thread = &cora_thread;
+    struct cora_counted *variables = thread->context;
+    thread->context = scope.context;
+    thread->holder = scope.holder;
+    if (CORA_UNLIKELY(scope.own != NULL)) {
+        context_store(scope.own, variables);
+        counted_drop(scope.own);
+    } else if (CORA_LIKELY(task != NULL)) {
+        task->context = variables;
+    } else if (variables) {
+        counted_drop(variables);
+    }
+}
+
+/* ---- going on ---- */
+
+/* What is raised in place of what came; the flag is taken. */
+static struct result task_input(struct task *task, struct result input)
+{
+    bool cancels = task->flags & TASK_MUST_CANCEL;
+    struct cora_counted *error = take_cancelled(task);
+    if (cancels && input.raised && cora_error_code(input.value) == CORA_ECANCELLED) {
+        if (error)
+            counted_drop(error);
+        return input;
+    }
+    cora_drop(input.value);
+    return (struct result){ error ? counted_value(error) : cora_copy(cancelled_error()), true };
+}
+
+/* Drives its coroutine as far as it goes. The last thing to do with a task. */
+static void task_go_on(struct loop *loop, struct task *task, struct result input)
+{
+    struct step_run run = { .task = task, .loop = loop };
+    cora_value outcome;
+    if (CORA_UNLIKELY(task->flags & (TASK_MUST_CANCEL | TASK_ERROR)))
+        input = task_input(task, input);
+    task->flags = (task->flags & ~(uint32_t)TASK_SUSPENDED) | TASK_RUNNING;
+    struct scope scope = scope_enter(task);
+    run_enter(&run, task->top);
+    enum drive_end end = coroutine_drive(&run, input, &outcome);
+    run_leave(&run);
+    scope_leave(scope, run.task);
+    if (CORA_UNLIKELY(run.closed)) {
+        cora_drop(outcome);
+        return;
+    }
+    task->flags &= ~(uint32_t)TASK_RUNNING;
+    task->top = run.top;
+    switch (end) {
+    case DRIVE_AWAITS:
+        task_suspend(loop, task, run.future);
+        break;
+    case DRIVE_YIELDED:
+        task_yielded(loop, task, outcome);
+        break;
+    case DRIVE_RETURNED:
+        task_returned(loop, task, outcome);
+        break;
+    case DRIVE_RAISED:
+        task_raised(loop, task, outcome);
+        break;
+    }
+}
+
+/* What it awaits is done. */
+static void task_wakeup(cora_args bound, cora_future done)
+{
+    struct future *future = future_of(slot_at(done.bits)); /* as it calls back, it is there */
+    struct task *task = task_of(future_of(slot_at(bound.values[0].as.handle)));
+    task_go_on(future_loop(future), task, future_take(task->top, future));
+}
+
+/* Its first step, or after a yield. */
+static void task_resume(struct loop *loop, struct future *future)
+{
+    task_go_on(loop, task_of(future), (struct result){ cora_nothing(), false });
+}
+
+/* ---- cancelling ---- */
+
+static struct cancel_walk *task_walk(struct future *future)
+{
+    return &task_of(future)->walk;
+}
+
+/* What it awaits, if cancelling that can do anything yet. */
+static struct future *task_next_child(struct future *future, size_t position)
+{
+    struct task *task = task_of(future);
+    if (position > 0 || !(task->flags & TASK_SUSPENDED))
+        return NULL;
+    struct future *awaited = future_find((cora_future){ task->top->awaited });
+    bool woken =
+        awaited && future_has(awaited, FUTURE_DIRECT) && future_phase(awaited) != FUTURE_PENDING;
+    return woken ? NULL : awaited;
+}
+
+static bool task_asked(struct future *future, bool any, cora_value cancelled)
+{
+    struct task *task = task_of(future);
+    task->cancelling++;
+    if (any)
+        return true;
+    struct cora_counted *before = take_cancelled(task);
+    counted_keep(cancelled.as.counted);
+    task->future.as.state.cancelled = cancelled.as.counted;
+    task->flags |= TASK_MUST_CANCEL;
+    if (before)
+        counted_drop(before);
+    return true;
+}
+
+unsigned cora_cancelling(cora_future handle)
+{
+    struct task *task = task_get(handle);
+    return task ? task->cancelling : 0;
+}
+
+unsigned cora_uncancel(cora_future handle)
+{
+    struct task *task = task_get(handle);
+    if (!task || task->cancelling == 0)
+        return 0;
+    if (--task->cancelling == 0 && task->flags & TASK_MUST_CANCEL) {
+        struct cora_counted *error = take_cancelled(task);
+        if (error)
+            counted_drop(error);
+    }
+    return task->cancelling;
+}
+
+/* ---- printing ---- */
+
+/* name='Task-1' coro=<brew() running at tea.c:12> wait_for=<Future pending ...> */
+static int task_describe(const struct future *future, char *buffer, size_t size)
+{
+    static _Thread_local bool nested; /* what a task awaits may await it in turn */
+    const struct task *task = task_of_const(future);
+    const struct coroutine *root = task_root(task);
+    char name[40], awaited[300] = "";
+    if (nested)
+        return snprintf(buffer, size, " name='%s' ...", task_name(task, name, sizeof name));
+    if (task->flags & TASK_SUSPENDED && root) {
+        nested = true;
+        size_t length = (size_t)snprintf(awaited, sizeof awaited, " wait_for=");
+        cora_future_print((cora_future){ task->top->awaited }, awaited + length,
+                          sizeof awaited - length);
+        nested = false;
+    }
+    if (!root)
+        return snprintf(buffer, size, " name='%s' coro=<%s() done, created at %s:%d>",
+                        task_name(task, name, sizeof name), future->place->name,
+                        future->place->file, future->place->line);
+    const struct cora_place *where = root->where ? root->where : root->place;
+    return snprintf(buffer, size, " name='%s' coro=<%s() running at %s:%d>%s",
+                    task_name(task, name, sizeof name), root->place->name, where->file, where->line,
+                    awaited);
+}
+
+/* ---- giving back, and closing ---- */
+
+static void task_free(struct loop *loop, void *block)
+{
+    struct task *task = block;
+    struct cora_counted *name = task->name, *context = task->context;
+    (void)loop;
+    task->name = task->context = NULL;
+    if (name)
+        counted_drop(name);
+    if (context)
+        counted_drop(context);
+}
+
+/* In its context. */
+static void task_report(struct loop *loop, struct future *future, const struct cora_report *report)
+{
+    struct task *task = task_of(future);
+    struct thread *thread = &cora_thread;
+    struct cora_counted *context = thread->context, *holder = thread->holder,
+                        *own = task->flags & TASK_IN_CONTEXT ? task->context : NULL;
+    thread->context = own ? context_variables(own) : task->context;
+    thread->holder = own;
+    if (thread->context)
+        counted_keep(thread->context);
+    if (own)
+        counted_keep(own);
+    loop_report(loop, report);
+    struct cora_counted *variables = thread->context;
+    thread->context = context;
+    thread->holder = holder;
+    if (own) {
+        context_store(own, variables);
+        counted_drop(own);
+    } else if (variables) {
+        counted_drop(variables);
+    }
+}
+
+static void report_destroyed(struct loop *loop, struct task *task)
+{
+    char text[600];
+    if (task->flags & TASK_QUIET)
+        return;
+    cora_value nothing = cora_nothing();
+    task->future.operation->describe(&task->future, text, sizeof text);
+    char object[640];
+    snprintf(object, sizeof object, "<Task pending%s>", text);
+    struct cora_report report = { .message = "Task was destroyed but it is pending!",
+                                  .exception = nothing,
+                                  .future = future_handle(&task->future),
+                                  .object = object,
+                                  .place = task->future.place };
+    task_report(loop, &task->future, &report);
+}
+
+/* The run that drives it; NULL if none does. */
+static struct step_run *task_run(const struct task *task)
+{
+    struct step_run *run = cora_thread.run;
+    while (run && run->task != task)
+        run = run->outer;
+    return run;
+}
+
+static void task_close(struct loop *loop, struct task *task)
+{
+    struct coroutine *top = task->top;
+    struct step_run *run = task->flags & TASK_RUNNING ? task_run(task) : NULL;
+    bool pending = !future_is_done(&task->future);
+    if (pending)
+        report_destroyed(loop, task);
+    future_close(&task->future.slot);
+    if (run) {
+        run->closed = true; /* its steps end when the running one returns */
+        run->task = NULL;
+    } else if (pending && top) {
+        coroutine_abandon(loop, top);
+    }
+}
+
+/* All tasks of a loop, linked by walk.up in the order of creation. */
+static struct task *task_list(struct pool *pool);
+
+static void tasks_close(struct loop *loop)
+{
+    struct task *next;
+    for (struct task *task = task_list(&loop->tasks); task; task = next) {
+        next = task_of(task->walk.up);
+        task_close(loop, task);
+    }
+    future_layer.close(loop);
+}
+
+static const struct cora_operation task_operation = {
+    .name = "Task",
+    .resume = task_resume,
+    .free = task_free,
+    .walk = task_walk,
+    .next_child = task_next_child,
+    .asked = task_asked,
+    .describe = task_describe,
+    .report = task_report,
+};
+
+/* ---- all of them ---- */
+
+/* The list that task_list makes: pool_visit passes nothing on. */
+static _Thread_local struct task *listed;
+
+static void list_task(struct slot *slot)
+{
+    struct task *task = task_of(future_of(slot));
+    task->walk.up = listed ? &listed->future : NULL;
+    listed = task;
+}
+
+static struct task *next_task(struct task *task)
+{
+    return task_of(task->walk.up);
+}
+
+static struct task *tasks_merge(struct task *one, struct task *other)
+{
+    struct task *first = NULL, *last = NULL;
+    while (one || other) {
+        bool take = !other || (one && (int32_t)(one->order - other->order) < 0);
+        struct task *task = take ? one : other;
+        if (take)
+            one = next_task(one);
+        else
+            other = next_task(other);
+        if (last)
+            last->walk.up = &task->future;
+        else
+            first = task;
+        last = task;
+    }
+    if (last)
+        last->walk.up = NULL;
+    return first;
+}
+
+static struct task *task_list(struct pool *pool)
+{
+    struct task *sorted[40] = { NULL }, *all = NULL; /* by powers of two */
+    listed = NULL;
+    pool_visit(pool, list_task);
+    for (struct task *task = listed, *next; task; task = next) {
+        next = next_task(task);
+        task->walk.up = NULL;
+        size_t i = 0;
+        for (; sorted[i]; i++) {
+            task = tasks_merge(sorted[i], task);
+            sorted[i] = NULL;
+        }
+        sorted[i] = task;
+    }
+    for (size_t i = 0; i < sizeof sorted / sizeof *sorted; i++)
+        all = tasks_merge(sorted[i], all);
+    return all;
+}
+
+cora_value cora_all_tasks(cora_loop handle)
+{
+    struct loop *loop = loop_get(handle);
+    if (!loop)
+        return error_again(cora_last_error());
+    cora_value list = list_new(loop->tasks.live);
+    if (cora_is_error(list))
+        return list;
+    for (struct task *task = task_list(&loop->tasks); task; task = next_task(task))
+        if (!future_is_done(&task->future))
+            list_add(list, cora_from_future(future_handle(&task->future)));
+    return counted_temporary(list.as.counted);
+}
+
+cora_future cora_current_task(cora_loop handle)
+{
+    struct loop *loop = loop_get(handle);
+    for (struct step_run *run = loop ? cora_thread.run : NULL; run; run = run->outer)
+        if (run->task && run->loop == loop)
+            return future_handle(&run->task->future);
+    return (cora_future){ 0 };
+}
+
+/* ---- making one ---- */
+
+static const struct future_layer task_layer = { future_layer_run, future_layer_collect,
+                                                tasks_close };
+
+static struct task *task_alloc(struct loop *loop)
+{
+    if (CORA_UNLIKELY(loop->future_layer != &task_layer)) {
+        struct future *first = future_new(loop, NULL, &wakeup_place); /* sets up the pools */
+        if (!first)
+            return NULL;
+        future_undo(loop, first);
+        loop->future_layer = &task_layer;
+        pool_init(&loop->tasks, loop, SLOT_TASK, sizeof(struct task));
+    }
+    struct task *task = task_of(future_of(pool_take(&loop->tasks)));
+    if (!task)
+        fail_with(memory_error());
+    return task;
+}
+
+/* What a task's name and context are; false without memory. */
+static bool task_set_up(struct task *task, const struct cora_task_options *options)
+{
+    cora_value name = cora_nothing(), context = options ? options->context : cora_nothing();
+    if (options && options->name && !value_keep(cora_chars(options->name), &name))
+        return false;
+    task->name = name.as.counted;
+    if (context.type == &cora_type_context) {
+        task->context = context.as.counted;
+        task->flags |= TASK_IN_CONTEXT;
+    } else {
+        task->context = cora_thread.context;
+    }
+    if (task->context)
+        counted_keep(task->context);
+    return true;
+}
+
+static struct task *task_new(struct loop *loop, struct coroutine *coro,
+                             const struct cora_task_options *options,
+                             const struct cora_place *place)
+{
+    struct task *task = task_alloc(loop);
+    if (!task)
+        return NULL;
+    task->future.slot.as.future = FUTURE_OPERATION;
+    task->future.slot.flags = task->future.slot.count = 0;
+    task->future.operation = &task_operation;
+    task->future.as.state.as.pointer = task; /* for task_free */
+    task->future.as.state.cancelled = NULL;
+    task->future.place = place;
+    task->top = coro;
+    task->coro = coroutine_handle(coro);
+    task->flags = task->cancelling = 0;
+    if (!task_set_up(task, options)) {
+        future_undo(loop, &task->future);
+        fail_with(memory_error());
+        return NULL;
+    }
+    if (!task->name)
+        task->number = atomic_fetch_add_explicit(&names, 1, memory_order_relaxed) + 1;
+    task->order = loop->task_order++;
+    coroutine_take(coro);
+    coro->awaited = task->future.slot.bits; /* until it starts: for coroutine_existing */
+    future_wake(loop, &task->future);
+    return task;
+}
+
+cora_future cora_task_new(cora_loop handle, cora_coro coro_handle,
+                          const struct cora_task_options *options, const struct cora_place *place)
+{
+    const cora_future none = { 0 };
+    struct coroutine *coro = coroutine_find(coro_handle);
+    struct loop *loop = loop_get(handle);
+    if (options && !cora_is_nothing(options->context) &&
+        options->context.type != &cora_type_context) {
+        fail(CORA_ETYPE, "the option context wants a context");
+        return none;
+    }
+    if (!loop || !cora_is_nothing(coroutine_check(coro, coro_handle)))
+        return none;
+    struct task *task = task_new(loop, coro, options, place);
+    return task ? future_handle(&task->future) : none;
+}
+
+/* By the loop's factory. A coroutine that nobody gets is closed. */
+static cora_future task_make(cora_loop handle, cora_coro coro_handle,
+                             const struct cora_task_options *options,
+                             const struct cora_place *place)
+{
+    struct loop *loop = loop_get(handle);
+    struct slot *factory = loop ? loop->task_factory : NULL;
+    cora_future task = { 0 };
+    if (factory && factory->state == SLOT_WAITING) {
+        struct callback *callback = slot_callback(factory);
+        factory->state = SLOT_RUNNING;
+        task = ((cora_task_function)callback->function)(callback_args(factory, callback), handle,
+                                                        coro_handle, options);
+        if (factory->state == SLOT_RUNNING) {
+            factory->state = SLOT_WAITING;
+        } else {
+            callback_drop(factory, callback);
+            handle_free(loop, factory);
+        }
+    } else {
+        task = cora_task_new(handle, coro_handle, options, place);
+    }
+    struct coroutine *left = cora_is_null(task) ? coroutine_find(coro_handle) : NULL;
+    if (left && cora_is_nothing(coroutine_check(left, coro_handle))) {
+        cora_value error = cora_copy(cora_last_error());
+        coroutine_close_unstarted(left);
+        fail_with(error);
+        cora_drop(error);
+    }
+    return task;
+}
+
+/* ---- of an operation: a coroutine that awaits it ---- */
+
+struct stored {
+    cora_awaitable what;
+};
+
+static void stored_drop(void *locals)
+{
+    struct stored *stored = locals;
+    if (stored->what.operation && stored->what.operation->unkeep)
+        stored->what.operation->unkeep(&stored->what);
+    cora_drop(stored->what.value);
+}
+
+static cora_next stored_done(cora_coro self)
+{
+    return cora_return_value(self, cora_got(self));
+}
+
+static cora_next stored_await(cora_coro self)
+{
+    struct stored *stored = cora_locals(self, struct stored);
+    return cora_await(self, stored->what, stored_done);
+}
+
+/* A coroutine that awaits this; null without memory. */
+static cora_coro coroutine_of_awaitable(cora_awaitable what, const struct cora_place *place)
+{
+    struct stored stored = { what };
+    const cora_coro none = { 0 };
+    if (!value_keep(what.value, &stored.what.value)) {
+        fail_with(memory_error());
+        return none;
+    }
+    if (what.operation && what.operation->keep && !what.operation->keep(&stored.what)) {
+        cora_drop(stored.what.value);
+        fail_with(memory_error());
+        return none;
+    }
+    return cora_coro_new(CORA_COROUTINE, stored_await, &stored, sizeof stored, stored_drop, place);
+}
+
+cora_future task_of_any(cora_loop loop, cora_awaitable what,
+                        const struct cora_task_options *options, const struct cora_place *place)
+{
+    const cora_future none = { 0 };
+    if (what.operation && what.operation->make)
+        return task_make(loop, cora_as_coro(what.value), options, place);
+    if (!loop_get(loop))
+        return none;
+    cora_coro coro = coroutine_of_awaitable(what, place);
+    return cora_is_null(coro) ? none : task_make(loop, coro, options, place);
+}
+
+static cora_future create_task(cora_loop loop, cora_awaitable what,
+                               const struct cora_task_options *options,
+                               const struct cora_place *place)
+{
+    if (what.operation)
+        return task_of_any(loop, what, options, place);
+    fail(CORA_ETYPE, "a coroutine was expected, got a future: cora_ensure_future takes both");
+    return (cora_future){ 0 };
+}
+
+cora_future cora_create_task_at(cora_loop loop, cora_awaitable what,
+                                const struct cora_task_options *options,
+                                const struct cora_place *place)
+{
+    cora_future task = create_task(loop, what, options, place);
+    struct future *future = future_find(task);
+    if (future)
+        future_hold(future_loop(future), future);
+    return task;
+}
+
+int cora_spawn_at(cora_loop loop, cora_awaitable what, const struct cora_task_options *options,
+                  const struct cora_place *place)
+{
+    cora_future task = create_task(loop, what, options, place);
+    return cora_is_null(task) ? cora_error_code(cora_last_error()) : 0;
+}
+
+/* ---- the factory ---- */
+
+int cora_set_task_factory(cora_loop handle, cora_task_factory factory)
+{
+    struct loop *loop = loop_get(handle);
+    struct slot *slot = loop ? handle_new_persistent(loop, factory.partial) : NULL;
+    if (!slot)
+        return cora_error_code(cora_last_error());
+    struct slot *old = loop->task_factory;
+    loop->task_factory = slot;
+    if (old)
+        handle_remove(loop, old);
+    return 0;
+}
+
+int cora_reset_task_factory(cora_loop handle)
+{
+    struct loop *loop = loop_get(handle);
+    if (!loop)
+        return cora_error_code(cora_last_error());
+    struct slot *old = loop->task_factory;
+    loop->task_factory = NULL;
+    if (old)
+        handle_remove(loop, old);
+    return 0;
+}
+
+/* ---- coroutines as awaitables ---- */
+
+static struct future *coroutine_make(struct loop *loop, const cora_awaitable *what,
+                                     const struct cora_place *place)
+{
+    cora_future task = task_make(loop_handle(loop), cora_as_coro(what->value), NULL, place);
+    return cora_is_null(task) ? NULL : future_given(loop, task);
+}
+
+/* The task that was made of it, if it is one that has not started. */
+static struct future *coroutine_existing(const cora_awaitable *what)
+{
+    struct coroutine *coro = coroutine_find((cora_coro){ what->value.as.handle });
+    if (!coro || coro->slot.flags & CORO_STARTED)
+        return NULL;
+    return future_find((cora_future){ coro->awaited });
+}
+
+static void task_adopt(struct future *future)
+{
+    if (is_task(future))
+        task_of(future)->flags |= TASK_QUIET;
+}
+
+const struct cora_operation cora_coroutine_operation = {
+    .name = "coroutine",
+    .make = coroutine_make,
+    .existing = coroutine_existing,
+    .adopt = task_adopt,
+};
+
+/* As awaitables, in an array of its own. */
+cora_future cora_gather_coros(cora_loop loop, const cora_coro *coros, size_t count,
+                              const struct cora_gather_options *options,
+                              const struct cora_place *place)
+{
+    size_t size = (count + 1) * sizeof(cora_awaitable);
+    cora_awaitable *awaitables = count < SIZE_MAX / sizeof *awaitables - 1 ? block_get(size) : NULL;
+    if (!awaitables) {
+        fail_with(memory_error());
+        return (cora_future){ 0 };
+    }
+    for (size_t i = 0; i < count; i++)
+        awaitables[i] = cora_awaitable_of_coro(coros[i]);
+    cora_future all = cora_gather_awaitables(loop, awaitables, count, options, place);
+    block_put(awaitables, size);
+    return all;
+}
