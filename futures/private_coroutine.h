@@ -140,19 +140,58 @@ static inline bool is_task(const struct future *future)
     return future->slot.kind == SLOT_TASK;
 }
 
-/* The coroutine of this handle if it is this thread's and has not ended; else NULL. */
-struct coroutine *coroutine_find(cora_coro handle);
+static inline struct coroutine *coroutine_of(struct slot *slot)
+{
+    return (struct coroutine *)slot;
+}
 
 static inline cora_coro coroutine_handle(const struct coroutine *coro)
 {
     return (cora_coro){ coro->slot.bits };
 }
 
+static inline enum cora_coro_kind coroutine_kind(const struct coroutine *coro)
+{
+    return (enum cora_coro_kind)coro->slot.count;
+}
+
+const char *coroutine_kind_name(enum cora_coro_kind kind);
+
+/* ---- coroutine.c ---- */
+
+/* The coroutine of this handle if it is this thread's and has not ended; else NULL. */
+struct coroutine *coroutine_find(cora_coro handle);
+
+/* The error of a handle that is not found; one that names the coroutine. As temporaries. */
+cora_value coroutine_refuse(cora_coro handle);
+cora_value coroutine_error(const struct coroutine *coro, int code, const char *what);
+
 /* Why it cannot be awaited, driven or made a task of: a temporary. Nothing if it can. */
 cora_value coroutine_check(struct coroutine *coro, cora_coro handle);
 
 /* Somebody awaits or drives it. */
 void coroutine_take(struct coroutine *coro);
+
+char *locals_bytes(struct coroutine *coro);
+
+/* Something more that it holds; NULL without memory. The first of a kind, taken out; NULL: none. */
+struct extra *extra_new(struct coroutine *coro, enum extra_kind kind);
+struct extra *extra_take(struct coroutine *coro, enum extra_kind kind);
+
+/* It is over: everything that it holds goes back, and its locals. */
+void coroutine_end(struct coroutine *coro);
+
+/* Goes through the coroutines just made: those of a step are its coroutine's, the owner's. */
+void made_sweep(struct loop *loop, struct coroutine *owner);
+
+/* ---- step.c ---- */
+
+/* Whether its step runs, or one that it waits for. */
+bool coroutine_is_running(const struct coroutine *wanted);
+
+/* Why one that somebody has taken cannot be gone on with; nothing if it can: it is driven by hand.
+ */
+cora_value taken_error(const struct coroutine *coro);
 
 /* Begins and ends a drive; in between, coroutine_drive goes as far as it can. */
 void run_enter(struct step_run *run, struct coroutine *top);
@@ -164,6 +203,22 @@ void coroutine_abandon(struct loop *loop, struct coroutine *top);
 
 /* Closes one that has not started, which is nobody's. */
 void coroutine_close_unstarted(struct coroutine *coro);
+
+/* ---- task.c, task_inspect.c ---- */
+
+/* The task of this handle; NULL, and the error is set. */
+struct task *task_get(cora_future handle);
+
+/* All tasks of a pool, linked by walk.up in the order of creation: no cancel is under way. */
+struct task *task_list(struct pool *pool);
+
+static inline struct task *next_task(struct task *task)
+{
+    return task_of(task->walk.up);
+}
+
+/* name='Task-1' coro=<brew() running at tea.c:12> wait_for=<Future pending ...> */
+int task_describe(const struct future *future, char *buffer, size_t size);
 
 /* A task of whatever can be awaited, a future too, which nobody keeps; null, and the error is set.
  */
