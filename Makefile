@@ -19,6 +19,8 @@ endif
 # A host that embeds a libev of its own passes its flags here.
 EV_CFLAGS ?=
 EV_LIBS   ?= -lev
+READELF   ?= readelf
+OBJCOPY   ?= objcopy
 
 # SAN=address,undefined or SAN=thread; WERROR=1 makes warnings errors, as CI does.
 SAN       ?=
@@ -106,9 +108,14 @@ $(OUT)/obj/%.o: %.c | $(INSTALLED) $(OUT)/include/cora.h
 	@mkdir -p $(@D)
 	$(COMPILE) -c $< -o $@
 
+# In the static library the library's own names get a prefix, so that a program may use them, too.
 $(OUT)/libcora.a: $(OBJECTS)
-	@rm -f $@
-	$(AR) rcs $@ $^
+	@rm -rf $@ $(OUT)/archive && mkdir -p $(OUT)/archive
+	@$(READELF) -sW $^ | awk '$$5 == "GLOBAL" && $$6 == "HIDDEN" { print $$8, "cora_private_" $$8 }' | \
+	  sort -u >$(OUT)/archive/names
+	@for o in $^; do $(OBJCOPY) --redefine-syms=$(OUT)/archive/names $$o \
+	  $(OUT)/archive/$$(echo $$o | sed 's,.*/\([a-z]*\)/\([a-z_]*\.o\)$$,\1_\2,'); done
+	$(AR) rcs $@ $(OUT)/archive/*.o
 
 $(OUT)/libcora.so.$(SOVERSION): $(OBJECTS)
 	$(LINK) -shared -Wl,-soname,libcora.so.$(SOVERSION) $(if $(SAN),,-Wl,-z,defs) -o $@ $^ $(LIBS)

@@ -59,7 +59,9 @@ static void slots_flush(unsigned left)
     pthread_mutex_unlock(&slots_lock);
 }
 
-static struct coroutine *slot_new(void)
+static struct coroutine *slot_new_again(void);
+
+static inline struct coroutine *slot_new(void)
 {
     struct thread *thread = &cora_thread;
     if (CORA_UNLIKELY(!thread->coroutines) && !slots_refill())
@@ -69,11 +71,16 @@ static struct coroutine *slot_new(void)
     thread->coroutines = slot->next;
     thread->coroutines_free--;
     if (CORA_UNLIKELY(__builtin_add_overflow(slot->bits, GENERATION_STEP, &bits)))
-        return slot_new(); /* it has used all generations */
+        return slot_new_again(); /* it has used all generations */
     __atomic_store_n(&slot->bits, bits, __ATOMIC_RELAXED);
     __atomic_store_n(&slot->state, SLOT_WAITING, __ATOMIC_RELAXED);
     thread->coroutines_live++;
     return coroutine_of(slot);
+}
+
+static __attribute__((noinline)) struct coroutine *slot_new_again(void)
+{
+    return slot_new();
 }
 
 static void slot_give(struct coroutine *coro)
@@ -287,6 +294,20 @@ struct extra *extra_take(struct coroutine *coro, enum extra_kind kind)
     return extra;
 }
 
+/* A coroutine that it made is somebody's now. */
+void extra_forget(struct coroutine *coro, const struct coroutine *made)
+{
+    struct extra **place = &coro->extras;
+    while (*place &&
+           ((*place)->kind != EXTRA_COROUTINE || (*place)->value.as.handle != made->slot.bits))
+        place = &(*place)->next;
+    struct extra *extra = *place;
+    if (!extra)
+        return;
+    *place = extra->next;
+    block_put(extra, sizeof *extra);
+}
+
 /* The future of an entry if the coroutine still holds it. */
 static struct future *held_future(uint64_t bits)
 {
@@ -337,33 +358,38 @@ static bool held_grow(struct coroutine *coro, struct future *future)
  * Lets the coroutine whose step runs hold a future that it has made. Without memory the future is
  * held until its loop is closed: too long, but not lost.
  */
-static void hold_future(struct future *future)
+void hold_made(struct coroutine *coro, uint64_t bits)
 {
-    struct step_run *run = cora_thread.run;
-    if (!run->bits)
-        return; /* a drop function, in between */
-    struct coroutine *coro = run->top;
+    struct future *future = held_future(bits);
     struct held_futures *held = coro->held;
+    if (!future)
+        return;
     if (CORA_UNLIKELY(!held || held->count == held->room) && !held_grow(coro, future)) {
+        future_unmark(future, FUTURE_STEP);
         future_mark(future, FUTURE_HELD);
         return;
     }
     held = coro->held;
-    held->bits[held->count++] = future->slot.bits;
-    future_mark(future, FUTURE_STEP);
+    held->bits[held->count++] = bits;
 }
 
-struct result future_take(struct coroutine *coro, struct future *future)
+/* One more of the same step. */
+static void hold_future(struct future *future)
+{
+    struct step_run *run = cora_thread.run;
+    future_mark(future, FUTURE_STEP);
+    hold_made(run->top, future->slot.bits);
+}
+
+struct result future_take_slow(struct coroutine *coro, struct future *future)
 {
     struct loop *loop = future_loop(future);
-    struct held_futures *held = coro->held;
-    if (held && held->count > 0 && held->bits[held->count - 1] == future->slot.bits)
-        held->count--;
     struct result result = { value_copy(future_read(future)),
                              future_phase(future) != FUTURE_FINISHED };
-    if (CORA_UNLIKELY(future->operation && future->operation->taken))
+    if (future_has(future, FUTURE_OPERATION) && future->operation->taken)
         future->operation->taken(loop, future);
-    future_taken(loop, future);
+    future_given_up(coro, future);
+    future_discard(loop, future);
     return result;
 }
 
@@ -417,7 +443,7 @@ static void extras_drop(struct extra *extras)
 }
 
 /* It is over: everything that it holds goes back, and its locals. */
-void coroutine_end(struct coroutine *coro)
+static __attribute__((noinline)) void coroutine_end_slow(struct coroutine *coro)
 {
     struct extra *extras = coro->extras;
     struct held_futures *held = coro->held;
@@ -432,6 +458,15 @@ void coroutine_end(struct coroutine *coro)
         locals_drop(coro);
     if (CORA_LIKELY(!(coro->slot.flags & CORO_LISTED)))
         slot_give(coro);
+}
+
+void coroutine_end(struct coroutine *coro)
+{
+    if (CORA_LIKELY(!coro->extras && !coro->held && coro->slot.as.size == 0 &&
+                    !(coro->slot.flags & CORO_LISTED)))
+        slot_give(coro);
+    else
+        coroutine_end_slow(coro);
 }
 
 void coroutine_close_unstarted(struct coroutine *coro)

@@ -407,6 +407,20 @@ struct future *future_new(struct loop *loop, const struct cora_operation *operat
     return future;
 }
 
+/* The first of a step is only noted: as a rule it is what the step awaits. */
+void future_hold_in_step(struct future *future)
+{
+    struct step_run *run = cora_thread.run;
+    if (!run || !run->bits)
+        return; /* no step: a drop function, in between */
+    if (run->made) {
+        cora_thread.hold(future);
+        return;
+    }
+    run->made = future;
+    future_mark(future, FUTURE_STEP);
+}
+
 static cora_future future_new_slow(cora_loop handle, const struct cora_place *place)
 {
     struct loop *loop = loop_get(handle);
@@ -426,8 +440,8 @@ cora_future cora_future_new_at(cora_loop handle, const struct cora_place *place)
     if (CORA_UNLIKELY(!future))
         return future_new_slow(handle, place);
     future_init(future, NULL, place);
-    if (cora_thread.run)
-        cora_thread.hold(future);
+    if (CORA_UNLIKELY(cora_thread.run != NULL))
+        future_hold_in_step(future);
     return future_handle(future);
 }
 

@@ -15,6 +15,7 @@ struct gather {
     struct cancel_walk walk;
     cora_value list;   /* counted; empty until the end */
     size_t unfinished; /* children whose callback did not run yet */
+    size_t loud;       /* of those, such that cannot count when they are done */
     bool return_exceptions;
     bool cancelled; /* asked to end */
     size_t room;    /* of the array */
@@ -123,7 +124,10 @@ static void gather_child(struct loop *loop, struct future *outer, struct future 
 static void gather_child_done(cora_args bound, cora_future done)
 {
     struct future *child = future_of(slot_at(done.bits)); /* as it calls back, it is there */
-    gather_child(future_loop(child), future_find(cora_arg_future(bound, 0)), child);
+    struct future *outer = future_find(cora_arg_future(bound, 0));
+    if (outer && !future_is_done(outer))
+        gather_of(outer)->loud--;
+    gather_child(future_loop(child), outer, child);
 }
 
 /* Makes this gather the one whose children are being counted; NULL if it is done. */
@@ -139,7 +143,8 @@ static struct gather *gather_find(struct loop *loop, cora_future handle)
 
 /*
  * A child is done; its callback would run in the next tick. Only the one that ends the gather needs
- * to: when the others are counted nobody can tell. The gather is remembered from child to child, so
+ * to, and those that are done while one that needs to waits in the queue: they come behind it. When
+ * the others are counted nobody can tell. The gather is remembered from child to child, so
  * that the processor need not wait for a child's memory to find where to count, which is three
  * times as fast for a million of them in random order.
  */
@@ -150,8 +155,11 @@ static bool gather_counts(struct loop *loop, struct future *child, cora_future b
         future_read(child);
         return true;
     }
-    if (CORA_UNLIKELY(gather->unfinished == 1 || future_phase(child) != FUTURE_FINISHED))
+    if (CORA_UNLIKELY(gather->unfinished == 1 || gather->loud > 0 ||
+                      future_phase(child) != FUTURE_FINISHED)) {
+        gather->loud++;
         return false;
+    }
     gather->unfinished--;
     return true;
 }
@@ -201,6 +209,8 @@ static bool gather_register(struct loop *loop, struct future *outer, struct futu
         return false;
     if (first && !child->slot.flags) /* with a context there is something to drop */
         future_mark(child, FUTURE_QUIET);
+    else
+        gather_of(outer)->loud++;
     return true;
 }
 

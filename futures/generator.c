@@ -69,20 +69,20 @@ static int hand_drive(struct coroutine *root, struct result input, cora_value *r
     }
     root->up = NULL;
     hand_resume(top, &input);
-    struct step_run run = { .loop = cora_thread.running };
-    cora_value outcome = cora_nothing();
-    run_enter(&run, top);
-    enum drive_end end = coroutine_drive(&run, input, &outcome);
+    struct step_run run;
+    run_enter(&run, top, NULL, cora_thread.running);
+    run.got = input;
+    enum drive_end end = coroutine_drive(&run);
     if (end == DRIVE_AWAITS || end == DRIVE_YIELDED)
         root->up = run.top == root ? NULL : run.top;
     if (end == DRIVE_AWAITS) {
         future_reference(run.future);
-        outcome = cora_from_future(future_handle(run.future));
+        run.outcome = cora_from_future(future_handle(run.future));
     }
     run_leave(&run);
-    *ret = outcome;
-    value_drop_later(outcome);
-    return end == DRIVE_RAISED ? cora_error_code(outcome) : end != DRIVE_RETURNED;
+    *ret = run.outcome;
+    value_drop_later(run.outcome);
+    return end == DRIVE_RAISED ? cora_error_code(run.outcome) : end != DRIVE_RETURNED;
 }
 
 static int hand(cora_coro handle, struct result input, cora_value *ret)

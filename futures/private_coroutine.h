@@ -71,6 +71,7 @@ enum next {
     NEXT_NOTHING,
     NEXT_FUTURE,
     NEXT_COROUTINE,
+    NEXT_DELEGATE, /* the same for a generator */
     NEXT_YIELD,
     NEXT_RETURN,
     NEXT_RAISE,
@@ -89,18 +90,20 @@ struct step_run {
     struct step_run *outer; /* in the middle of which it runs */
     uint64_t bits;          /* the coroutine whose step runs; 0: none does */
     struct coroutine *top;
-    struct task *task;     /* NULL: by hand, or the loop was closed */
-    struct loop *loop;     /* the task's; NULL: by hand */
-    struct future *future; /* what it awaits, at the end */
-    struct result got;     /* the running step's */
-    cora_value outcome;    /* what the step returns, raises or yields; counted */
+    struct task *task;       /* NULL: by hand, or the loop was closed */
+    struct loop *loop;       /* the task's; NULL: by hand, outside of a run */
+    struct result got;       /* what goes into the next step; taken by it */
+    cora_value outcome;      /* what the step returns, raises or yields; counted */
+    struct future *future;   /* what it awaits, at the end */
+    struct future *made;     /* the first future that the step has made and not given up; or NULL */
+    struct coroutine *inner; /* what it awaits, if that was made just now */
     enum next asked;
     bool closed; /* the task is gone: everything ends */
-    /* What the thread had before. */
+    bool saved;  /* the thread had something of the outer's, which is here: */
+    bool attention;
     struct cora_counted *temporaries;
     cora_value failure;
-    struct coroutine *made;
-    bool attention;
+    struct coroutine *made_outside;
 };
 
 enum drive_end { DRIVE_RETURNED, DRIVE_RAISED, DRIVE_AWAITS, DRIVE_YIELDED };
@@ -178,6 +181,8 @@ char *locals_bytes(struct coroutine *coro);
 struct extra *extra_new(struct coroutine *coro, enum extra_kind kind);
 struct extra *extra_take(struct coroutine *coro, enum extra_kind kind);
 
+void extra_forget(struct coroutine *coro, const struct coroutine *made);
+
 /* It is over: everything that it holds goes back, and its locals. */
 void coroutine_end(struct coroutine *coro);
 
@@ -193,10 +198,40 @@ bool coroutine_is_running(const struct coroutine *wanted);
  */
 cora_value taken_error(const struct coroutine *coro);
 
-/* Begins and ends a drive; in between, coroutine_drive goes as far as it can. */
-void run_enter(struct step_run *run, struct coroutine *top);
-enum drive_end coroutine_drive(struct step_run *run, struct result input, cora_value *ret_outcome);
-void run_leave(struct step_run *run);
+/*
+ * Begins and ends a drive; in between, coroutine_drive goes as far as it can: from run->got to
+ * run->outcome, or to run->future, which is pending.
+ */
+void run_save(struct step_run *run);
+void run_settle(struct step_run *run);
+enum drive_end coroutine_drive(struct step_run *run);
+
+static inline void run_enter(struct step_run *run, struct coroutine *top, struct task *task,
+                             struct loop *loop)
+{
+    struct thread *thread = &cora_thread;
+    run->outer = thread->run;
+    run->bits = 0;
+    run->made = NULL;
+    run->top = top;
+    run->task = task;
+    run->loop = loop;
+    run->outcome = cora_nothing();
+    run->closed = run->saved = false;
+    if (CORA_UNLIKELY(thread->attention || thread->made))
+        run_save(run);
+    thread->run = run;
+    thread->depth++;
+}
+
+static inline void run_leave(struct step_run *run)
+{
+    struct thread *thread = &cora_thread;
+    if (CORA_UNLIKELY(thread->attention || thread->made || run->saved || thread->context))
+        run_settle(run);
+    thread->depth--;
+    thread->run = run->outer;
+}
 
 /* Raises GeneratorExit in a chain that nobody drives any more, and frees it in any case. */
 void coroutine_abandon(struct loop *loop, struct coroutine *top);
@@ -226,6 +261,25 @@ cora_future task_of_any(cora_loop loop, cora_awaitable what,
                         const struct cora_task_options *options, const struct cora_place *place);
 
 /* The outcome of a done future, which is taken thereby. */
-struct result future_take(struct coroutine *coro, struct future *future);
+struct result future_take_slow(struct coroutine *coro, struct future *future);
+
+static inline struct result future_take(struct coroutine *coro, struct future *future)
+{
+    if (CORA_UNLIKELY(future->slot.as.future != FUTURE_FINISHED))
+        return future_take_slow(coro, future);
+    return (struct result){ future->as.outcome, false };
+}
+
+/* A future that its coroutine awaits need not be held any more. */
+static inline void future_given_up(struct coroutine *coro, struct future *future)
+{
+    struct held_futures *held = coro->held;
+    if (CORA_UNLIKELY(held && held->count > 0 && held->bits[held->count - 1] == future->slot.bits))
+        held->count--;
+    future_unmark(future, FUTURE_STEP);
+}
+
+/* Lets a coroutine hold a future that was made in its step. */
+void hold_made(struct coroutine *coro, uint64_t bits);
 
 #endif

@@ -240,11 +240,13 @@ static inline struct future *future_get(cora_future handle)
 struct future *future_new(struct loop *loop, const struct cora_operation *operation,
                           const struct cora_place *place);
 
+/* The same for the coroutine whose step runs, if one does. */
+void future_hold_in_step(struct future *future);
+
 /* Holds it for the program, which gets the handle: made in a step, or while no run is on. */
 static inline void future_hold(struct loop *loop, struct future *future)
 {
-    if (CORA_UNLIKELY(cora_thread.run != NULL))
-        cora_thread.hold(future);
+    future_hold_in_step(future);
     if (cora_thread.running != loop && ev_depth(loop->ev) == 0)
         future_mark(future, FUTURE_HELD);
 }

@@ -79,19 +79,16 @@ cora_next cora_yield_from_at(cora_coro self, cora_coro inner, cora_step step, bo
     if (!coro)
         return nothing_next();
     suspend_at(coro, inner.bits, step, caught, place);
-    return ask(NEXT_COROUTINE);
+    return ask(NEXT_DELEGATE);
 }
 
 cora_next cora_await_coro(cora_coro self, cora_coro inner, cora_step step, bool caught,
                           const struct cora_place *place)
 {
-    struct coroutine *coro = running(self), *awaited = coroutine_find(inner);
+    struct coroutine *coro = running(self);
     if (!coro)
         return nothing_next();
     suspend_at(coro, inner.bits, step, caught, place);
-    if (CORA_UNLIKELY(!awaited || awaited->slot.flags & CORO_TAKEN ||
-                      coroutine_kind(awaited) == CORA_GENERATOR))
-        return ask_with(NEXT_ERROR, coroutine_check(awaited, inner));
     return ask(NEXT_COROUTINE);
 }
 
@@ -107,6 +104,7 @@ static cora_next await_operation(struct coroutine *coro, const cora_awaitable *w
         return ask_with(NEXT_ERROR, error_again(cora_last_error()));
     coro->awaited = future->slot.bits;
     future_mark(future, FUTURE_AWAITED);
+    future_hold_in_step(future); /* it may end at once */
     what->operation->start(loop, future, what);
     return ask(NEXT_FUTURE);
 }
@@ -134,9 +132,16 @@ cora_next cora_yield_at(cora_coro self, cora_value value, cora_step step, bool c
     return ask_with(NEXT_YIELD, value);
 }
 
+/* The usual case: a plain value, and nothing else was asked for before. */
 cora_next cora_return_value(cora_coro self, cora_value value)
 {
-    return running(self) ? ask_with(NEXT_RETURN, value) : nothing_next();
+    struct step_run *run = cora_thread.run;
+    if (CORA_UNLIKELY(!run || run->bits != self.bits) || !value_is_plain(value) ||
+        !cora_is_nothing(run->outcome))
+        return running(self) ? ask_with(NEXT_RETURN, value) : nothing_next();
+    run->outcome = value;
+    run->asked = NEXT_RETURN;
+    return (cora_next){ NEXT_RETURN };
 }
 
 cora_next cora_raise(cora_coro self, cora_value error)
@@ -200,16 +205,15 @@ cora_value cora_caught(cora_coro self)
     return run && run->bits == self.bits && run->got.raised ? run->got.value : cora_nothing();
 }
 
-void *cora_locals_of(cora_coro self, size_t size)
+static __attribute__((noinline)) void *locals_slow(cora_coro self, size_t size)
 {
     struct step_run *run = cora_thread.run;
-    struct coroutine *coro =
-        CORA_LIKELY(run && run->bits == self.bits) ? run->top : coroutine_find(self);
-    if (CORA_UNLIKELY(!coro)) {
+    struct coroutine *coro = run && run->bits == self.bits ? run->top : coroutine_find(self);
+    if (!coro) {
         coroutine_refuse(self);
         return NULL;
     }
-    if (CORA_LIKELY(coro->slot.as.size == size))
+    if (coro->slot.as.size == size)
         return locals_bytes(coro);
     cora_fail(cora_error(CORA_ETYPE,
                          "the locals of %s have %u bytes, and were read as a type of %zu",
@@ -217,27 +221,32 @@ void *cora_locals_of(cora_coro self, size_t size)
     return NULL;
 }
 
+/* The usual case: in its step, of a size that fits into the coroutine. */
+void *cora_locals_of(cora_coro self, size_t size)
+{
+    struct step_run *run = cora_thread.run;
+    if (CORA_UNLIKELY(!run || run->bits != self.bits) ||
+        CORA_UNLIKELY(run->top->slot.as.size != size) ||
+        size > LOCALS_INLINE - sizeof(void (*)(void *)))
+        return locals_slow(self, size);
+    return run->top->locals.bytes;
+}
+
 /* ---- the drive ---- */
 
-void run_enter(struct step_run *run, struct coroutine *top)
+/* The outer one's own: put aside. */
+void run_save(struct step_run *run)
 {
     struct thread *thread = &cora_thread;
-    run->outer = thread->run;
-    run->bits = 0;
-    run->top = top;
-    run->future = NULL;
-    run->outcome = cora_nothing();
-    run->closed = false;
+    run->saved = true;
     run->temporaries = thread->temporaries;
     run->failure = thread->failure;
-    run->made = thread->made;
+    run->made_outside = thread->made;
     run->attention = thread->attention;
     thread->temporaries = NULL;
     thread->failure = cora_nothing();
     thread->made = NULL;
     thread->attention = false;
-    thread->run = run;
-    thread->depth++;
 }
 
 /* What a drop function failed with: no step is to blame. */
@@ -257,82 +266,119 @@ static void report_drop_failure(struct loop *loop)
     cora_drop(failure);
 }
 
+/* Drops what was left behind, and what the drop functions leave in turn. */
+static void drop_left(struct step_run *run, struct coroutine *coro)
+{
+    struct thread *thread = &cora_thread;
+    struct loop *loop = run->loop;
+    bool collects = loop && loop->ev && !run->outer && run->task;
+    do {
+        if (thread->made)
+            made_sweep(loop, coro);
+        thread_drop_temporaries();
+        if (collects && loop->ev && loop->garbage.head)
+            loop->future_layer->collect(loop);
+        report_drop_failure(loop);
+    } while (thread->temporaries || thread->made);
+    thread->attention = loop && loop->garbage.head;
+}
+
 /* The step has returned: its failure is the coroutine's; what else it left behind goes. */
 static cora_value step_settle(struct step_run *run, struct coroutine *coro)
 {
-    struct thread *thread = &cora_thread;
-    cora_value failure = thread->failure;
-    thread->failure = cora_nothing();
-    thread->attention = false;
-    if (thread->made)
-        made_sweep(run->loop, coro);
-    thread_drop_temporaries();
-    struct loop *loop = run->loop;
-    if (loop && loop->ev && loop->garbage.head && !run->outer && run->task)
-        loop->future_layer->collect(loop);
-    report_drop_failure(loop);
-    while (thread->temporaries || thread->made) { /* of the drop functions, in turn */
-        thread_drop_temporaries();
-        made_sweep(loop, coro);
-        report_drop_failure(loop);
-    }
+    cora_value failure = cora_thread.failure;
+    cora_thread.failure = cora_nothing();
+    drop_left(run, coro);
     return failure;
 }
 
-void run_leave(struct step_run *run)
+/* The drive is over: settles what the last drop functions left, and restores the outer one's. */
+void run_settle(struct step_run *run)
 {
     struct thread *thread = &cora_thread;
-    while (CORA_UNLIKELY(thread->temporaries || thread->made ||
-                         !cora_is_nothing(thread->failure))) { /* of the last drop functions */
-        report_drop_failure(run->loop);
-        step_settle(run, NULL);
-    }
-    thread->depth--;
-    thread->run = run->outer;
+    report_drop_failure(run->loop);
+    drop_left(run, NULL);
+    thread->attention |= thread->context != NULL;
+    if (!run->saved)
+        return;
     thread->temporaries = run->temporaries;
     thread->failure = run->failure;
-    thread->made = run->made;
-    struct loop *loop = thread->running;
-    thread->attention |= run->attention || thread->context || (loop && loop->garbage.head);
+    thread->made = run->made_outside;
+    thread->attention |= run->attention;
 }
 
-/* What the step has asked for, if that is what it returned. */
-static enum next step_asked(struct step_run *run, struct coroutine *coro, cora_next next)
+/* A step that returned something else than it asked for last. */
+static __attribute__((cold)) enum next step_wrong(struct step_run *run, struct coroutine *coro)
 {
-    if (CORA_LIKELY(next.what == run->asked && next.what != NEXT_NOTHING))
-        return run->asked;
+    const struct cora_place *place = coro->where ? coro->where : coro->place;
     cora_drop(run->outcome);
     run->outcome = cora_copy(cora_error(
         CORA_ERUNTIME,
-        "the step of %s before %s:%d did not return what it asked for last: a step returns what "
+        "the step of %s after %s:%d did not return what it asked for last: a step returns what "
         "cora_await, cora_return or another of them has given it",
-        coro->place->name, (coro->where ? coro->where : coro->place)->file,
-        (coro->where ? coro->where : coro->place)->line));
+        coro->place->name, place->file, place->line));
     return NEXT_RAISE;
 }
 
-/* Runs one step. What it asks for; run->outcome goes with it. */
-static enum next step_call(struct step_run *run, struct coroutine *coro, struct result input)
+/* A coroutine that the step has made and awaits is out of the thread's list, unless it fails. */
+static void inner_unlist(struct step_run *run, struct coroutine *coro)
+{
+    struct coroutine *made = cora_thread.made;
+    run->inner = NULL;
+    if (!made || made->slot.bits != coro->awaited)
+        return;
+    run->inner = made;
+    cora_thread.made = coroutine_of(made->slot.next);
+    made->slot.flags &= (uint8_t)~CORO_LISTED;
+}
+
+static void inner_relist(struct step_run *run, struct coroutine *coro)
+{
+    struct coroutine *inner = run->inner;
+    inner->slot.next = (struct slot *)cora_thread.made;
+    inner->slot.flags |= CORO_LISTED;
+    cora_thread.made = inner;
+    drop_left(run, coro);
+}
+
+/* What the step has left behind. What it asked for, unless it has failed. */
+static __attribute__((noinline)) enum next step_left(struct step_run *run, struct coroutine *coro,
+                                                     enum next asked)
+{
+    cora_value failure = step_settle(run, coro);
+    if (cora_is_nothing(failure))
+        return asked;
+    cora_drop(run->outcome);
+    run->outcome = failure;
+    if ((asked == NEXT_COROUTINE || asked == NEXT_DELEGATE) && run->inner)
+        inner_relist(run, coro);
+    return NEXT_RAISE;
+}
+
+/* Runs one step, with run->got. What it asks for; run->outcome goes with it. */
+static inline enum next step_call(struct step_run *run, struct coroutine *coro)
 {
     struct thread *thread = &cora_thread;
-    run->got = input;
+    cora_value got = run->got.value;
     run->asked = NEXT_NOTHING;
     run->bits = coro->slot.bits;
     coro->slot.flags = (uint8_t)((coro->slot.flags | CORO_STARTED) & ~CORO_CATCHES);
     atomic_store_explicit(&coro->thread, thread, memory_order_relaxed);
     cora_next next = coro->step(coroutine_handle(coro));
+    enum next asked = run->asked;
     run->bits = 0;
-    enum next asked = step_asked(run, coro, next);
-    if (CORA_UNLIKELY(!value_is_plain(input.value)))
-        cora_drop(input.value);
-    if (CORA_UNLIKELY(thread->attention || thread->made)) {
-        cora_value failure = step_settle(run, coro);
-        if (!cora_is_nothing(failure)) {
-            cora_drop(run->outcome);
-            run->outcome = failure;
-            asked = NEXT_RAISE;
-        }
+    if (CORA_UNLIKELY(next.what != asked || asked == NEXT_NOTHING))
+        asked = step_wrong(run, coro);
+    if (asked == NEXT_COROUTINE || asked == NEXT_DELEGATE)
+        inner_unlist(run, coro);
+    if (run->made && CORA_UNLIKELY(asked != NEXT_FUTURE || run->made->slot.bits != coro->awaited)) {
+        hold_made(coro, run->made->slot.bits);
+        run->made = NULL;
     }
+    if (CORA_UNLIKELY(!value_is_plain(got)))
+        cora_drop(got);
+    if (CORA_UNLIKELY(thread->attention || thread->made))
+        asked = step_left(run, coro, asked);
     return asked;
 }
 
@@ -346,8 +392,6 @@ bool coroutine_is_running(const struct coroutine *wanted)
     return false;
 }
 
-/* Why one that somebody has taken cannot be gone on with; nothing if it can: it is driven by hand.
- */
 cora_value taken_error(const struct coroutine *coro)
 {
     if (coroutine_is_running(coro))
@@ -357,126 +401,174 @@ cora_value taken_error(const struct coroutine *coro)
     return cora_nothing();
 }
 
-/* Goes into the coroutine that the step asked for, or says why it cannot. */
-static struct result enter_inner(struct step_run *run, struct coroutine *coro)
+/* Why the step cannot await this; nothing if it can. */
+static cora_value inner_error(const struct coroutine *inner, cora_coro handle, enum next asked)
 {
-    cora_coro handle = { coro->awaited };
-    struct coroutine *inner = coroutine_find(handle), *innermost = inner;
-    if (CORA_UNLIKELY(!inner || inner->slot.flags & CORO_TAKEN)) {
-        cora_value error = inner ? taken_error(inner) : coroutine_refuse(handle);
-        if (!cora_is_nothing(error))
-            return (struct result){ cora_copy(error), true };
-        innermost = inner->up ? inner->up : inner; /* a generator that was sent to before */
-        inner->slot.flags &= (uint8_t)~CORO_BY_HAND;
-    } else {
-        coroutine_take(inner);
-    }
-    inner->up = coro;
-    run->top = innermost;
-    return (struct result){ cora_nothing(), false };
+    if (!inner)
+        return coroutine_refuse(handle);
+    if (asked == NEXT_COROUTINE && coroutine_kind(inner) == CORA_GENERATOR)
+        return coroutine_error(inner, CORA_ETYPE, "a generator can't be awaited");
+    return inner->slot.flags & CORO_TAKEN ? taken_error(inner) : cora_nothing();
 }
 
-/* The outcome of the future that the step asked for; false if it is pending. */
-static bool future_outcome(struct step_run *run, struct coroutine *coro, struct result *ret)
+/* Goes into the coroutine that the step asked for, or raises why it cannot. */
+static void enter_inner(struct step_run *run, struct coroutine *coro, enum next asked)
 {
-    cora_future handle = { coro->awaited };
-    struct future *future = future_find(handle);
-    if (CORA_UNLIKELY(!future)) {
-        *ret = (struct result){ cora_copy(future_refuse(handle)), true };
-        return true;
+    cora_coro handle = { coro->awaited };
+    struct coroutine *inner = run->inner ? run->inner : coroutine_find(handle), *innermost = inner;
+    run->got = (struct result){ cora_nothing(), false };
+    if (CORA_UNLIKELY(!run->inner || coroutine_kind(inner) == CORA_GENERATOR)) {
+        cora_value error = inner_error(inner, handle, asked);
+        if (!cora_is_nothing(error)) {
+            run->got = (struct result){ cora_copy(error), true };
+            if (run->inner)
+                inner_relist(run, coro);
+            return;
+        }
+        if (inner->up)
+            innermost = inner->up; /* a generator that was sent to before */
+        extra_forget(coro, inner);
     }
-    if (!future_is_done(future)) {
-        run->future = future;
+    if (CORA_UNLIKELY(!run->inner))
+        coroutine_take(inner);
+    inner->slot.flags = (uint8_t)((inner->slot.flags | CORO_TAKEN) & ~CORO_BY_HAND);
+    inner->up = coro;
+    run->top = innermost;
+}
+
+/* Gets the outcome of what the step asked for, which is not pending. */
+static void future_outcome(struct step_run *run, struct coroutine *coro, struct future *future)
+{
+    if (future)
+        run->got = future_take(coro, future);
+    else
+        run->got =
+            (struct result){ cora_copy(future_refuse((cora_future){ coro->awaited })), true };
+}
+
+/* What its finally step that has run makes of the outcome. */
+static enum next finally_over(struct step_run *run, struct coroutine *coro, enum next asked)
+{
+    struct extra *extra = coro->extras ? extra_take(coro, EXTRA_FINALLY_RUNNING) : NULL;
+    if (!extra && asked != NEXT_GO_ON)
+        return asked;
+    if (asked == NEXT_GO_ON)
+        cora_drop(run->outcome);
+    if (!extra) {
+        run->outcome =
+            cora_copy(coroutine_error(coro, CORA_ERUNTIME, "cora_go_on outside of a finally step"));
+        return NEXT_RAISE;
+    }
+    cora_value aside = extra->value;
+    bool raised = extra->raised;
+    block_put(extra, sizeof *extra);
+    if (asked != NEXT_GO_ON) {
+        cora_drop(aside);
+        return asked;
+    }
+    run->outcome = aside;
+    return raised ? NEXT_RAISE : NEXT_RETURN;
+}
+
+/* Puts the outcome aside for a finally step, if there is one left. */
+static bool finally_next(struct step_run *run, struct coroutine *coro, enum next asked)
+{
+    struct extra *extra = coro->extras ? extra_take(coro, EXTRA_FINALLY) : NULL;
+    if (!extra)
         return false;
-    }
-    *ret = future_take(coro, future);
+    extra->kind = EXTRA_FINALLY_RUNNING;
+    extra->value = run->outcome;
+    extra->raised = asked == NEXT_RAISE;
+    extra->next = coro->extras;
+    coro->extras = extra;
+    coro->step = extra->step;
+    run->outcome = cora_nothing();
+    run->got = (struct result){ cora_nothing(), false };
     return true;
 }
 
 /*
- * The coroutine ends with this. If it has a finally step left, that is next, and this is put aside;
- * else the coroutine goes, and who awaits it gets this. Whether there is somebody to go on with.
+ * The coroutine ends with the outcome. If it has a finally step left, that is next; else it goes,
+ * and who awaits it gets the outcome. False if that is nobody: the drive is over.
  */
-static bool coroutine_ends(struct step_run *run, enum next asked, struct result *result)
+static bool coroutine_ends(struct step_run *run, struct coroutine *coro, enum next *asked)
 {
-    struct coroutine *coro = run->top;
-    struct extra *extra = coro->extras ? extra_take(coro, EXTRA_FINALLY_RUNNING) : NULL;
-    if (extra) {
-        struct result aside = { extra->value, extra->raised };
-        block_put(extra, sizeof *extra);
-        if (asked == NEXT_GO_ON)
-            *result = aside;
-        else
-            cora_drop(aside.value);
-    } else if (asked == NEXT_GO_ON) {
-        cora_value error =
-            coroutine_error(coro, CORA_ERUNTIME, "cora_go_on outside of a finally step");
-        *result = (struct result){ cora_copy(error), true };
-    }
-    extra = coro->extras ? extra_take(coro, EXTRA_FINALLY) : NULL;
-    if (extra) {
-        extra->kind = EXTRA_FINALLY_RUNNING;
-        extra->value = result->value;
-        extra->raised = result->raised;
-        extra->next = coro->extras;
-        coro->extras = extra;
-        coro->step = extra->step;
-        *result = (struct result){ cora_nothing(), false };
-        return true;
+    if (CORA_UNLIKELY(coro->extras || *asked == NEXT_GO_ON)) {
+        *asked = finally_over(run, coro, *asked);
+        if (finally_next(run, coro, *asked))
+            return true;
     }
     run->top = coro->up;
     coroutine_end(coro);
     if (CORA_UNLIKELY(!cora_is_nothing(cora_thread.failure)))
         report_drop_failure(run->loop);
-    return run->top != NULL;
+    if (!run->top)
+        return false;
+    run->got = (struct result){ run->outcome, *asked == NEXT_RAISE };
+    run->outcome = cora_nothing();
+    return true;
 }
 
-static struct result generator_exit(void)
+static cora_value generator_exit(void)
 {
-    return (struct result){ cora_copy(cora_error(CORA_EGENERATOREXIT, NULL)), true };
+    return cora_copy(cora_error(CORA_EGENERATOREXIT, NULL));
 }
 
-enum drive_end coroutine_drive(struct step_run *run, struct result result, cora_value *ret_outcome)
+/* The task is gone: there is nobody left to wait for anything. */
+static enum next step_closed(struct step_run *run, enum next asked)
+{
+    if (asked == NEXT_RETURN || asked == NEXT_RAISE || asked == NEXT_GO_ON)
+        return asked;
+    cora_drop(run->outcome);
+    run->outcome = generator_exit();
+    return NEXT_RAISE;
+}
+
+/* Runs a step, if the coroutine has one for what comes; else that goes through it. */
+static inline enum next coroutine_goes_on(struct step_run *run, struct coroutine *coro)
+{
+    coro->awaited = 0;
+    if (CORA_UNLIKELY(run->got.raised && !(coro->slot.flags & CORO_CATCHES))) {
+        run->outcome = run->got.value;
+        return NEXT_RAISE;
+    }
+    enum next asked = step_call(run, coro);
+    return CORA_UNLIKELY(run->closed) ? step_closed(run, asked) : asked;
+}
+
+/* What was asked before, in the same step, and then not returned. */
+static inline void forget_outcome(struct step_run *run)
+{
+    if (CORA_LIKELY(cora_is_nothing(run->outcome)))
+        return;
+    cora_drop(run->outcome);
+    run->outcome = cora_nothing();
+}
+
+enum drive_end coroutine_drive(struct step_run *run)
 {
     for (;;) {
         struct coroutine *coro = run->top;
-        enum next asked = NEXT_RAISE;
-        coro->awaited = 0;
-        if (CORA_LIKELY(!result.raised || coro->slot.flags & CORO_CATCHES)) {
-            asked = step_call(run, coro, result);
-            result = (struct result){ run->outcome, asked != NEXT_RETURN };
-            run->outcome = cora_nothing();
-            if (CORA_UNLIKELY(run->closed && asked != NEXT_RETURN && asked != NEXT_RAISE &&
-                              asked != NEXT_GO_ON)) {
-                cora_drop(result.value);
-                result = generator_exit(); /* there is nobody left to wait for anything */
-                asked = NEXT_RAISE;
-            }
-        }
-        switch (asked) {
-        case NEXT_FUTURE:
-            cora_drop(result.value);
-            if (future_outcome(run, coro, &result))
-                continue;
-            return DRIVE_AWAITS;
-        case NEXT_COROUTINE:
-            cora_drop(result.value);
-            result = enter_inner(run, coro);
-            continue;
-        case NEXT_YIELD:
-            *ret_outcome = result.value;
+        enum next asked = coroutine_goes_on(run, coro);
+        if (asked == NEXT_FUTURE) {
+            forget_outcome(run);
+            run->future = run->made; /* as it is marked, it is there */
+            run->made = NULL;
+            if (!run->future)
+                run->future = future_find((cora_future){ coro->awaited });
+            if (CORA_LIKELY(run->future && !future_is_done(run->future)))
+                return DRIVE_AWAITS;
+            future_outcome(run, coro, run->future);
+        } else if (asked == NEXT_COROUTINE || asked == NEXT_DELEGATE) {
+            forget_outcome(run);
+            enter_inner(run, coro, asked);
+        } else if (asked == NEXT_YIELD) {
             return DRIVE_YIELDED;
-        case NEXT_ERROR:
-            continue;
-        case NEXT_RETURN:
-        case NEXT_RAISE:
-        case NEXT_GO_ON:
-        case NEXT_NOTHING:
-            break;
-        }
-        if (!coroutine_ends(run, asked, &result)) {
-            *ret_outcome = result.value;
-            return result.raised ? DRIVE_RAISED : DRIVE_RETURNED;
+        } else if (asked == NEXT_ERROR) {
+            run->got = (struct result){ run->outcome, true };
+            run->outcome = cora_nothing();
+        } else if (!coroutine_ends(run, coro, &asked)) {
+            return asked == NEXT_RAISE ? DRIVE_RAISED : DRIVE_RETURNED;
         }
     }
 }
@@ -485,14 +577,14 @@ enum drive_end coroutine_drive(struct step_run *run, struct result result, cora_
 
 void coroutine_abandon(struct loop *loop, struct coroutine *top)
 {
-    struct step_run run = { .loop = loop };
-    cora_value outcome;
-    run_enter(&run, top);
+    struct step_run run;
+    run_enter(&run, top, NULL, loop);
     run.closed = true;
-    enum drive_end end = coroutine_drive(&run, generator_exit(), &outcome);
-    int code = cora_error_code(outcome);
+    run.got = (struct result){ generator_exit(), true };
+    enum drive_end end = coroutine_drive(&run);
+    int code = cora_error_code(run.outcome);
     if (end == DRIVE_RAISED && code != CORA_EGENERATOREXIT && code != CORA_ECANCELLED)
-        report_plain(loop, "Exception ignored in a coroutine that was closed", outcome, NULL);
-    cora_drop(outcome);
+        report_plain(loop, "Exception ignored in a coroutine that was closed", run.outcome, NULL);
+    cora_drop(run.outcome);
     run_leave(&run);
 }

@@ -82,12 +82,10 @@ static void task_raise_later(struct loop *loop, struct task *task, cora_value er
         counted_drop(before);
 }
 
-/* Why it cannot await this; nothing if it can. */
-static cora_value await_error(struct loop *loop, struct task *task, struct future *future)
+/* Why it cannot await this: itself, or a future of another loop. */
+static __attribute__((cold)) cora_value await_error(struct task *task, struct future *future)
 {
     char what[300];
-    if (CORA_LIKELY(future != &task->future && future_loop(future) == loop))
-        return cora_nothing();
     cora_future_print(future_handle(&task->future), what, sizeof what);
     if (future == &task->future)
         return cora_error(CORA_ERUNTIME, "Task cannot await on itself: %s", what);
@@ -97,7 +95,8 @@ static cora_value await_error(struct loop *loop, struct task *task, struct futur
 }
 
 /* The wake-up runs in no context of its own: the task has one. */
-static bool add_wakeup(struct loop *loop, struct task *task, struct future *future)
+static __attribute__((noinline)) bool add_wakeup_slow(struct loop *loop, struct task *task,
+                                                      struct future *future)
 {
     cora_value bound = cora_from_future(future_handle(&task->future));
     struct cora_partial partial = { (cora_function)task_wakeup, &wakeup_place, &bound, 1, 1, NULL };
@@ -106,6 +105,21 @@ static bool add_wakeup(struct loop *loop, struct task *task, struct future *futu
     bool added = future_add_callback(loop, future, &partial);
     cora_thread.context = context;
     return added;
+}
+
+/* The usual case: it is the future's first callback. */
+static inline bool add_wakeup(struct loop *loop, struct task *task, struct future *future)
+{
+    if (CORA_UNLIKELY(future_has(future, FUTURE_CALLBACK | FUTURE_FURTHER | FUTURE_FINISHED)))
+        return add_wakeup_slow(loop, task, future);
+    struct callback *callback = &future->callback;
+    callback->function = (cora_function)task_wakeup;
+    callback->place = &wakeup_place;
+    callback->arguments.inline_values[0] = cora_from_future(future_handle(&task->future));
+    future->slot.flags = 0;
+    future->slot.count = 1;
+    future_mark(future, FUTURE_CALLBACK);
+    return true;
 }
 
 static void cancel_awaited(struct task *task, struct future *future)
@@ -124,15 +138,15 @@ static void cancel_awaited(struct task *task, struct future *future)
 /* Its coroutine awaits this pending future. */
 static void task_suspend(struct loop *loop, struct task *task, struct future *future)
 {
-    cora_value error = await_error(loop, task, future);
-    if (CORA_UNLIKELY(!cora_is_nothing(error))) {
-        task_raise_later(loop, task, error);
+    if (CORA_UNLIKELY(future == &task->future || future_loop(future) != loop)) {
+        task_raise_later(loop, task, await_error(task, future));
         return;
     }
     if (CORA_UNLIKELY(!add_wakeup(loop, task, future))) {
         task_raise_later(loop, task, memory_error());
         return;
     }
+    future_given_up(task->top, future);
     if (future_has(future, FUTURE_AWAITED))
         future_mark(future, FUTURE_DIRECT);
     task->flags |= TASK_SUSPENDED;
@@ -210,39 +224,63 @@ static struct result task_input(struct task *task, struct result input)
     return (struct result){ error ? counted_value(error) : cora_copy(cancelled_error()), true };
 }
 
+/* Its coroutine has gone as far as it goes. */
+static inline void task_driven(struct loop *loop, struct task *task, enum drive_end end,
+                               struct step_run *run)
+{
+    task->flags &= ~(uint32_t)TASK_RUNNING;
+    task->top = run->top;
+    if (CORA_LIKELY(end == DRIVE_AWAITS))
+        task_suspend(loop, task, run->future);
+    else if (end == DRIVE_YIELDED)
+        task_yielded(loop, task, run->outcome);
+    else if (end == DRIVE_RETURNED)
+        task_returned(loop, task, run->outcome);
+    else
+        task_raised(loop, task, run->outcome);
+}
+
+/* With context variables, of the task or of who runs it. */
+static __attribute__((noinline)) enum drive_end drive_in_context(struct step_run *run,
+                                                                 struct task *task)
+{
+    struct scope scope = scope_enter(task);
+    run_enter(run, task->top, task, run->loop);
+    enum drive_end end = coroutine_drive(run);
+    run_leave(run);
+    scope_leave(scope, run->task);
+    return end;
+}
+
+/* The first variables that it has set are its own. */
+static __attribute__((noinline)) void keep_variables(struct task *task)
+{
+    scope_leave((struct scope){ NULL, NULL, NULL }, task);
+}
+
 /* Drives its coroutine as far as it goes. The last thing to do with a task. */
 static void task_go_on(struct loop *loop, struct task *task, struct result input)
 {
-    struct step_run run = { .task = task, .loop = loop };
-    cora_value outcome;
+    struct step_run run;
+    enum drive_end end;
     if (CORA_UNLIKELY(task->flags & (TASK_MUST_CANCEL | TASK_ERROR)))
         input = task_input(task, input);
     task->flags = (task->flags & ~(uint32_t)TASK_SUSPENDED) | TASK_RUNNING;
-    struct scope scope = scope_enter(task);
-    run_enter(&run, task->top);
-    enum drive_end end = coroutine_drive(&run, input, &outcome);
-    run_leave(&run);
-    scope_leave(scope, run.task);
-    if (CORA_UNLIKELY(run.closed)) {
-        cora_drop(outcome);
-        return;
+    run.got = input;
+    if (CORA_UNLIKELY(task->context || cora_thread.context || cora_thread.holder)) {
+        run.loop = loop;
+        end = drive_in_context(&run, task);
+    } else {
+        run_enter(&run, task->top, task, loop);
+        end = coroutine_drive(&run);
+        run_leave(&run);
+        if (CORA_UNLIKELY(cora_thread.context != NULL))
+            keep_variables(run.task);
     }
-    task->flags &= ~(uint32_t)TASK_RUNNING;
-    task->top = run.top;
-    switch (end) {
-    case DRIVE_AWAITS:
-        task_suspend(loop, task, run.future);
-        break;
-    case DRIVE_YIELDED:
-        task_yielded(loop, task, outcome);
-        break;
-    case DRIVE_RETURNED:
-        task_returned(loop, task, outcome);
-        break;
-    case DRIVE_RAISED:
-        task_raised(loop, task, outcome);
-        break;
-    }
+    if (CORA_UNLIKELY(run.closed))
+        cora_drop(run.outcome);
+    else
+        task_driven(loop, task, end, &run);
 }
 
 /* What it awaits is done. */
@@ -646,7 +684,8 @@ int cora_reset_task_factory(cora_loop handle)
 static struct future *coroutine_make(struct loop *loop, const cora_awaitable *what,
                                      const struct cora_place *place)
 {
-    cora_future task = task_make(loop_handle(loop), cora_as_coro(what->value), NULL, place);
+    const struct cora_task_options none = { .context = cora_nothing() };
+    cora_future task = task_make(loop_handle(loop), cora_as_coro(what->value), &none, place);
     return cora_is_null(task) ? NULL : future_given(loop, task);
 }
 

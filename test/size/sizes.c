@@ -1,5 +1,5 @@
 /* Prints the sizes that docs/limits.md publishes; asserts those that performance rests on. */
-#include "futures/private_future.h"
+#include "futures/private_coroutine.h"
 
 #include <stdio.h>
 
@@ -7,6 +7,8 @@ _Static_assert(sizeof(cora_value) == 16, "a value goes in two registers");
 _Static_assert(sizeof(struct ready_slot) == 80, "a callback with two arguments");
 _Static_assert(sizeof(struct timer_slot) == 64, "a timer's hot half is a cache line");
 _Static_assert(sizeof(struct future) == 128, "a future with its first done-callback");
+_Static_assert(sizeof(struct coroutine) == 128, "a coroutine with 40 bytes of locals");
+_Static_assert(sizeof(struct task) == 192, "a task is a future and a cache line more");
 
 static void row(const char *what, size_t size)
 {
@@ -21,6 +23,8 @@ int main(void)
     row("timer, with its callback", 2 * sizeof(struct timer_slot));
     row("future, with its first done-callback", sizeof(struct future));
     row("each further done-callback", (sizeof(struct done_slot) + 15) & ~(size_t)15);
+    row("coroutine, with 40 bytes of locals", sizeof(struct coroutine));
+    row("task, without its coroutine", sizeof(struct task));
     row("awaitable", sizeof(cora_awaitable));
     row("loop", sizeof(struct loop));
     return 0;
