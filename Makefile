@@ -113,8 +113,7 @@ $(OUT)/libcora.a: $(OBJECTS)
 	@rm -rf $@ $(OUT)/archive && mkdir -p $(OUT)/archive
 	@$(READELF) -sW $^ | awk '$$5 == "GLOBAL" && $$6 == "HIDDEN" { print $$8, "cora_private_" $$8 }' | \
 	  sort -u >$(OUT)/archive/names
-	@for o in $^; do $(OBJCOPY) --redefine-syms=$(OUT)/archive/names $$o \
-	  $(OUT)/archive/$$(echo $$o | sed 's,.*/\([a-z]*\)/\([a-z_]*\.o\)$$,\1_\2,'); done
+	@for o in $^; do $(OBJCOPY) --redefine-syms=$(OUT)/archive/names $$o $(OUT)/archive/$$(basename $$o); done
 	$(AR) rcs $@ $(OUT)/archive/*.o
 
 $(OUT)/libcora.so.$(SOVERSION): $(OBJECTS)
