@@ -358,12 +358,11 @@ static __attribute__((noinline)) enum next step_left(struct step_run *run, struc
 /* Runs one step, with run->got. What it asks for; run->outcome goes with it. */
 static inline enum next step_call(struct step_run *run, struct coroutine *coro)
 {
-    struct thread *thread = &cora_thread;
     cora_value got = run->got.value;
     run->asked = NEXT_NOTHING;
     run->bits = coro->slot.bits;
     coro->slot.flags = (uint8_t)((coro->slot.flags | CORO_STARTED) & ~CORO_CATCHES);
-    atomic_store_explicit(&coro->thread, thread, memory_order_relaxed);
+    atomic_store_explicit(&coro->thread, &cora_thread, memory_order_relaxed);
     cora_next next = coro->step(coroutine_handle(coro));
     enum next asked = run->asked;
     run->bits = 0;
@@ -377,7 +376,7 @@ static inline enum next step_call(struct step_run *run, struct coroutine *coro)
     }
     if (CORA_UNLIKELY(!value_is_plain(got)))
         cora_drop(got);
-    if (CORA_UNLIKELY(thread->attention || thread->made))
+    if (CORA_UNLIKELY(cora_thread.attention || cora_thread.made))
         asked = step_left(run, coro, asked);
     return asked;
 }
