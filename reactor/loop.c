@@ -521,11 +521,23 @@ static void loop_close(struct loop *loop)
     loop_unhold(loop);
 }
 
+/* What was made outside of callbacks, and given to nobody, is reported to this loop's handler. */
+static void sweep_outside(cora_loop handle)
+{
+    struct loop *loop = cora_thread.depth == 0 && cora_thread.made ? loop_get(handle) : NULL;
+    if (!loop)
+        return;
+    loop_hold(loop);
+    thread_sweep(loop);
+    loop_unhold(loop);
+}
+
 int cora_loop_close(cora_loop handle)
 {
     int code = check_loop(handle);
     if (code < 0)
         return code;
+    sweep_outside(handle);
     struct loop *loop = loop_find_open(handle);
     if (!loop)
         return 0;
@@ -546,6 +558,7 @@ int cora_loop_detach(cora_loop handle)
     int code = check_loop(handle);
     if (code < 0)
         return code;
+    sweep_outside(handle);
     struct loop *loop = loop_find_open(handle);
     if (!loop)
         return 0;

@@ -52,7 +52,8 @@ void thread_drop_temporaries(void)
 void thread_end(void)
 {
     struct thread *thread = &cora_thread;
-    thread_sweep(NULL);
+    if (thread->made || thread->coroutines)
+        thread->sweep(NULL);
     thread_drop_temporaries();
     cora_value error = thread->last_error, failure = thread->failure;
     struct cora_counted *context = thread->context;
