@@ -27,7 +27,7 @@ struct coroutine {
     struct slot slot;     /* count: its kind; as.future: the size of the locals; next: the list's */
     cora_step step;       /* the next one */
     struct coroutine *up; /* who awaits it; the outermost's, suspended by hand: the innermost */
-    uint64_t awaited;     /* the future, or coroutine, that it asked for; 0: none */
+    uint64_t awaited;     /* the future, coroutine or timer that it asked for; 0: none */
     struct extra *extras; /* what it holds, and its finally steps; NULL: nothing */
     struct held_futures *held;       /* NULL: none */
     _Atomic(struct thread *) thread; /* whose it is */
@@ -73,6 +73,7 @@ enum next {
     NEXT_COROUTINE,
     NEXT_DELEGATE, /* the same for a generator */
     NEXT_YIELD,
+    NEXT_SLEEP, /* the outcome says how long */
     NEXT_RETURN,
     NEXT_RAISE,
     NEXT_ERROR, /* what it asked for cannot be had: raised at that await */
@@ -106,7 +107,7 @@ struct step_run {
     struct coroutine *made_outside;
 };
 
-enum drive_end { DRIVE_RETURNED, DRIVE_RAISED, DRIVE_AWAITS, DRIVE_YIELDED };
+enum drive_end { DRIVE_RETURNED, DRIVE_RAISED, DRIVE_AWAITS, DRIVE_YIELDED, DRIVE_SLEEPS };
 
 struct task {
     struct future future;
@@ -124,6 +125,9 @@ struct task {
 #define TASK_SUSPENDED 1   /* its wake-up is a callback of what the innermost coroutine awaits */
 #define TASK_MUST_CANCEL 2 /* Cancelled is raised next; state.cancelled is its error, or NULL */
 #define TASK_ERROR 4       /* state.cancelled is another error, which is raised next */
+#define TASK_SLEEPING                                                                              \
+    64                     /* what the innermost coroutine awaits is a timer, which wakes the task \
+                            */
 #define TASK_RUNNING 8     /* a step_run is its */
 #define TASK_IN_CONTEXT 16 /* runs in this very context */
 #define TASK_QUIET 32      /* nobody needs to be told if it is destroyed */
@@ -244,7 +248,8 @@ void coroutine_close_unstarted(struct coroutine *coro);
 /* The task of this handle; NULL, and the error is set. */
 struct task *task_get(cora_future handle);
 
-/* All tasks of a pool, linked by walk.up in the order of creation: no cancel is under way. */
+/* The pending tasks of a pool, linked by walk.up in the order of creation: no cancel is under way.
+ */
 struct task *task_list(struct pool *pool);
 
 static inline struct task *next_task(struct task *task)

@@ -305,6 +305,9 @@ void future_layer_run(struct loop *loop, struct slot *slot);
 void future_layer_collect(struct loop *loop);
 void future_close(struct slot *slot);
 
+/* sleep.c: a task that sleeps needs no future for it. */
+extern const struct cora_operation sleep_operation;
+
 /* ---- awaitable.c: operations ---- */
 
 /* The operation has what it waited for: it resumes in the next tick. Nothing if it had that. */

@@ -63,7 +63,7 @@ static void sleep_drop(struct loop *loop, struct future *before)
         cora_handle_cancel(timer);
 }
 
-static const struct cora_operation sleep_operation = {
+const struct cora_operation sleep_operation = {
     .name = "sleep",
     .start = sleep_start,
     .resume = sleep_resume,

@@ -117,6 +117,11 @@ cora_next cora_await_awaitable(cora_coro self, cora_awaitable what, cora_step st
         return nothing_next();
     if (!what.operation)
         return cora_await_future(self, cora_as_future(what.value), step, caught, place);
+    if (what.operation == &sleep_operation && cora_thread.run->task && !what.value.type &&
+        !isnan(what.number)) {
+        suspend_at(coro, 0, step, caught, place);
+        return ask_with(NEXT_SLEEP, cora_real(what.number));
+    }
     if (what.operation->make)
         return cora_await_coro(self, cora_as_coro(what.value), step, caught, place);
     return await_operation(coro, &what, step, caught, place);
@@ -563,6 +568,8 @@ enum drive_end coroutine_drive(struct step_run *run)
             enter_inner(run, coro, asked);
         } else if (asked == NEXT_YIELD) {
             return DRIVE_YIELDED;
+        } else if (asked == NEXT_SLEEP) {
+            return DRIVE_SLEEPS;
         } else if (asked == NEXT_ERROR) {
             run->got = (struct result){ run->outcome, true };
             run->outcome = cora_nothing();

@@ -13,6 +13,8 @@
 
 #include "private_coroutine.h"
 
+#include "reactor/timer.h"
+
 #include <stdio.h>
 
 static atomic_uint names; /* Task-N */
@@ -80,6 +82,20 @@ static void task_raise_later(struct loop *loop, struct task *task, cora_value er
     future_wake(loop, &task->future);
     if (before)
         counted_drop(before);
+}
+
+/* Ends its sleep: Cancelled is raised in the next tick. The error is the given one, or its own. */
+static void sleep_cancel(struct loop *loop, struct task *task, struct cora_counted *cancelled)
+{
+    cora_handle_cancel((cora_handle){ task->top->awaited });
+    task->top->awaited = 0;
+    struct cora_counted *own = take_cancelled(task);
+    if (!cancelled)
+        cancelled = own ? own : cancelled_error().as.counted;
+    task->flags &= ~(uint32_t)TASK_SLEEPING;
+    task_raise_later(loop, task, counted_value(cancelled));
+    if (own)
+        counted_drop(own);
 }
 
 /* Why it cannot await this: itself, or a future of another loop. */
@@ -152,6 +168,36 @@ static void task_suspend(struct loop *loop, struct task *task, struct future *fu
     task->flags |= TASK_SUSPENDED;
     if (CORA_UNLIKELY(task->flags & TASK_MUST_CANCEL))
         cancel_awaited(task, future);
+}
+
+/* Its timer has fired: as the future of asyncio's sleep, which wakes the task a tick later. */
+static void task_slept(cora_args bound)
+{
+    struct task *task = task_of(future_of(slot_at(bound.values[0].as.handle)));
+    task->flags &= ~(uint32_t)TASK_SLEEPING;
+    task->top->awaited = 0;
+    future_wake(future_loop(&task->future), &task->future);
+}
+
+static void task_sleep(struct loop *loop, struct task *task, double seconds)
+{
+    if (seconds <= 0) {
+        future_wake(loop, &task->future);
+        return;
+    }
+    struct cora_counted *context = cora_thread.context;
+    cora_thread.context = NULL; /* the task has its own */
+    cora_handle timer = cora_call_later(loop_handle(loop), seconds,
+                                        cora_partial(task_slept, future_handle(&task->future)));
+    cora_thread.context = context;
+    if (CORA_UNLIKELY(cora_is_null(timer))) {
+        task_raise_later(loop, task, cora_last_error());
+        return;
+    }
+    task->top->awaited = timer.bits;
+    task->flags |= TASK_SLEEPING;
+    if (CORA_UNLIKELY(task->flags & TASK_MUST_CANCEL))
+        sleep_cancel(loop, task, NULL);
 }
 
 static void task_yielded(struct loop *loop, struct task *task, cora_value value)
@@ -232,6 +278,8 @@ static inline void task_driven(struct loop *loop, struct task *task, enum drive_
     task->top = run->top;
     if (CORA_LIKELY(end == DRIVE_AWAITS))
         task_suspend(loop, task, run->future);
+    else if (end == DRIVE_SLEEPS)
+        task_sleep(loop, task, run->outcome.as.real);
     else if (end == DRIVE_YIELDED)
         task_yielded(loop, task, run->outcome);
     else if (end == DRIVE_RETURNED)
@@ -316,12 +364,25 @@ static struct future *task_next_child(struct future *future, size_t position)
     return woken ? NULL : awaited;
 }
 
+/* Whether what is raised next is a Cancelled. */
+static bool has_cancelled(const struct task *task)
+{
+    struct cora_counted *error = task->future.as.state.cancelled;
+    return error && cora_error_code(counted_value(error)) == CORA_ECANCELLED;
+}
+
 static bool task_asked(struct future *future, bool any, cora_value cancelled)
 {
     struct task *task = task_of(future);
     task->cancelling++;
     if (any)
         return true;
+    if (task->flags & TASK_SLEEPING) {
+        sleep_cancel(future_loop(future), task, cancelled.as.counted);
+        return true;
+    }
+    if (task->flags & TASK_ERROR && has_cancelled(task))
+        return true; /* what it awaited is cancelled */
     struct cora_counted *before = take_cancelled(task);
     counted_keep(cancelled.as.counted);
     task->future.as.state.cancelled = cancelled.as.counted;
@@ -415,18 +476,17 @@ static struct step_run *task_run(const struct task *task)
     return run;
 }
 
+/* Closes a pending one. */
 static void task_close(struct loop *loop, struct task *task)
 {
     struct coroutine *top = task->top;
     struct step_run *run = task->flags & TASK_RUNNING ? task_run(task) : NULL;
-    bool pending = !future_is_done(&task->future);
-    if (pending)
-        report_destroyed(loop, task);
+    report_destroyed(loop, task);
     future_close(&task->future.slot);
     if (run) {
         run->closed = true; /* its steps end when the running one returns */
         run->task = NULL;
-    } else if (pending && top) {
+    } else {
         coroutine_abandon(loop, top);
     }
 }
@@ -438,6 +498,7 @@ static void tasks_close(struct loop *loop)
         next = next_task(task);
         task_close(loop, task);
     }
+    pool_visit(&loop->tasks, future_close);
     future_layer.close(loop);
 }
 

@@ -117,6 +117,8 @@ int task_describe(const struct future *future, char *buffer, size_t size)
                           sizeof awaited - length);
         nested = false;
     }
+    if (task->flags & TASK_SLEEPING)
+        snprintf(awaited, sizeof awaited, " wait_for=<sleep pending>");
     if (!root)
         return snprintf(buffer, size, " name='%s' coro=<%s() done, created at %s:%d>",
                         task_name(task, name, sizeof name), future->place->name,
@@ -135,6 +137,8 @@ static _Thread_local struct task *listed;
 static void list_task(struct slot *slot)
 {
     struct task *task = task_of(future_of(slot));
+    if (future_is_done(&task->future))
+        return;
     task->walk.up = listed ? &listed->future : NULL;
     listed = task;
 }
@@ -189,8 +193,7 @@ cora_value cora_all_tasks(cora_loop handle)
     if (cora_is_error(list))
         return list;
     for (struct task *task = task_list(&loop->tasks); task; task = next_task(task))
-        if (!future_is_done(&task->future))
-            list_add(list, cora_from_future(future_handle(&task->future)));
+        list_add(list, cora_from_future(future_handle(&task->future)));
     return counted_temporary(list.as.counted);
 }
 
