@@ -412,7 +412,7 @@ static void report_unawaited(struct loop *loop, const struct coroutine *coro)
     snprintf(message, sizeof message, "%s '%s' was never awaited",
              coroutine_kind_name(coroutine_kind(coro)), coro->place->name);
     struct cora_report report = { .message = message, .place = coro->place };
-    if (loop && loop->ev)
+    if (loop)
         loop_report(loop, &report);
     else
         cora_default_exception_handler((cora_loop){ 0 }, &report);
@@ -428,6 +428,8 @@ static void close_unawaited(struct loop *loop, struct coroutine *coro)
 
 static void extras_drop(struct extra *extras)
 {
+    const struct step_run *run = cora_thread.run;
+    struct loop *loop = run && run->loop ? run->loop : cora_thread.running;
     for (struct extra *extra = extras, *next; extra; extra = next) {
         next = extra->next;
         enum extra_kind kind = extra->kind;
@@ -436,7 +438,7 @@ static void extras_drop(struct extra *extras)
         struct coroutine *made =
             kind == EXTRA_COROUTINE ? coroutine_find(cora_as_coro(value)) : NULL;
         if (made && !(made->slot.flags & CORO_TAKEN))
-            close_unawaited(cora_thread.running, made);
+            close_unawaited(loop, made);
         else if (kind != EXTRA_COROUTINE)
             cora_drop(value);
     }

@@ -35,8 +35,7 @@ static struct coroutine *hand_check(cora_coro handle, struct result input, cora_
     return NULL;
 }
 
-/* What it awaits is not kept any longer; what it gave, if it is done. */
-static void hand_resume(struct coroutine *top, struct result *input)
+void hand_resume(struct coroutine *top, struct result *input)
 {
     struct future *future = top->awaited ? future_find((cora_future){ top->awaited }) : NULL;
     if (!top->awaited)

@@ -237,6 +237,12 @@ static inline void run_leave(struct step_run *run)
     thread->run = run->outer;
 }
 
+/*
+ * generator.c: what one driven by hand is suspended at is not referenced any longer; its outcome is
+ * what it goes on with.
+ */
+void hand_resume(struct coroutine *top, struct result *input);
+
 /* Raises GeneratorExit in a chain that nobody drives any more, and frees it in any case. */
 void coroutine_abandon(struct loop *loop, struct coroutine *top);
 

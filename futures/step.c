@@ -262,9 +262,9 @@ static void report_drop_failure(struct loop *loop)
     if (cora_is_nothing(failure))
         return;
     struct cora_report report = { .message = "Exception in a drop function", .exception = failure };
-    if (loop && error_is_fatal(failure))
+    if (loop && loop->ev && error_is_fatal(failure))
         loop_fail(loop, failure);
-    else if (loop && loop->ev)
+    else if (loop)
         loop_report(loop, &report);
     else
         cora_default_exception_handler((cora_loop){ 0 }, &report);
@@ -431,6 +431,7 @@ static void enter_inner(struct step_run *run, struct coroutine *coro, enum next 
         }
         if (inner->up)
             innermost = inner->up; /* a generator that was sent to before */
+        hand_resume(innermost, &run->got);
         extra_forget(coro, inner);
     }
     if (CORA_UNLIKELY(!run->inner))

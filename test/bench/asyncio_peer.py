@@ -2,7 +2,8 @@
 
 How it works: `asyncio_peer.py asyncio|uvloop WORKLOAD N` does what the C programs do, through
 asyncio's public calls: call_soon for W1, create_future and add_done_callback with a partial for W2,
-gather for W4, call_later and cancel for W5, sleep and gather for W6, call_soon_threadsafe for W11.
+await in one task for W3, gather for W4, call_later and cancel for W5, sleep and gather for W6,
+coroutines that sleep for W6t, call_soon_threadsafe for W11.
 Each round runs twice in one loop and the second is measured; the lines have the C programs'
 form, with "-" for the allocations, which nobody counts here.  The garbage collector stays on and
 the callbacks are plain functions, as in any asyncio program.  The driver gives small n, since a
@@ -133,6 +134,37 @@ def w2b(bench, loop, n):
     futures(bench, loop, "W2b", n, TICK)
 
 
+def w3(bench, loop, n):
+    """A task that awaits one future after the other."""
+
+    async def await_futures():
+        left = n
+        while left:
+            future = loop.create_future()
+            loop.call_soon(future.set_result, 1)
+            left -= await future
+
+    bench.begin()
+    loop.run_until_complete(await_futures())
+    bench.end("W3", n)
+
+
+def w3n(bench, loop, n):
+    """A task that awaits nested coroutines, which end at once."""
+
+    async def nested(value):
+        return value
+
+    async def await_nested():
+        left = n
+        while left:
+            left -= await nested(1)
+
+    bench.begin()
+    loop.run_until_complete(await_nested())
+    bench.end("W3n", n)
+
+
 def w4(bench, loop, n):
     """Gathers of n futures that are completed in random order."""
     import asyncio
@@ -205,6 +237,24 @@ def w6(bench, loop, n):
     bench.memory_end("W6.bytes", n)
 
 
+def w6t(bench, loop, n):
+    """Sleepers in coroutines of the program's own."""
+    import asyncio
+    import time
+
+    async def nap():
+        await asyncio.sleep(NAP)
+
+    async def nap_all():
+        await asyncio.gather(*[nap() for _ in range(n)])
+
+    bench.memory_begin()
+    bench.begin(time.process_time)
+    loop.run_until_complete(nap_all())
+    bench.end("W6t", n)
+    bench.memory_end("W6t.bytes", n)
+
+
 def w11(bench, loop, n):
     """A bulk of calls from another thread, then one at a time; both threads on one core."""
     import _thread
@@ -257,9 +307,12 @@ def main(subject, workload, n):
         "W1b": w1b,
         "W2a": w2a,
         "W2b": w2b,
+        "W3": w3,
+        "W3n": w3n,
         "W4": w4,
         "W5": w5,
         "W6": w6,
+        "W6t": w6t,
         "W11": w11,
         "W12": w12,
     }

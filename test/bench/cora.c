@@ -1,10 +1,13 @@
 /* Cora itself, as a program of its users would be written.
  *
  * How it works: every call has its handle, a bound argument and can be cancelled.  The futures of
- * W2, W4 and W6 are made in callbacks, so that they go by themselves when they have been used.  W5
- * starts its timers by call_at, as libev's ev_timer_start does not read the clock either; W5.later
- * is the same by call_later, which does.  Handles that are to be cancelled are at hand in that
- * order, as a program has them in the record of what it gives up. */
+ * W2, W3, W4 and W6 are made in callbacks or steps, so that they go by themselves when they have
+ * been used.  W3 is one task, whose step makes a future and a callback that completes it, and
+ * awaits it; in W3n the step awaits a new coroutine, which returns its argument.  W6t gathers
+ * coroutines, of which the gather makes tasks; W6 gathers the sleeps alone.  W5 starts its timers
+ * by call_at, as libev's ev_timer_start does not read the clock either; W5.later is the same by
+ * call_later, which does.  Handles that are to be cancelled are at hand in that order, as a program
+ * has them in the record of what it gives up. */
 #include "bench.h"
 
 #include <cora.h>
@@ -125,6 +128,78 @@ static void w2b_round(size_t n)
 static void w2n_round(size_t n)
 {
     futures("W2n", n, n);
+}
+
+/* W3: a task that awaits one thing after the other; what it gets counts down. */
+
+struct chain {
+    size_t left;
+};
+
+static void complete(cora_args bound)
+{
+    cora_set_result(cora_arg_future(bound, 0), cora_int(1));
+}
+
+static cora_next completed(cora_coro self);
+
+static cora_next await_future(cora_coro self)
+{
+    if (cora_locals(self, struct chain)->left == 0)
+        return cora_return(self, cora_nothing());
+    cora_future future = cora_future_new(loop);
+    cora_call_soon(loop, cora_partial(complete, future));
+    return cora_await(self, future, completed);
+}
+
+static cora_next completed(cora_coro self)
+{
+    cora_locals(self, struct chain)->left -= (size_t)cora_as_int(cora_got(self));
+    return await_future(self);
+}
+
+struct nested {
+    int64_t value;
+};
+
+static cora_next nested(cora_coro self)
+{
+    return cora_return(self, cora_locals(self, struct nested)->value);
+}
+
+static cora_next nested_ended(cora_coro self);
+
+static cora_next await_nested(cora_coro self)
+{
+    if (cora_locals(self, struct chain)->left == 0)
+        return cora_return(self, cora_nothing());
+    return cora_await(self, cora_coroutine(nested, struct nested, .value = 1), nested_ended);
+}
+
+static cora_next nested_ended(cora_coro self)
+{
+    cora_locals(self, struct chain)->left -= (size_t)cora_as_int(cora_got(self));
+    return await_nested(self);
+}
+
+static void run_task(cora_coro coro)
+{
+    if (cora_is_error(cora_run_until_complete(loop, coro)))
+        bench_fail("a task failed");
+}
+
+static void w3_round(size_t n)
+{
+    bench_begin();
+    run_task(cora_coroutine(await_future, struct chain, .left = n));
+    bench_end("W3", n);
+}
+
+static void w3n_round(size_t n)
+{
+    bench_begin();
+    run_task(cora_coroutine(await_nested, struct chain, .left = n));
+    bench_end("W3n", n);
 }
 
 /* W4: gather. */
@@ -289,6 +364,50 @@ static void w6_round(size_t n)
     bench_memory_end("W6.bytes", n);
 }
 
+/* W6t: sleepers in tasks of their own. */
+
+struct night {
+    size_t sleepers;
+};
+
+static cora_next woke_up(cora_coro self)
+{
+    return cora_return(self, cora_nothing());
+}
+
+static cora_next nap(cora_coro self)
+{
+    return cora_await(self, cora_sleep(BENCH_NAP), woke_up);
+}
+
+static cora_next all_woke_up(cora_coro self)
+{
+    if (cora_list_size(cora_got(self)) != cora_locals(self, struct night)->sleepers)
+        bench_fail("a wrong number of sleepers");
+    return cora_return(self, cora_nothing());
+}
+
+static cora_next nap_all(cora_coro self)
+{
+    size_t n = cora_locals(self, struct night)->sleepers;
+    cora_coro *sleepers = bench_array(n, sizeof *sleepers);
+
+    for (size_t i = 0; i < n; i++)
+        sleepers[i] = cora_coroutine(nap);
+    cora_future all = cora_gather(loop, sleepers, n);
+    free(sleepers);
+    return cora_await(self, all, all_woke_up);
+}
+
+static void w6t_round(size_t n)
+{
+    bench_memory_begin();
+    bench_begin();
+    run_task(cora_coroutine(nap_all, struct night, .sleepers = n));
+    bench_end_cpu("W6t", n);
+    bench_memory_end("W6t.bytes", n);
+}
+
 /* W11: call_soon_threadsafe. */
 
 static void receive(cora_args bound)
@@ -323,17 +442,13 @@ static void w12_round(size_t n)
 int main(int argc, char **argv)
 {
     static const struct bench_workload table[] = {
-        { "W1a", w1_setup, w1a_round, close_loop },
-        { "W1b", w1_setup, w1b_round, close_loop },
-        { "W2a", w1_setup, w2a_round, close_loop },
-        { "W2b", w1_setup, w2b_round, close_loop },
-        { "W2n", w1_setup, w2n_round, close_loop },
-        { "W4", w4_setup, w4_round, w4_close },
-        { "W5", w5_setup, w5_round, w5_close },
-        { "W6", w1_setup, w6_round, close_loop },
-        { "W11", w1_setup, w11_round, close_loop },
-        { "W12", NULL, w12_round, NULL },
-        { NULL, NULL, NULL, NULL },
+        { "W1a", w1_setup, w1a_round, close_loop }, { "W1b", w1_setup, w1b_round, close_loop },
+        { "W2a", w1_setup, w2a_round, close_loop }, { "W2b", w1_setup, w2b_round, close_loop },
+        { "W2n", w1_setup, w2n_round, close_loop }, { "W3", w1_setup, w3_round, close_loop },
+        { "W3n", w1_setup, w3n_round, close_loop }, { "W4", w4_setup, w4_round, w4_close },
+        { "W5", w5_setup, w5_round, w5_close },     { "W6", w1_setup, w6_round, close_loop },
+        { "W6t", w1_setup, w6t_round, close_loop }, { "W11", w1_setup, w11_round, close_loop },
+        { "W12", NULL, w12_round, NULL },           { NULL, NULL, NULL, NULL },
     };
     return bench_main(argc, argv, "cora", table);
 }

@@ -1,9 +1,11 @@
 // Go as a peer: channels, and goroutines that wait for them.
 //
 // How it works: a future is a channel that holds one value.  In W2 a goroutine waits for it and
-// then calls the callback, which makes the next.  In W4 the results are taken from the channels in
+// then calls the callback, which makes the next.  In W3 one goroutine waits for one channel after
+// the other, each filled by a goroutine started for it, since Go has no other call_soon.  In W4 the results are taken from the channels in
 // turn, while another goroutine fills them in random order: a goroutine for each child would cost
-// more.  In W6 a goroutine for each sleeper sleeps, and a WaitGroup waits for all.  One processor
+// more.  In W6 a goroutine for each sleeper sleeps, and a WaitGroup waits for all; so it is in W6t,
+// since a goroutine is a task.  One processor
 // runs goroutines, as the other subjects have one thread; the collector may use another one.  Each
 // round runs twice in one process, and the second is measured.
 package main
@@ -125,6 +127,24 @@ func futures(phase string, n, width int) {
 	end(phase, n, wall)
 }
 
+func w3(n int) {
+	ended := make(chan bool)
+
+	begin(wall)
+	go func() {
+		for left := n; left > 0; {
+			future := make(chan int, 1)
+			go func() {
+				future <- 1
+			}()
+			left -= <-future
+		}
+		ended <- true
+	}()
+	<-ended
+	end("W3", n, wall)
+}
+
 func gatherOnce(order []int) {
 	futures := make([]chan int, len(order))
 	for i := range futures {
@@ -157,7 +177,7 @@ func w4(n int) {
 	memoryEnd("W4.bytes", n)
 }
 
-func w6(n int) {
+func sleepers(phase string, n int) {
 	var running sync.WaitGroup
 
 	memoryBegin()
@@ -170,16 +190,18 @@ func w6(n int) {
 		}()
 	}
 	running.Wait()
-	end("W6", n, cpu)
-	memoryEnd("W6.bytes", n)
+	end(phase, n, cpu)
+	memoryEnd(phase+".bytes", n)
 }
 
 func main() {
 	rounds := map[string]func(n int){
 		"W2a": func(n int) { futures("W2a", n, 1) },
 		"W2b": func(n int) { futures("W2b", n, tick) },
+		"W3":  w3,
 		"W4":  w4,
-		"W6":  w6,
+		"W6":  func(n int) { sleepers("W6", n) },
+		"W6t": func(n int) { sleepers("W6t", n) },
 	}
 	if len(os.Args) != 3 || rounds[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "usage: go WORKLOAD N")

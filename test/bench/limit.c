@@ -1,7 +1,10 @@
 /* The limit: the work itself, written by hand, with no library and no service around it.
  *
  * How it works: W1 is a ring of function and argument, drained to its end without a poll.  W2 and
- * W4 are bare structs from a free list, whose only callback goes through that ring.  W5 is a 4-ary
+ * W4 are bare structs from a free list, whose only callback goes through that ring.  W3 is a state
+ * machine, one struct with the function it goes on with: that awaits such a future, which a call
+ * in the ring completes.  By hand, W3n would be the call of a function, so it is W2a's future here:
+ * that is what the price of a coroutine is compared with.  W5 is a 4-ary
  * heap whose entries hold the deadline next to the pointer, as libev's does; each timer is a bare
  * struct that knows its place.  W11 is a mailbox whose reader sleeps in epoll_wait on an eventfd.
  * No cancellation handle, no order among equal deadlines, no error path: nobody can use this as an
@@ -142,6 +145,53 @@ static void w2b_round(size_t n)
 static void w2n_round(size_t n)
 {
     futures("W2n", n, n);
+}
+
+/* W3: a state machine that awaits one future after the other. */
+
+struct task {
+    void (*step)(struct task *task, long got);
+    size_t left;
+};
+
+static void task_wake_up(void *bound, struct future *done)
+{
+    struct task *task = bound;
+    long got = done->value;
+
+    future_free(done);
+    task->step(task, got);
+}
+
+static void complete(void *argument)
+{
+    future_set(argument, 1);
+}
+
+static void await_next(struct task *task, long got)
+{
+    task->left -= (size_t)got;
+    if (task->left == 0)
+        return;
+    ring_push(&ring, complete, future_new(task_wake_up, task));
+}
+
+static void w3_round(size_t n)
+{
+    struct task task = { await_next, n };
+
+    bench_begin();
+    task.step(&task, 0);
+    while (!ring_is_empty(&ring))
+        ring_run_one(&ring);
+    bench_end("W3", n);
+    if (task.left > 0)
+        bench_fail("a task has not ended");
+}
+
+static void w3n_round(size_t n)
+{
+    futures("W3n", n, 1);
 }
 
 /* W4: futures that count down a gather; its results are taken from them at the end. */
@@ -429,7 +479,8 @@ int main(int argc, char **argv)
     static const struct bench_workload table[] = {
         { "W1a", NULL, w1a_round, w1_close },   { "W1b", NULL, w1b_round, w1_close },
         { "W2a", NULL, w2a_round, w1_close },   { "W2b", NULL, w2b_round, w1_close },
-        { "W2n", NULL, w2n_round, w1_close },   { "W4", w4_setup, w4_round, w4_close },
+        { "W2n", NULL, w2n_round, w1_close },   { "W3", NULL, w3_round, w1_close },
+        { "W3n", NULL, w3n_round, w1_close },   { "W4", w4_setup, w4_round, w4_close },
         { "W5", w5_setup, w5_round, w5_close }, { "W11", w11_setup, w11_round, w11_close },
         { "W12", w12_setup, w12_round, NULL },  { 0 },
     };

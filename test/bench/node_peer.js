@@ -93,6 +93,29 @@ function futures(phase, n, width) {
     });
 }
 
+// W3: an async function awaits one promise after the other.
+async function w3(n) {
+    begin();
+    for (let left = n; left > 0;) {
+        let setResult;
+        const future = new Promise((resolve) => { setResult = resolve; });
+        process.nextTick(setResult, 1);
+        left -= await future;
+    }
+    end('W3', n);
+}
+
+async function nested(value) {
+    return value;
+}
+
+async function w3n(n) {
+    begin();
+    for (let left = n; left > 0;)
+        left -= await nested(1);
+    end('W3n', n);
+}
+
 function randomOrder(n) {
     const order = Array.from({ length: n }, (_, i) => i);
     for (let i = n - 1; i > 0; i--) {
@@ -125,6 +148,18 @@ async function w4(n) {
     memoryEnd('W4.bytes', n);
 }
 
+async function nap() {
+    await sleep(NAP * 1000);
+}
+
+async function w6t(n) {
+    memoryBegin();
+    begin(cpu);
+    await Promise.all(Array.from({ length: n }, nap));
+    end('W6t', n, cpu);
+    memoryEnd('W6t.bytes', n);
+}
+
 async function w6(n) {
     memoryBegin();
     begin(cpu);
@@ -137,8 +172,11 @@ async function main(workload, n) {
     const rounds = {
         W2a: () => futures('W2a', n, 1),
         W2b: () => futures('W2b', n, TICK),
+        W3: () => w3(n),
+        W3n: () => w3n(n),
         W4: () => w4(n),
         W6: () => w6(n),
+        W6t: () => w6t(n),
     };
     if (!(workload in rounds) || !(n > 0)) {
         console.error('usage: node_peer.js WORKLOAD N');

@@ -4,12 +4,15 @@
  * once and scheduled again, as Samba's long-lived objects do (making and freeing one per call costs
  * nearly twice as much); tevent runs one immediate per turn of the loop and does not poll while
  * there are any.  W2 is a tevent_req with its callback deferred to the loop, as ours are: without
- * tevent_req_defer_callback it would run inside tevent_req_done.  W5 is tevent_add_timer, which
- * allocates each timer and inserts it into a sorted list: a million would take hours, so the driver
- * gives it few, and the figure is not to be compared with a heap's.  W6 is tevent_wakeup_send and a
- * count for the gather; tevent looks for a timer's place from the end of its list, where these
- * belong.  W11 is tevent_threaded_schedule_immediate; each call needs an immediate of its own, and
- * all are made before the round: this favours tevent. */
+ * tevent_req_defer_callback it would run inside tevent_req_done.  W3 is a request that makes one
+ * sub-request after the other; an immediate, made once, completes each, and the callback runs
+ * inside tevent_req_done, as Samba's do: this spares tevent the second turn of the loop that a task
+ * takes elsewhere.  W6t is a request that waits for a sub-request, tevent_wakeup_send.  W5 is
+ * tevent_add_timer, which allocates each timer and inserts it into a sorted list: a million would
+ * take hours, so the driver gives it few, and the figure is not to be compared with a heap's.  W6
+ * is tevent_wakeup_send and a count for the gather; tevent looks for a timer's place from the end
+ * of its list, where these belong.  W11 is tevent_threaded_schedule_immediate; each call needs an
+ * immediate of its own, and all are made before the round: this favours tevent. */
 #include "bench.h"
 
 #include <talloc.h>
@@ -147,6 +150,79 @@ static void w2b_round(size_t n)
     futures("W2b", n, BENCH_TICK);
 }
 
+/* W3: a request that awaits sub-requests. */
+
+struct chain {
+    struct tevent_immediate *soon;
+    struct tevent_req *awaited;
+    size_t left;
+};
+
+static void complete(struct tevent_context *unused, struct tevent_immediate *immediate,
+                     void *argument)
+{
+    struct chain *chain = argument;
+    struct answer *answer = tevent_req_data(chain->awaited, struct answer);
+
+    (void)unused, (void)immediate;
+    answer->value = 1;
+    tevent_req_done(chain->awaited);
+}
+
+static void completed(struct tevent_req *awaited);
+
+static void await_next(struct tevent_req *req)
+{
+    struct chain *chain = tevent_req_data(req, struct chain);
+    struct answer *answer;
+
+    if (chain->left == 0) {
+        tevent_req_done(req);
+        return;
+    }
+    chain->awaited = tevent_req_create(chain, &answer, struct answer);
+    if (chain->awaited == NULL)
+        bench_fail("out of memory");
+    tevent_schedule_immediate(chain->soon, loop, complete, chain);
+    tevent_req_set_callback(chain->awaited, completed, req);
+}
+
+static void completed(struct tevent_req *awaited)
+{
+    struct tevent_req *req = tevent_req_callback_data(awaited, struct tevent_req);
+    struct chain *chain = tevent_req_data(req, struct chain);
+    struct answer *answer = tevent_req_data(awaited, struct answer);
+
+    chain->left -= (size_t)answer->value;
+    talloc_free(awaited);
+    await_next(req);
+}
+
+static struct tevent_req *chain_send(size_t n)
+{
+    struct chain *chain;
+    struct tevent_req *req = tevent_req_create(loop, &chain, struct chain);
+
+    if (req == NULL)
+        bench_fail("out of memory");
+    chain->soon = tevent_create_immediate(chain);
+    if (chain->soon == NULL)
+        bench_fail("out of memory");
+    chain->left = n;
+    await_next(req);
+    return req;
+}
+
+static void w3_round(size_t n)
+{
+    bench_begin();
+    struct tevent_req *req = chain_send(n);
+    while (tevent_req_is_in_progress(req))
+        tevent_loop_once(loop);
+    bench_end("W3", n);
+    talloc_free(req);
+}
+
 /* W5: timers. */
 
 static struct bench_timers plan;
@@ -229,6 +305,63 @@ static void w6_round(size_t n)
     bench_memory_end("W6.bytes", n);
 }
 
+/* W6t: requests that wait for a wake-up. */
+
+struct sleeper {
+    char unused;
+};
+
+static void woke_up(struct tevent_req *nap)
+{
+    struct tevent_req *req = tevent_req_callback_data(nap, struct tevent_req);
+    bool good = tevent_wakeup_recv(nap);
+
+    talloc_free(nap);
+    if (good)
+        tevent_req_done(req);
+    else
+        tevent_req_error(req, 1);
+}
+
+static struct tevent_req *sleeper_send(void)
+{
+    struct sleeper *sleeper;
+    struct tevent_req *req = tevent_req_create(loop, &sleeper, struct sleeper);
+
+    if (req == NULL)
+        bench_fail("out of memory");
+    struct timeval at = tevent_timeval_current_ofs(BENCH_NAP, 0);
+    struct tevent_req *nap = tevent_wakeup_send(sleeper, loop, at);
+    if (nap == NULL)
+        bench_fail("out of memory");
+    tevent_req_set_callback(nap, woke_up, req);
+    return req;
+}
+
+static void sleeper_ended(struct tevent_req *req)
+{
+    enum tevent_req_state state;
+    uint64_t error;
+
+    if (tevent_req_is_error(req, &state, &error))
+        bench_fail("a sleeper failed");
+    talloc_free(req);
+    active--;
+}
+
+static void w6t_round(size_t n)
+{
+    active = n;
+    bench_memory_begin();
+    bench_begin();
+    for (size_t i = 0; i < n; i++)
+        tevent_req_set_callback(sleeper_send(), sleeper_ended, NULL);
+    while (active > 0)
+        tevent_loop_once(loop);
+    bench_end_cpu("W6t", n);
+    bench_memory_end("W6t.bytes", n);
+}
+
 /* W11: threaded immediates. */
 
 static struct tevent_threaded_context *threaded;
@@ -295,8 +428,10 @@ int main(int argc, char **argv)
         { "W1b", w1_setup, w1b_round, close_loop },
         { "W2a", w2_setup, w2a_round, close_loop },
         { "W2b", w2_setup, w2b_round, close_loop },
+        { "W3", w2_setup, w3_round, close_loop },
         { "W5", w5_setup, w5_round, w5_close },
         { "W6", w2_setup, w6_round, close_loop },
+        { "W6t", w2_setup, w6t_round, close_loop },
         { "W11", w11_setup, w11_round, w11_close },
         { "W12", w12_setup, w12_round, NULL },
         { 0 },

@@ -2,10 +2,13 @@
 //!
 //! How it works: a future is a oneshot channel.  In W2 a spawned task awaits it and then calls the
 //! callback, which makes the next; in W4 join_all awaits the receivers, which get their values in
-//! random order; W6 is join_all of sleeps.  W1 spawns a task for each call, since tokio has no
-//! other call_soon.  Each round runs twice in one runtime, and the second is measured.
+//! random order; W6 is join_all of sleeps, W6t of tasks that sleep.  W1 spawns a task for each
+//! call, since tokio has no other call_soon; so does W3, whose one task awaits a receiver after the
+//! other.  In W3n it awaits an async fn, which the compiler makes a part of it: black_box keeps it
+//! from vanishing altogether.  Each round runs twice in one runtime, and the second is measured.
 use futures_util::future::join_all;
 use std::fs;
+use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,6 +139,36 @@ async fn w2(name: &str, n: usize, width: usize) {
     phase.end(name, n);
 }
 
+async fn w3(n: usize) {
+    let phase = Phase::begin(libc::CLOCK_MONOTONIC);
+    let task = tokio::spawn(async move {
+        let mut left = n;
+        while left > 0 {
+            let (sender, receiver) = oneshot::channel();
+            tokio::spawn(async move { sender.send(1) });
+            left -= receiver.await.unwrap();
+        }
+    });
+    task.await.unwrap();
+    phase.end("W3", n);
+}
+
+async fn nested(value: usize) -> usize {
+    black_box(value)
+}
+
+async fn w3n(n: usize) {
+    let phase = Phase::begin(libc::CLOCK_MONOTONIC);
+    let task = tokio::spawn(async move {
+        let mut left = n;
+        while left > 0 {
+            left -= nested(1).await;
+        }
+    });
+    task.await.unwrap();
+    phase.end("W3n", n);
+}
+
 /// splitmix64, as in the C programs.
 fn random_order(n: usize) -> Vec<usize> {
     let mut state: u64 = 20240229;
@@ -186,14 +219,26 @@ async fn w6(n: usize) {
     memory_end(resident, "W6.bytes", n);
 }
 
+async fn w6t(n: usize) {
+    let resident = memory_begin();
+    let phase = Phase::begin(libc::CLOCK_PROCESS_CPUTIME_ID);
+    let tasks = (0..n).map(|_| tokio::spawn(async { tokio::time::sleep(NAP).await }));
+    join_all(tasks).await;
+    phase.end("W6t", n);
+    memory_end(resident, "W6t.bytes", n);
+}
+
 async fn round(workload: &str, n: usize) {
     match workload {
         "W1a" => w1("W1a", n, 1).await,
         "W1b" => w1("W1b", n, TICK).await,
         "W2a" => w2("W2a", n, 1).await,
         "W2b" => w2("W2b", n, TICK).await,
+        "W3" => w3(n).await,
+        "W3n" => w3n(n).await,
         "W4" => w4(n).await,
         "W6" => w6(n).await,
+        "W6t" => w6t(n).await,
         _ => {
             eprintln!("tokio: no workload {workload}");
             std::process::exit(2);
