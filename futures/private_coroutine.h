@@ -80,6 +80,9 @@ enum next {
     NEXT_GO_ON,
 };
 
+#define NEXT_KIND 0xfu    /* the bits of enum next in cora_next and run->asked */
+#define NEXT_NUMBER 0x10u /* counts the asks */
+
 /* A value, or an error that was raised; counted, and its holder's. */
 struct result {
     cora_value value;
@@ -98,9 +101,10 @@ struct step_run {
     struct future *future;   /* what it awaits, at the end */
     struct future *made;     /* the first future that the step has made and not given up; or NULL */
     struct coroutine *inner; /* what it awaits, if that was made just now */
-    enum next asked;
-    bool closed; /* the task is gone: everything ends */
-    bool saved;  /* the thread had something of the outer's, which is here: */
+    uint64_t operation;      /* the future of one that the step has begun; 0: none */
+    uint32_t asked;          /* enum next, and above it the number of the ask */
+    bool closed;             /* the task is gone: everything ends */
+    bool saved;              /* the thread had something of the outer's, which is here: */
     bool attention;
     struct cora_counted *temporaries;
     cora_value failure;
@@ -215,7 +219,8 @@ static inline void run_enter(struct step_run *run, struct coroutine *top, struct
 {
     struct thread *thread = &cora_thread;
     run->outer = thread->run;
-    run->bits = 0;
+    run->bits = run->operation = 0;
+    run->asked = NEXT_NOTHING;
     run->made = NULL;
     run->top = top;
     run->task = task;

@@ -44,6 +44,7 @@ enum future_phase {
 #define FUTURE_COUNTED 0x8000  /* the outcome has a reference to be dropped */
 #define FUTURE_QUIET 0x10000   /* the first callback's place is a struct quiet_place */
 #define FUTURE_STEP 0x20000    /* made in a coroutine's step, and not awaited or read yet */
+#define FUTURE_BLOCKED 0x80000 /* was awaited where it cannot be: as CPython, nobody else can */
 #define FUTURE_AWAITED 0x40000 /* made by a coroutine's await: ends for it alone */
 
 /* Somebody keeps it, though it is done. */

@@ -26,8 +26,9 @@ static struct coroutine *running(cora_coro self)
 /* Notes what is asked for; what was before in this step is forgotten. */
 static cora_next ask(enum next what)
 {
-    cora_thread.run->asked = what;
-    return (cora_next){ what };
+    struct step_run *run = cora_thread.run;
+    run->asked = ((run->asked & ~NEXT_KIND) + NEXT_NUMBER) | what;
+    return (cora_next){ run->asked };
 }
 
 static cora_next ask_with(enum next what, cora_value value)
@@ -92,6 +93,17 @@ cora_next cora_await_coro(cora_coro self, cora_coro inner, cora_step step, bool 
     return ask(NEXT_COROUTINE);
 }
 
+/* An operation that the step has begun and then does not await is cancelled. */
+static void operation_over(struct step_run *run, uint64_t awaited)
+{
+    struct future *future = future_find((cora_future){ run->operation });
+    if (run->operation != awaited && future) {
+        future_cancel(future, cancelled_error());
+        future_taken(future_loop(future), future);
+    }
+    run->operation = 0;
+}
+
 /* Starts an operation, whose future ends for this await alone. */
 static cora_next await_operation(struct coroutine *coro, const cora_awaitable *what, cora_step step,
                                  bool caught, const struct cora_place *place)
@@ -105,6 +117,8 @@ static cora_next await_operation(struct coroutine *coro, const cora_awaitable *w
     coro->awaited = future->slot.bits;
     future_mark(future, FUTURE_AWAITED);
     future_hold_in_step(future); /* it may end at once */
+    operation_over(cora_thread.run, 0);
+    cora_thread.run->operation = coro->awaited;
     what->operation->start(loop, future, what);
     return ask(NEXT_FUTURE);
 }
@@ -145,8 +159,8 @@ cora_next cora_return_value(cora_coro self, cora_value value)
         !cora_is_nothing(run->outcome))
         return running(self) ? ask_with(NEXT_RETURN, value) : nothing_next();
     run->outcome = value;
-    run->asked = NEXT_RETURN;
-    return (cora_next){ NEXT_RETURN };
+    run->asked = ((run->asked & ~NEXT_KIND) + NEXT_NUMBER) | NEXT_RETURN;
+    return (cora_next){ run->asked };
 }
 
 cora_next cora_raise(cora_coro self, cora_value error)
@@ -364,14 +378,14 @@ static __attribute__((noinline)) enum next step_left(struct step_run *run, struc
 static inline enum next step_call(struct step_run *run, struct coroutine *coro)
 {
     cora_value got = run->got.value;
-    run->asked = NEXT_NOTHING;
+    run->asked &= ~NEXT_KIND;
     run->bits = coro->slot.bits;
     coro->slot.flags = (uint8_t)((coro->slot.flags | CORO_STARTED) & ~CORO_CATCHES);
     atomic_store_explicit(&coro->thread, &cora_thread, memory_order_relaxed);
     cora_next next = coro->step(coroutine_handle(coro));
-    enum next asked = run->asked;
+    enum next asked = (enum next)(run->asked & NEXT_KIND);
     run->bits = 0;
-    if (CORA_UNLIKELY(next.what != asked || asked == NEXT_NOTHING))
+    if (CORA_UNLIKELY(next.what != run->asked || asked == NEXT_NOTHING))
         asked = step_wrong(run, coro);
     if (asked == NEXT_COROUTINE || asked == NEXT_DELEGATE)
         inner_unlist(run, coro);
@@ -383,6 +397,8 @@ static inline enum next step_call(struct step_run *run, struct coroutine *coro)
         cora_drop(got);
     if (CORA_UNLIKELY(cora_thread.attention || cora_thread.made))
         asked = step_left(run, coro, asked);
+    if (CORA_UNLIKELY(run->operation != 0))
+        operation_over(run, asked == NEXT_FUTURE ? coro->awaited : 0);
     return asked;
 }
 
@@ -441,14 +457,16 @@ static void enter_inner(struct step_run *run, struct coroutine *coro, enum next 
     run->top = innermost;
 }
 
-/* Gets the outcome of what the step asked for, which is not pending. */
+/* Gets the outcome of what the step asked for, which cannot be waited for. */
 static void future_outcome(struct step_run *run, struct coroutine *coro, struct future *future)
 {
-    if (future)
+    if (CORA_LIKELY(future && future_is_done(future))) {
         run->got = future_take(coro, future);
-    else
-        run->got =
-            (struct result){ cora_copy(future_refuse((cora_future){ coro->awaited })), true };
+        return;
+    }
+    cora_value error = future ? cora_error(CORA_ERUNTIME, "await wasn't used with future")
+                              : future_refuse((cora_future){ coro->awaited });
+    run->got = (struct result){ cora_copy(error), true };
 }
 
 /* What its finally step that has run makes of the outcome. */
@@ -561,7 +579,8 @@ enum drive_end coroutine_drive(struct step_run *run)
             run->made = NULL;
             if (!run->future)
                 run->future = future_find((cora_future){ coro->awaited });
-            if (CORA_LIKELY(run->future && !future_is_done(run->future)))
+            if (CORA_LIKELY(run->future &&
+                            !future_has(run->future, FUTURE_FINISHED | FUTURE_BLOCKED)))
                 return DRIVE_AWAITS;
             future_outcome(run, coro, run->future);
         } else if (asked == NEXT_COROUTINE || asked == NEXT_DELEGATE) {

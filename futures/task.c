@@ -155,6 +155,7 @@ static void cancel_awaited(struct task *task, struct future *future)
 static void task_suspend(struct loop *loop, struct task *task, struct future *future)
 {
     if (CORA_UNLIKELY(future == &task->future || future_loop(future) != loop)) {
+        future_mark(future, FUTURE_BLOCKED);
         task_raise_later(loop, task, await_error(task, future));
         return;
     }
