@@ -421,7 +421,7 @@ static void report_unawaited(struct loop *loop, const struct coroutine *coro)
 static void close_unawaited(struct loop *loop, struct coroutine *coro)
 {
     coro->slot.flags |= CORO_TAKEN;
-    if (coroutine_kind(coro) != CORA_GENERATOR)
+    if (coroutine_kind(coro) == CORA_COROUTINE)
         report_unawaited(loop, coro);
     coroutine_end(coro);
 }

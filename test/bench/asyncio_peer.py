@@ -3,11 +3,10 @@
 How it works: `asyncio_peer.py asyncio|uvloop WORKLOAD N` does what the C programs do, through
 asyncio's public calls: call_soon for W1, create_future and add_done_callback with a partial for W2,
 await in one task for W3, gather for W4, call_later and cancel for W5, sleep and gather for W6,
-coroutines that sleep for W6t, call_soon_threadsafe for W11.
-Each round runs twice in one loop and the second is measured; the lines have the C programs'
-form, with "-" for the allocations, which nobody counts here.  The garbage collector stays on and
-the callbacks are plain functions, as in any asyncio program.  The driver gives small n, since a
-call costs hundreds of times the limit's.
+coroutines that sleep for W6t, call_soon_threadsafe for W11.  Each round runs twice in one loop and
+the second is measured; the lines have the C programs' form, with "-" for the allocations, which
+nobody counts here.  The garbage collector stays on and the callbacks are plain functions, as in any
+asyncio program.  The driver gives small n, since a call costs hundreds of times the limit's.
 """
 import sys
 

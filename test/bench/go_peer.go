@@ -2,12 +2,12 @@
 //
 // How it works: a future is a channel that holds one value.  In W2 a goroutine waits for it and
 // then calls the callback, which makes the next.  In W3 one goroutine waits for one channel after
-// the other, each filled by a goroutine started for it, since Go has no other call_soon.  In W4 the results are taken from the channels in
-// turn, while another goroutine fills them in random order: a goroutine for each child would cost
-// more.  In W6 a goroutine for each sleeper sleeps, and a WaitGroup waits for all; so it is in W6t,
-// since a goroutine is a task.  One processor
-// runs goroutines, as the other subjects have one thread; the collector may use another one.  Each
-// round runs twice in one process, and the second is measured.
+// the other, each filled by a goroutine started for it, since Go has no other call_soon.  In W4 the
+// results are taken from the channels in turn, while another goroutine fills them in random order:
+// a goroutine for each child would cost more.  In W6 a goroutine for each sleeper sleeps, and a
+// WaitGroup waits for all; so it is in W6t, since a goroutine is a task.  One processor runs
+// goroutines, as the other subjects have one thread; the collector may use another one.  Each round
+// runs twice in one process, and the second is measured.
 package main
 
 import (

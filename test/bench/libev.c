@@ -4,8 +4,7 @@
  * is active while the ring holds calls, so that libev polls without sleeping between two ticks.
  * W5 is one ev_timer per timer in an array.  W6 is the same with a count for the gather; each
  * sleeper reads the clock, as a sleep does in the other subjects; so is W6t, since there are no
- * tasks.  W11 is a mailbox and one
- * ev_async, which compresses its wake-ups. */
+ * tasks.  W11 is a mailbox and one ev_async, which compresses its wake-ups. */
 #include "bench.h"
 #include "mailbox.h"
 #include "ring.h"

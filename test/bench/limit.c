@@ -4,9 +4,9 @@
  * W4 are bare structs from a free list, whose only callback goes through that ring.  W3 is a state
  * machine, one struct with the function it goes on with: that awaits such a future, which a call
  * in the ring completes.  By hand, W3n would be the call of a function, so it is W2a's future here:
- * that is what the price of a coroutine is compared with.  W5 is a 4-ary
- * heap whose entries hold the deadline next to the pointer, as libev's does; each timer is a bare
- * struct that knows its place.  W11 is a mailbox whose reader sleeps in epoll_wait on an eventfd.
+ * that is what the price of a coroutine is compared with.  W5 is a 4-ary heap whose entries hold
+ * the deadline next to the pointer, as libev's does; each timer is a bare struct that knows its
+ * place.  W11 is a mailbox whose reader sleeps in epoll_wait on an eventfd.
  * No cancellation handle, no order among equal deadlines, no error path: nobody can use this as an
  * event loop, so nobody has to beat it. */
 #include "bench.h"

@@ -34,7 +34,7 @@ libuv: W1a W1b W5 W6 W6t W11 W12: package libuv1-dev
 libevent: W1a W1b W5 W11 W12: package libevent-dev
 tevent: W1a W1b W2a W2b W3 W5 W6 W6t W11 W12: packages libtevent-dev and libtalloc-dev
 glib: W2a W2b: package libglib2.0-dev
-tokio: W1a W1b W2a W2b W3 W3n W4 W6 W6t: packages cargo, librust-tokio-dev and librust-futures-util-dev
+tokio: W1a W1b W2a W2b W3 W3n W4 W6 W6t: packages cargo, librust-{tokio,futures-util}-dev
 go: W2a W2b W3 W4 W6 W6t: package golang-go
 node: W2a W2b W3 W3n W4 W6 W6t: package nodejs
 uvloop: W1a W1b W2a W2b W3 W4 W5 W6 W6t W11 W12: package python3-uvloop
