@@ -215,9 +215,11 @@ $(eval $(call test_rule,harness,))
 $(eval $(call test_rule,virtual_clock,))
 $(eval $(call test_rule,reliability,$(UPTO_queue)))
 $(eval $(call test_rule,examples,$(UPTO_queue)))
+$(eval $(call test_rule,fault,$(UPTO_queue)))
+$(OUT)/test/fault/%: LIBS += -Wl,--wrap=malloc,--wrap=mmap
 
 programs = $(patsubst test/%.c,$(OUT)/test/%,$(wildcard $(1)))
-UNIT_TESTS  := $(call programs,test/harness/test_*.c test/virtual_clock/test_*.c $(FOLDERS:%=test/%/test_*.c))
+UNIT_TESTS  := $(call programs,test/harness/test_*.c test/virtual_clock/test_*.c test/fault/test_*.c $(FOLDERS:%=test/%/test_*.c))
 RELIABILITY := $(call programs,test/reliability/[0-9]*.c)
 EXAMPLE_TESTS := $(call programs,test/examples/test_*.c)
 SCRIPTS     := $(wildcard test/*/test_*.sh)

@@ -340,10 +340,28 @@ static void task_wakeup(cora_args bound, cora_future done)
     task_go_on(future_loop(future), task, future_take(task->top, future));
 }
 
+/* Debug mode: with a look at the clock, as for callbacks; a wake-up is one. */
+static __attribute__((noinline)) void task_go_on_timed(struct loop *loop, struct task *task)
+{
+    char text[500], message[560];
+    double before = clock_now();
+    const struct cora_place *place = task->future.place;
+    task_go_on(loop, task, (struct result){ cora_nothing(), false });
+    double seconds = clock_now() - before;
+    if (seconds < loop->slow_callback_duration || !loop->ev)
+        return;
+    cora_future_print(future_handle(&task->future), text, sizeof text);
+    snprintf(message, sizeof message, "Executing %s took %.3f seconds", text, seconds);
+    report_plain(loop, message, cora_nothing(), place);
+}
+
 /* Its first step, or after a yield. */
 static void task_resume(struct loop *loop, struct future *future)
 {
-    task_go_on(loop, task_of(future), (struct result){ cora_nothing(), false });
+    if (CORA_UNLIKELY(loop->debug))
+        task_go_on_timed(loop, task_of(future));
+    else
+        task_go_on(loop, task_of(future), (struct result){ cora_nothing(), false });
 }
 
 /* ---- cancelling ---- */

@@ -1,0 +1,170 @@
+/*
+ * Memory runs out: a program of coroutines, tasks, generators and runners, repeated with the first
+ * allocation failing, then the second, and so on, until it needs no more. The linker puts our
+ * malloc and mmap in the place of those that the library calls.
+ */
+#include "harness.h"
+
+#include <cora.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+void *__real_malloc(size_t size);
+void *__real_mmap(void *start, size_t size, int protection, int flags, int file, off_t offset);
+void *__wrap_malloc(size_t size);
+void *__wrap_mmap(void *start, size_t size, int protection, int flags, int file, off_t offset);
+
+static long left = -1; /* allocations until one fails; negative: none does */
+
+static bool fails_now(void)
+{
+    return left >= 0 && left-- == 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails_now() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_mmap(void *start, size_t size, int protection, int flags, int file, off_t offset)
+{
+    return fails_now() ? MAP_FAILED : __real_mmap(start, size, protection, flags, file, offset);
+}
+
+/* ---- the program ---- */
+
+struct worker {
+    char padding[100];
+    int *drops;
+};
+
+static int made, dropped;
+
+static void worker_drop(void *locals)
+{
+    ++*((struct worker *)locals)->drops;
+}
+
+static cora_coro new_worker(cora_step step)
+{
+    made++;
+    return cora_coroutine_owning(step, worker_drop, struct worker, .drops = &dropped);
+}
+
+static cora_next over(cora_coro self)
+{
+    return cora_return(self, cora_textf("over %d", 3));
+}
+
+static cora_next clean(cora_coro self)
+{
+    return cora_go_on(self);
+}
+
+static cora_next waited(cora_coro self)
+{
+    cora_value error = cora_caught(self);
+    return cora_is_error(error) ? cora_raise(self, error) : cora_return(self, cora_text("waited"));
+}
+
+/* Holds a value and futures, waits for these, and has something to clean up. */
+static cora_next worker(cora_coro self)
+{
+    cora_future futures[9];
+    cora_finally(self, clean);
+    cora_hold(self, cora_text("held"));
+    for (int i = 0; i < 9; i++)
+        futures[i] = cora_future_new(cora_running_loop());
+    for (int i = 0; i < 9; i++)
+        cora_set_result(futures[i], cora_text("result"));
+    return cora_try(self, cora_wait(futures, 9, 1, CORA_ALL_COMPLETED), waited);
+}
+
+static cora_next rested(cora_coro self)
+{
+    return cora_await(self, cora_sleep_result(0.0005, cora_text("rest")), over);
+}
+
+static cora_next nests(cora_coro self)
+{
+    return cora_await(self, new_worker(worker), rested);
+}
+
+static cora_next begin(cora_coro self)
+{
+    cora_loop loop = cora_running_loop();
+    cora_coro coros[3] = { new_worker(nests), new_worker(worker), cora_coroutine(nests) };
+    cora_create_task(loop, new_worker(nests), .name = "named");
+    cora_spawn(loop, cora_sleep(0.0005));
+    cora_cancel_with(cora_create_task(loop, cora_sleep(5)), "not needed");
+    return cora_try(self, cora_gather(loop, coros, 3, .return_exceptions = true), over);
+}
+
+static cora_next second(cora_coro self)
+{
+    return cora_yield(self, 2, over);
+}
+
+static cora_next first(cora_coro self)
+{
+    return cora_yield(self, "one", second);
+}
+
+static void drive_generator(void)
+{
+    cora_coro generator = cora_generator(first);
+    cora_value value;
+    cora_send(generator, cora_nothing(), &value);
+    cora_send(generator, cora_nothing(), &value);
+    cora_coro_close(generator);
+}
+
+static void ignore(cora_args bound, cora_loop loop, const struct cora_report *report)
+{
+    (void)bound, (void)loop, (void)report;
+}
+
+static cora_loop quiet_loop(void)
+{
+    cora_loop loop = cora_loop_new(NULL);
+    if (!cora_is_null(loop) && cora_set_exception_handler(loop, cora_partial(ignore)) == 0)
+        return loop;
+    cora_loop_close(loop);
+    return (cora_loop){ 0 };
+}
+
+static void program(void)
+{
+    cora_loop loop = quiet_loop();
+    if (cora_is_null(loop))
+        return;
+    cora_run_until_complete(loop, cora_coroutine(begin));
+    drive_generator();
+    cora_loop_close(loop);
+    struct cora_runner_options options = { .loop_factory = quiet_loop };
+    cora_runner runner = cora_runner_new(&options);
+    cora_runner_run(runner, cora_coroutine(begin));
+    cora_runner_close(runner);
+}
+
+TEST_WITH_LIMIT(60, every_allocation_fails, "whichever allocation fails, nothing is lost or leaked")
+{
+    cora_drop_temporaries();
+    for (long failing = 0;; failing++) {
+        size_t values = cora_live_values(), coroutines = cora_live_coroutines();
+        made = dropped = 0;
+        left = failing;
+        program();
+        bool done = left >= 0;
+        left = -1;
+        cora_drop_temporaries();
+        CHECK_INT(dropped, made);
+        CHECK_INT(cora_live_coroutines(), coroutines);
+        CHECK(cora_live_values() <= values + 1); /* the thread's last error */
+        if (!done)
+            continue;
+        CHECK(failing > 20); /* or the library's allocations are not ours */
+        return;
+    }
+}
