@@ -6,7 +6,8 @@
 // other, each resolved from that queue by a promise's then: queueMicrotask, process.nextTick and
 // setImmediate cost 1.5, 2 and 9 times as much.  W4 is Promise.all of promises that are resolved in
 // random order; W6 is Promise.all of node's own promises of timers, W6t of async functions that
-// await them.  Each round runs twice in one process, and the second is measured.  The collector runs when V8 wants it to.
+// await them.  Each round runs twice in one process, and the second is measured.  The collector
+// runs when V8 wants it to.
 'use strict';
 
 const fs = require('fs');
@@ -151,6 +152,14 @@ async function w4(n) {
     memoryEnd('W4.bytes', n);
 }
 
+async function w6(n) {
+    memoryBegin();
+    begin(cpu);
+    await Promise.all(Array.from({ length: n }, () => sleep(NAP * 1000)));
+    end('W6', n, cpu);
+    memoryEnd('W6.bytes', n);
+}
+
 async function nap() {
     await sleep(NAP * 1000);
 }
@@ -161,14 +170,6 @@ async function w6t(n) {
     await Promise.all(Array.from({ length: n }, nap));
     end('W6t', n, cpu);
     memoryEnd('W6t.bytes', n);
-}
-
-async function w6(n) {
-    memoryBegin();
-    begin(cpu);
-    await Promise.all(Array.from({ length: n }, () => sleep(NAP * 1000)));
-    end('W6', n, cpu);
-    memoryEnd('W6.bytes', n);
 }
 
 async function main(workload, n) {
