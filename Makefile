@@ -65,7 +65,7 @@ help:
 	@echo 'make bench         compares with the peers that are installed; W=W1a one workload'
 	@echo 'make size          sizes of objects and lines of code against their limits'
 	@echo 'make catalogue     how many behaviours of CPython'"'"'s tests the last make check covered; PIECE=loop one piece'
-	@echo 'make oracle        traces of random programs against CPython'"'"'s (from the third piece on)'
+	@echo 'make oracle        traces of random programs against those of CPython 3.14'
 	@echo 'make install       into PREFIX ($(PREFIX)) below DESTDIR; make uninstall removes it'
 	@echo 'make setup         installs every package that a target needs'
 	@echo 'make tidy, format  clang-tidy; clang-format over the sources'
@@ -233,7 +233,7 @@ ifneq ($(ONLY),)
 CHECKED := $(foreach word,$(ONLY),$(foreach test,$(CHECKED),$(if $(findstring $(word),$(test)),$(test))))
 endif
 
-check: setup-test library $(CHECKED) $(OUT)/demo $(EXAMPLES) $(ROSETTA)
+check: setup-test library $(CHECKED) $(OUT)/demo $(OUT)/oracle $(EXAMPLES) $(ROSETTA)
 	@$(RUN) $(CHECKED) $(if $(SAN)$(WRAPPER)$(ONLY),,$(SCRIPTS))
 
 reliability: setup-core $(RELIABILITY)
@@ -258,8 +258,14 @@ fuzz-run: $(OUT)/fuzz_calls
 check-long: check
 	@$(MAKE) --no-print-directory fuzz FOR=100000 CALLS=10000000
 
-oracle:
-	@echo 'the oracle comes with coroutines and tasks (the third piece)'
+# ---- the oracle: random programs and CPython's traces of them ----
+
+ORACLE := $(wildcard test/oracle/*.c) test/virtual_clock/virtual_clock.c
+$(OUT)/oracle: $(ORACLE:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
+	$(LINK) -o $@ $^ $(LIBS)
+
+oracle: setup-core $(OUT)/oracle
+	@SHARED=$(SHARED) test/oracle/oracle.sh $(OUT)
 
 # ---- measures ----
 

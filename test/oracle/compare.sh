@@ -1,0 +1,47 @@
+#!/bin/sh
+# Runs programs and compares their traces with those of CPython that lie beside them.
+#
+#     compare.sh ORACLE PROGRAM...
+#
+# Prints a line for each program: passed, failed or skipped (it needs what is not there yet), its
+# number, its profile, and for a failed one the first line that differs, in both traces.
+
+set -u
+
+oracle=$1
+shift
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+
+# Why a program failed, in lines that start with #.
+reason() {
+    [ "$2" = 124 ] && echo "# it does not end"
+    [ "$2" != 0 ] && echo "# exit code $2: $(head -n 1 "$work/err")"
+    diff "$1" "$work/out" | awk '
+        !at++ { sub(/[acd,].*/, ""); print "# line " $0 }
+        /^</ && !theirs++ { print "# CPython: " substr($0, 3) }
+        /^>/ && !ours++ { print "# Cora:    " substr($0, 3) }'
+}
+
+compare() {
+    number=$(basename "$1" .prog)
+    trace=${1%.prog}.trace
+    read -r header <"$1"
+    profile=${header#*profile }
+    profile=${profile%%[ :]*}
+    timeout 10 "$oracle" "$1" >"$work/out" 2>"$work/err"
+    code=$?
+    if [ "$code" = 3 ]; then
+        echo "skipped $number $profile"
+    elif [ "$code" = 0 ] && cmp -s "$work/out" "$trace"; then
+        echo "passed $number $profile"
+    else
+        echo "failed $number $profile"
+        reason "$trace" "$code"
+    fi
+}
+
+for program in "$@"; do
+    # The shell's own word about a program that died would be one more line.
+    compare "$program" 2>/dev/null
+done
