@@ -59,9 +59,9 @@ static void slots_flush(unsigned left)
     pthread_mutex_unlock(&slots_lock);
 }
 
-static struct coroutine *slot_new_again(void);
+static struct coroutine *slot_new_again(bool generator);
 
-static inline struct coroutine *slot_new(void)
+static inline struct coroutine *slot_new(bool generator)
 {
     struct thread *thread = &cora_thread;
     if (CORA_UNLIKELY(!thread->coroutines) && !slots_refill())
@@ -71,16 +71,17 @@ static inline struct coroutine *slot_new(void)
     thread->coroutines = slot->next;
     thread->coroutines_free--;
     if (CORA_UNLIKELY(__builtin_add_overflow(slot->bits, GENERATION_STEP, &bits)))
-        return slot_new_again(); /* it has used all generations */
+        return slot_new_again(generator); /* it has used all generations */
+    bits = generator ? bits | GENERATOR_BIT : bits & ~GENERATOR_BIT;
     __atomic_store_n(&slot->bits, bits, __ATOMIC_RELAXED);
     __atomic_store_n(&slot->state, SLOT_WAITING, __ATOMIC_RELAXED);
     thread->coroutines_live++;
     return coroutine_of(slot);
 }
 
-static __attribute__((noinline)) struct coroutine *slot_new_again(void)
+static __attribute__((noinline)) struct coroutine *slot_new_again(bool generator)
 {
-    return slot_new();
+    return slot_new(generator);
 }
 
 static void slot_give(struct coroutine *coro)
@@ -124,7 +125,7 @@ cora_value coroutine_refuse(cora_coro handle)
     struct slot *slot = slot_at(handle.bits);
     cora_value error;
     if (cora_is_null(handle))
-        error = cora_error(CORA_EMEMORY, "the coroutine is null: it could not be made");
+        error = null_error("coroutine");
     else if (!slot || slot->kind != SLOT_COROUTINE)
         error = cora_error(CORA_ESTALE, "the handle is none of a coroutine");
     else if (slot_is(slot, handle.bits) && slot_state(slot) != SLOT_FREE &&
@@ -136,6 +137,14 @@ cora_value coroutine_refuse(cora_coro handle)
                                       "was given to nobody in the callback that made it");
     fail_with(error);
     return error;
+}
+
+bool generator_has_ended(cora_coro handle)
+{
+    struct slot *slot = slot_at(handle.bits);
+    return handle.bits & GENERATOR_BIT && slot && slot->kind == SLOT_COROUTINE &&
+           (!slot_is(slot, handle.bits) || slot_state(slot) == SLOT_FREE ||
+            slot->flags & CORO_DEAD);
 }
 
 /* An error that names the coroutine: a temporary, and the thread's last error. */
@@ -165,6 +174,15 @@ char *locals_bytes(struct coroutine *coro)
 {
     size_t room = coro->slot.flags & CORO_OWNS ? LOCALS_INLINE - sizeof(void *) : LOCALS_INLINE;
     return coro->slot.as.size > room ? coro->locals.block->bytes : coro->locals.bytes;
+}
+
+/* Whether these bits are among the words of a struct. */
+static bool is_among(uint64_t bits, const void *words, size_t size)
+{
+    for (size_t at = 0; at + sizeof bits <= size; at += sizeof bits)
+        if (memcmp((const char *)words + at, &bits, sizeof bits) == 0)
+            return true;
+    return false;
 }
 
 /* Copies the locals into the coroutine. False without memory. */
@@ -207,6 +225,28 @@ static void locals_drop(struct coroutine *coro)
     block_put(block, block->size);
 }
 
+/*
+ * A coroutine that was made just before and is among the initialisers is the new one's, to be
+ * awaited by it: asyncio.run(outer(inner())). Only the last few are looked for.
+ */
+static void adopt_made(struct coroutine *coro, const void *locals, size_t size)
+{
+    struct coroutine **place = &cora_thread.made;
+    for (int i = 0; i < CORA_ARGUMENTS_MAX && *place && size >= sizeof(uint64_t); i++) {
+        struct coroutine *made = *place;
+        struct extra *extra = NULL;
+        if (is_among(made->slot.bits, locals, size) && !(made->slot.flags & CORO_TAKEN))
+            extra = extra_new(coro, EXTRA_COROUTINE);
+        if (!extra) {
+            place = (struct coroutine **)(void *)&made->slot.next;
+            continue;
+        }
+        extra->value = cora_from_coro(coroutine_handle(made));
+        *place = coroutine_of(made->slot.next);
+        made->slot.flags &= (uint8_t)~CORO_LISTED;
+    }
+}
+
 static void hold_future(struct future *future);
 static void sweep(struct loop *loop);
 
@@ -214,7 +254,7 @@ cora_coro cora_coro_new(enum cora_coro_kind kind, cora_step step, const void *lo
                         void (*drop)(void *locals), const struct cora_place *place)
 {
     struct thread *thread = &cora_thread;
-    struct coroutine *coro = size <= UINT32_MAX && step ? slot_new() : NULL;
+    struct coroutine *coro = size <= UINT32_MAX && step ? slot_new(kind != CORA_COROUTINE) : NULL;
     if (CORA_LIKELY(coro != NULL)) {
         coro->slot.flags = drop ? CORO_LISTED | CORO_OWNS : CORO_LISTED;
         coro->slot.count = (uint8_t)kind;
@@ -241,6 +281,8 @@ cora_coro cora_coro_new(enum cora_coro_kind kind, cora_step step, const void *lo
     atomic_store_explicit(&coro->thread, thread, memory_order_relaxed);
     coro->place = place;
     coro->where = NULL;
+    if (CORA_UNLIKELY(thread->made != NULL))
+        adopt_made(coro, locals, size);
     coro->slot.next = (struct slot *)thread->made;
     thread->made = coro;
     thread->sweep = sweep;

@@ -27,6 +27,8 @@
  * main() when the next run begins or a loop is closed, and reported as "never awaited". One made in
  * a coroutine's step is that coroutine's until it ends.
  *
+ * One that is among the initialisers of another, as in outer(inner()), is that one's.
+ *
  * The same holds for futures made in a step: the coroutine keeps them, done or not, until it has
  * awaited or read them, or ends. asyncio: coroutine objects; generators.
  */
@@ -163,6 +165,8 @@ CORA_API cora_value cora_hold(cora_coro self, cora_value value);
  *     1: it yielded *ret, or awaits a future, which is then *ret: send nothing when it is done
  *     0: it has returned *ret. asyncio: StopIteration
  *     a code below 0: it raised *ret
+ *
+ * Who sends to it must run it to its end or close it: it is nobody else's any more.
  *
  * *ret (may be NULL) is borrowed until the running callback returns, in main() until the next run.
  * A TypeError for a value sent before the start; a ValueError while it runs; of one that has ended:

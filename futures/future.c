@@ -17,13 +17,12 @@
 
 /* ---- errors ---- */
 
-/* Why a future is null: the error of the call that could not make it, if nothing failed since. */
-static cora_value null_error(void)
+cora_value null_error(const char *what)
 {
     cora_value last = cora_last_error();
     return cora_is_error(last)
                ? error_again(last)
-               : cora_error(CORA_EMEMORY, "the future is null: it could not be made");
+               : cora_error(CORA_EMEMORY, "the %s is null: it could not be made", what);
 }
 
 /* Whether it is there, but in a loop of another thread. */
@@ -41,7 +40,7 @@ static cora_value refusal(cora_future handle)
     struct slot *slot = slot_at(handle.bits);
     struct loop *owner = owner_of(handle.bits);
     if (cora_is_null(handle))
-        return null_error();
+        return null_error("future");
     if (is_foreign(handle))
         return cora_error(CORA_EWRONGTHREAD, "the future belongs to a loop of another thread");
     if (!owner || atomic_load(&owner->state) == LOOP_CLOSED)
@@ -113,7 +112,7 @@ static void print_callbacks(const struct future *future, char *buffer, size_t si
         snprintf(buffer + length, size - length, "]");
 }
 
-static int future_print(const struct future *future, char *buffer, size_t size)
+int future_print(const struct future *future, char *buffer, size_t size)
 {
     static const char *const states[] = {
         [FUTURE_PENDING] = "pending", [FUTURE_STARTING] = "pending",
@@ -408,17 +407,18 @@ struct future *future_new(struct loop *loop, const struct cora_operation *operat
 }
 
 /* The first of a step is only noted: as a rule it is what the step awaits. */
-void future_hold_in_step(struct future *future)
+bool future_hold_in_step(struct future *future)
 {
     struct step_run *run = cora_thread.run;
-    if (!run || !run->bits)
-        return; /* no step: a drop function, in between */
+    if (!run->bits)
+        return false; /* a drop function, in between */
     if (run->made) {
         cora_thread.hold(future);
-        return;
+        return true;
     }
     run->made = future;
     future_mark(future, FUTURE_STEP);
+    return true;
 }
 
 static cora_future future_new_slow(cora_loop handle, const struct cora_place *place)
@@ -659,7 +659,7 @@ static int complete(cora_future handle, enum future_phase phase, cora_value outc
     cora_value kept = outcome;
     if (CORA_UNLIKELY(!future))
         return cora_error_code(cora_last_error());
-    if (CORA_UNLIKELY(future_is_done(future)))
+    if (CORA_UNLIKELY(future_is_done(future)) && !is_task(future))
         return refuse_done(future);
     if (CORA_UNLIKELY(future_has(future, FUTURE_OPERATION) && future->operation->resume))
         return fail(CORA_ERUNTIME, "%s does not support %s operation: it is completed by %s",

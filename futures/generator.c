@@ -12,10 +12,7 @@ static struct coroutine *hand_check(cora_coro handle, struct result input, cora_
     struct coroutine *coro = coroutine_find(handle);
     cora_value error;
     if (!coro) {
-        struct slot *slot = slot_at(handle.bits);
-        bool generator = slot && slot->kind == SLOT_COROUTINE && slot->bits == handle.bits &&
-                         slot->count != CORA_COROUTINE;
-        if (generator && (slot_state(slot) == SLOT_FREE || slot->flags & CORO_DEAD)) {
+        if (generator_has_ended(handle)) {
             *ret = input.raised ? input.value : cora_nothing();
             *ret_code = input.raised ? cora_error_code(input.value) : 0;
             return NULL;
@@ -71,10 +68,13 @@ static int hand_drive(struct coroutine *root, struct result input, cora_value *r
     struct step_run run;
     run_enter(&run, top, NULL, cora_thread.running);
     run.got = input;
+    if (input.raised && cora_error_code(input.value) == CORA_EGENERATOREXIT)
+        run.exits = top;
     enum drive_end end = coroutine_drive(&run);
     if (end == DRIVE_AWAITS || end == DRIVE_YIELDED)
         root->up = run.top == root ? NULL : run.top;
     if (end == DRIVE_AWAITS) {
+        future_given_up(run.top, run.future);
         future_reference(run.future);
         run.outcome = cora_from_future(future_handle(run.future));
     }
@@ -107,8 +107,12 @@ int cora_send(cora_coro coro, cora_value value, cora_value *ret)
 
 int cora_throw(cora_coro coro, cora_value error, cora_value *ret)
 {
-    if (!cora_is_error(error))
+    if (!cora_is_error(error)) {
         error = cora_error(CORA_ETYPE, "exceptions must be errors: cora_throw wants one");
+        if (ret)
+            *ret = error;
+        return fail_with(error);
+    }
     return hand(coro, (struct result){ error, true }, ret);
 }
 

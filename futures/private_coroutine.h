@@ -14,6 +14,10 @@
 
 #define LOCALS_INLINE 40
 
+/* In the handle of a generator: it is known as one when its slot is somebody else's. */
+#define GENERATOR_BIT ((uint64_t)1 << 30)
+_Static_assert(CHUNK_LIMIT <= 1u << 18, "a handle has two bits to spare");
+
 /* slot.flags of a coroutine */
 #define CORO_STARTED 1
 #define CORO_CATCHES 4  /* what it waits at is a cora_try */
@@ -94,15 +98,17 @@ struct step_run {
     struct step_run *outer; /* in the middle of which it runs */
     uint64_t bits;          /* the coroutine whose step runs; 0: none does */
     struct coroutine *top;
-    struct task *task;       /* NULL: by hand, or the loop was closed */
-    struct loop *loop;       /* the task's; NULL: by hand, outside of a run */
-    struct result got;       /* what goes into the next step; taken by it */
-    cora_value outcome;      /* what the step returns, raises or yields; counted */
-    struct future *future;   /* what it awaits, at the end */
+    struct task *task;              /* NULL: by hand, or the loop was closed */
+    struct loop *loop;              /* the task's; NULL: by hand, outside of a run */
+    struct result got;              /* what goes into the next step; taken by it */
+    cora_value outcome;             /* what the step returns, raises or yields; counted */
+    struct future *future;          /* what it awaits, at the end */
+    const struct cora_place *place; /* of the outermost, when it has ended */
     struct future *made;     /* the first future that the step has made and not given up; or NULL */
     struct coroutine *inner; /* what it awaits, if that was made just now */
     uint64_t operation;      /* the future of one that the step has begun; 0: none */
     uint32_t asked;          /* enum next, and above it the number of the ask */
+    struct coroutine *exits; /* GeneratorExit was raised in it from outside; NULL: in none */
     bool closed;             /* the task is gone: everything ends */
     bool saved;              /* the thread had something of the outer's, which is here: */
     bool attention;
@@ -115,7 +121,10 @@ enum drive_end { DRIVE_RETURNED, DRIVE_RAISED, DRIVE_AWAITS, DRIVE_YIELDED, DRIV
 
 struct task {
     struct future future;
-    struct coroutine *top;        /* the innermost of its coroutines, while it is pending */
+    union {
+        struct coroutine *top;          /* the innermost of its coroutines, while it is pending */
+        const struct cora_place *place; /* done: where its coroutine was made */
+    } as;
     cora_coro coro;               /* the outermost */
     struct cora_counted *name;    /* a text; NULL: the number */
     uint32_t number;              /* of its name */
@@ -173,6 +182,9 @@ const char *coroutine_kind_name(enum cora_coro_kind kind);
 /* The coroutine of this handle if it is this thread's and has not ended; else NULL. */
 struct coroutine *coroutine_find(cora_coro handle);
 
+/* Whether it names a generator that has ended. */
+bool generator_has_ended(cora_coro handle);
+
 /* The error of a handle that is not found; one that names the coroutine. As temporaries. */
 cora_value coroutine_refuse(cora_coro handle);
 cora_value coroutine_error(const struct coroutine *coro, int code, const char *what);
@@ -222,6 +234,7 @@ static inline void run_enter(struct step_run *run, struct coroutine *top, struct
     run->bits = run->operation = 0;
     run->asked = NEXT_NOTHING;
     run->made = NULL;
+    run->exits = NULL;
     run->top = top;
     run->task = task;
     run->loop = loop;
@@ -240,6 +253,11 @@ static inline void run_leave(struct step_run *run)
         run_settle(run);
     thread->depth--;
     thread->run = run->outer;
+}
+
+static inline cora_value generator_exit(void)
+{
+    return cora_copy(cora_error(CORA_EGENERATOREXIT, NULL));
 }
 
 /*

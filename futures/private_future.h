@@ -225,6 +225,9 @@ static inline struct future *future_find(cora_future handle)
     return future;
 }
 
+/* Why this thing is null: the error of the call that could not make it. A temporary. */
+cora_value null_error(const char *what);
+
 /* The error of a handle that is not found: a temporary, and the thread's last error. */
 cora_value future_refuse(cora_future handle);
 
@@ -241,13 +244,14 @@ static inline struct future *future_get(cora_future handle)
 struct future *future_new(struct loop *loop, const struct cora_operation *operation,
                           const struct cora_place *place);
 
-/* The same for the coroutine whose step runs, if one does. */
-void future_hold_in_step(struct future *future);
+/* The same for the coroutine whose step runs. False if none does. */
+bool future_hold_in_step(struct future *future);
 
 /* Holds it for the program, which gets the handle: made in a step, or while no run is on. */
 static inline void future_hold(struct loop *loop, struct future *future)
 {
-    future_hold_in_step(future);
+    if (CORA_UNLIKELY(cora_thread.run != NULL) && future_hold_in_step(future))
+        return;
     if (cora_thread.running != loop && ev_depth(loop->ev) == 0)
         future_mark(future, FUTURE_HELD);
 }
@@ -274,6 +278,9 @@ static inline void future_reference(struct future *future)
     future->references = future_has(future, FUTURE_REFERENCED) ? future->references + 1 : 1;
     future_mark(future, FUTURE_REFERENCED);
 }
+
+/* As cora_future_print, also while its loop is being closed. */
+int future_print(const struct future *future, char *buffer, size_t size);
 
 /* Gives it back, if nobody keeps it, when nothing of the program's runs any more. */
 void future_discard(struct loop *loop, struct future *future);

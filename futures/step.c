@@ -437,6 +437,8 @@ static void enter_inner(struct step_run *run, struct coroutine *coro, enum next 
     cora_coro handle = { coro->awaited };
     struct coroutine *inner = run->inner ? run->inner : coroutine_find(handle), *innermost = inner;
     run->got = (struct result){ cora_nothing(), false };
+    if (CORA_UNLIKELY(!inner && asked == NEXT_DELEGATE && generator_has_ended(handle)))
+        return; /* it gives nothing more */
     if (CORA_UNLIKELY(!run->inner || coroutine_kind(inner) == CORA_GENERATOR)) {
         cora_value error = inner_error(inner, handle, asked);
         if (!cora_is_nothing(error)) {
@@ -510,6 +512,44 @@ static bool finally_next(struct step_run *run, struct coroutine *coro, enum next
     return true;
 }
 
+/* What was asked before, in the same step, and then not returned. */
+static inline void forget_outcome(struct step_run *run)
+{
+    if (CORA_LIKELY(cora_is_nothing(run->outcome)))
+        return;
+    cora_drop(run->outcome);
+    run->outcome = cora_nothing();
+}
+
+/* What GeneratorExit was raised in has ended: it is raised in who awaits that, too. */
+static enum next exit_outer(struct step_run *run, enum next asked)
+{
+    run->exits = run->top;
+    if (asked == NEXT_RAISE && cora_error_code(run->outcome) != CORA_EGENERATOREXIT)
+        return asked;
+    cora_drop(run->outcome);
+    run->outcome = generator_exit();
+    return NEXT_RAISE;
+}
+
+/*
+ * It goes on all the same: it is abandoned, and who awaits it gets a RuntimeError. False if that is
+ * nobody: then who has raised GeneratorExit looks at it.
+ */
+static bool exit_ignored(struct step_run *run)
+{
+    struct coroutine *ignoring = run->exits, *top = run->top;
+    if (CORA_LIKELY(!ignoring) || !ignoring->up)
+        return false;
+    run->top = run->exits = ignoring->up;
+    ignoring->up = NULL;
+    cora_value error = coroutine_error(ignoring, CORA_ERUNTIME, "generator ignored GeneratorExit");
+    run->got = (struct result){ cora_copy(error), true };
+    forget_outcome(run);
+    coroutine_abandon(run->loop, top);
+    return true;
+}
+
 /*
  * The coroutine ends with the outcome. If it has a finally step left, that is next; else it goes,
  * and who awaits it gets the outcome. False if that is nobody: the drive is over.
@@ -522,19 +562,17 @@ static bool coroutine_ends(struct step_run *run, struct coroutine *coro, enum ne
             return true;
     }
     run->top = coro->up;
+    run->place = coro->place;
     coroutine_end(coro);
     if (CORA_UNLIKELY(!cora_is_nothing(cora_thread.failure)))
         report_drop_failure(run->loop);
     if (!run->top)
         return false;
+    if (CORA_UNLIKELY(run->exits == coro))
+        *asked = exit_outer(run, *asked);
     run->got = (struct result){ run->outcome, *asked == NEXT_RAISE };
     run->outcome = cora_nothing();
     return true;
-}
-
-static cora_value generator_exit(void)
-{
-    return cora_copy(cora_error(CORA_EGENERATOREXIT, NULL));
 }
 
 /* The task is gone: there is nobody left to wait for anything. */
@@ -559,15 +597,6 @@ static inline enum next coroutine_goes_on(struct step_run *run, struct coroutine
     return CORA_UNLIKELY(run->closed) ? step_closed(run, asked) : asked;
 }
 
-/* What was asked before, in the same step, and then not returned. */
-static inline void forget_outcome(struct step_run *run)
-{
-    if (CORA_LIKELY(cora_is_nothing(run->outcome)))
-        return;
-    cora_drop(run->outcome);
-    run->outcome = cora_nothing();
-}
-
 enum drive_end coroutine_drive(struct step_run *run)
 {
     for (;;) {
@@ -579,15 +608,17 @@ enum drive_end coroutine_drive(struct step_run *run)
             run->made = NULL;
             if (!run->future)
                 run->future = future_find((cora_future){ coro->awaited });
-            if (CORA_LIKELY(run->future &&
-                            !future_has(run->future, FUTURE_FINISHED | FUTURE_BLOCKED)))
+            if (CORA_UNLIKELY(!run->future ||
+                              future_has(run->future, FUTURE_FINISHED | FUTURE_BLOCKED)))
+                future_outcome(run, coro, run->future);
+            else if (!exit_ignored(run))
                 return DRIVE_AWAITS;
-            future_outcome(run, coro, run->future);
         } else if (asked == NEXT_COROUTINE || asked == NEXT_DELEGATE) {
             forget_outcome(run);
             enter_inner(run, coro, asked);
         } else if (asked == NEXT_YIELD) {
-            return DRIVE_YIELDED;
+            if (!exit_ignored(run))
+                return DRIVE_YIELDED;
         } else if (asked == NEXT_SLEEP) {
             return DRIVE_SLEEPS;
         } else if (asked == NEXT_ERROR) {
@@ -606,6 +637,7 @@ void coroutine_abandon(struct loop *loop, struct coroutine *top)
     struct step_run run;
     run_enter(&run, top, NULL, loop);
     run.closed = true;
+    run.exits = top;
     run.got = (struct result){ generator_exit(), true };
     enum drive_end end = coroutine_drive(&run);
     int code = cora_error_code(run.outcome);

@@ -87,8 +87,8 @@ static void task_raise_later(struct loop *loop, struct task *task, cora_value er
 /* Ends its sleep: Cancelled is raised in the next tick. The error is the given one, or its own. */
 static void sleep_cancel(struct loop *loop, struct task *task, struct cora_counted *cancelled)
 {
-    cora_handle_cancel((cora_handle){ task->top->awaited });
-    task->top->awaited = 0;
+    cora_handle_cancel((cora_handle){ task->as.top->awaited });
+    task->as.top->awaited = 0;
     struct cora_counted *own = take_cancelled(task);
     if (!cancelled)
         cancelled = own ? own : cancelled_error().as.counted;
@@ -163,7 +163,7 @@ static void task_suspend(struct loop *loop, struct task *task, struct future *fu
         task_raise_later(loop, task, memory_error());
         return;
     }
-    future_given_up(task->top, future);
+    future_given_up(task->as.top, future);
     if (future_has(future, FUTURE_AWAITED))
         future_mark(future, FUTURE_DIRECT);
     task->flags |= TASK_SUSPENDED;
@@ -176,7 +176,7 @@ static void task_slept(cora_args bound)
 {
     struct task *task = task_of(future_of(slot_at(bound.values[0].as.handle)));
     task->flags &= ~(uint32_t)TASK_SLEEPING;
-    task->top->awaited = 0;
+    task->as.top->awaited = 0;
     future_wake(future_loop(&task->future), &task->future);
 }
 
@@ -195,7 +195,7 @@ static void task_sleep(struct loop *loop, struct task *task, double seconds)
         task_raise_later(loop, task, cora_last_error());
         return;
     }
-    task->top->awaited = timer.bits;
+    task->as.top->awaited = timer.bits;
     task->flags |= TASK_SLEEPING;
     if (CORA_UNLIKELY(task->flags & TASK_MUST_CANCEL))
         sleep_cancel(loop, task, NULL);
@@ -276,7 +276,10 @@ static inline void task_driven(struct loop *loop, struct task *task, enum drive_
                                struct step_run *run)
 {
     task->flags &= ~(uint32_t)TASK_RUNNING;
-    task->top = run->top;
+    if (CORA_LIKELY(run->top != NULL))
+        task->as.top = run->top;
+    else
+        task->as.place = run->place;
     if (CORA_LIKELY(end == DRIVE_AWAITS))
         task_suspend(loop, task, run->future);
     else if (end == DRIVE_SLEEPS)
@@ -294,7 +297,7 @@ static __attribute__((noinline)) enum drive_end drive_in_context(struct step_run
                                                                  struct task *task)
 {
     struct scope scope = scope_enter(task);
-    run_enter(run, task->top, task, run->loop);
+    run_enter(run, task->as.top, task, run->loop);
     enum drive_end end = coroutine_drive(run);
     run_leave(run);
     scope_leave(scope, run->task);
@@ -320,7 +323,7 @@ static void task_go_on(struct loop *loop, struct task *task, struct result input
         run.loop = loop;
         end = drive_in_context(&run, task);
     } else {
-        run_enter(&run, task->top, task, loop);
+        run_enter(&run, task->as.top, task, loop);
         end = coroutine_drive(&run);
         run_leave(&run);
         if (CORA_UNLIKELY(cora_thread.context != NULL))
@@ -337,7 +340,7 @@ static void task_wakeup(cora_args bound, cora_future done)
 {
     struct future *future = future_of(slot_at(done.bits)); /* as it calls back, it is there */
     struct task *task = task_of(future_of(slot_at(bound.values[0].as.handle)));
-    task_go_on(future_loop(future), task, future_take(task->top, future));
+    task_go_on(future_loop(future), task, future_take(task->as.top, future));
 }
 
 /* Debug mode: with a look at the clock, as for callbacks; a wake-up is one. */
@@ -377,7 +380,7 @@ static struct future *task_next_child(struct future *future, size_t position)
     struct task *task = task_of(future);
     if (position > 0 || !(task->flags & TASK_SUSPENDED))
         return NULL;
-    struct future *awaited = future_find((cora_future){ task->top->awaited });
+    struct future *awaited = future_find((cora_future){ task->as.top->awaited });
     bool woken =
         awaited && future_has(awaited, FUTURE_DIRECT) && future_phase(awaited) != FUTURE_PENDING;
     return woken ? NULL : awaited;
@@ -498,9 +501,10 @@ static struct step_run *task_run(const struct task *task)
 /* Closes a pending one. */
 static void task_close(struct loop *loop, struct task *task)
 {
-    struct coroutine *top = task->top;
+    struct coroutine *top = task->as.top;
     struct step_run *run = task->flags & TASK_RUNNING ? task_run(task) : NULL;
     report_destroyed(loop, task);
+    task->as.place = top->place; /* others may print it still */
     future_close(&task->future.slot);
     if (run) {
         run->closed = true; /* its steps end when the running one returns */
@@ -584,7 +588,7 @@ static struct task *task_new(struct loop *loop, struct coroutine *coro,
     task->future.as.state.as.pointer = task; /* for task_free */
     task->future.as.state.cancelled = NULL;
     task->future.place = place;
-    task->top = coro;
+    task->as.top = coro;
     task->coro = coroutine_handle(coro);
     task->flags = task->cancelling = 0;
     if (!task_set_up(task, options)) {

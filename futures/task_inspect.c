@@ -113,16 +113,16 @@ int task_describe(const struct future *future, char *buffer, size_t size)
     if (task->flags & TASK_SUSPENDED && root) {
         nested = true;
         size_t length = (size_t)snprintf(awaited, sizeof awaited, " wait_for=");
-        cora_future_print((cora_future){ task->top->awaited }, awaited + length,
-                          sizeof awaited - length);
+        future_print(future_of(slot_at(task->as.top->awaited)), awaited + length,
+                     sizeof awaited - length);
         nested = false;
     }
     if (task->flags & TASK_SLEEPING)
         snprintf(awaited, sizeof awaited, " wait_for=<sleep pending>");
     if (!root)
         return snprintf(buffer, size, " name='%s' coro=<%s() done, created at %s:%d>",
-                        task_name(task, name, sizeof name), future->place->name,
-                        future->place->file, future->place->line);
+                        task_name(task, name, sizeof name), task->as.place->name,
+                        task->as.place->file, task->as.place->line);
     const struct cora_place *where = root->where ? root->where : root->place;
     return snprintf(buffer, size, " name='%s' coro=<%s() running at %s:%d>%s",
                     task_name(task, name, sizeof name), root->place->name, where->file, where->line,
