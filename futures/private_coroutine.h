@@ -96,25 +96,28 @@ struct result {
 /* One drive of a chain of coroutines. */
 struct step_run {
     struct step_run *outer; /* in the middle of which it runs */
-    uint64_t bits;          /* the coroutine whose step runs; 0: none does */
     struct coroutine *top;
-    struct task *task;              /* NULL: by hand, or the loop was closed */
-    struct loop *loop;              /* the task's; NULL: by hand, outside of a run */
-    struct result got;              /* what goes into the next step; taken by it */
-    cora_value outcome;             /* what the step returns, raises or yields; counted */
+    struct task *task; /* NULL: by hand, or the loop was closed */
+    struct loop *loop; /* the task's; NULL: by hand, outside of a run */
+    struct result got; /* what goes into the next step; taken by it */
+
+    /* These are all 0 at first, and so they are set at once. */
+    uint64_t bits;           /* the coroutine whose step runs; 0: none does */
+    uint64_t operation;      /* the future of one that the step has begun; 0: none */
+    struct future *made;     /* the first future that the step has made and not given up; or NULL */
+    struct coroutine *exits; /* GeneratorExit was raised in it from outside; NULL: in none */
+    cora_value outcome;      /* what the step returns, raises or yields; counted */
+    uint32_t asked;          /* enum next, and above it the number of the ask */
+    bool closed;             /* the task is gone: everything ends */
+    bool saved;              /* the thread had something of the outer's, which is at the end here */
+
     struct future *future;          /* what it awaits, at the end */
     const struct cora_place *place; /* of the outermost, when it has ended */
-    struct future *made;     /* the first future that the step has made and not given up; or NULL */
-    struct coroutine *inner; /* what it awaits, if that was made just now */
-    uint64_t operation;      /* the future of one that the step has begun; 0: none */
-    uint32_t asked;          /* enum next, and above it the number of the ask */
-    struct coroutine *exits; /* GeneratorExit was raised in it from outside; NULL: in none */
-    bool closed;             /* the task is gone: everything ends */
-    bool saved;              /* the thread had something of the outer's, which is here: */
-    bool attention;
+    struct coroutine *inner;        /* what it awaits, if that was made just now */
     struct cora_counted *temporaries;
     cora_value failure;
     struct coroutine *made_outside;
+    bool attention;
 };
 
 enum drive_end { DRIVE_RETURNED, DRIVE_RAISED, DRIVE_AWAITS, DRIVE_YIELDED, DRIVE_SLEEPS };
@@ -231,15 +234,10 @@ static inline void run_enter(struct step_run *run, struct coroutine *top, struct
 {
     struct thread *thread = &cora_thread;
     run->outer = thread->run;
-    run->bits = run->operation = 0;
-    run->asked = NEXT_NOTHING;
-    run->made = NULL;
-    run->exits = NULL;
     run->top = top;
     run->task = task;
     run->loop = loop;
-    run->outcome = cora_nothing();
-    run->closed = run->saved = false;
+    memset(&run->bits, 0, offsetof(struct step_run, future) - offsetof(struct step_run, bits));
     if (CORA_UNLIKELY(thread->attention || thread->made))
         run_save(run);
     thread->run = run;

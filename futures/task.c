@@ -310,29 +310,27 @@ static __attribute__((noinline)) void keep_variables(struct task *task)
     scope_leave((struct scope){ NULL, NULL, NULL }, task);
 }
 
-/* Drives its coroutine as far as it goes. The last thing to do with a task. */
-static void task_go_on(struct loop *loop, struct task *task, struct result input)
+/* Drives its coroutine as far as it goes, with run->got. The last thing to do with a task. */
+static inline void task_go_on(struct loop *loop, struct task *task, struct step_run *run)
 {
-    struct step_run run;
     enum drive_end end;
     if (CORA_UNLIKELY(task->flags & (TASK_MUST_CANCEL | TASK_ERROR)))
-        input = task_input(task, input);
+        run->got = task_input(task, run->got);
     task->flags = (task->flags & ~(uint32_t)TASK_SUSPENDED) | TASK_RUNNING;
-    run.got = input;
     if (CORA_UNLIKELY(task->context || cora_thread.context || cora_thread.holder)) {
-        run.loop = loop;
-        end = drive_in_context(&run, task);
+        run->loop = loop;
+        end = drive_in_context(run, task);
     } else {
-        run_enter(&run, task->as.top, task, loop);
-        end = coroutine_drive(&run);
-        run_leave(&run);
+        run_enter(run, task->as.top, task, loop);
+        end = coroutine_drive(run);
+        run_leave(run);
         if (CORA_UNLIKELY(cora_thread.context != NULL))
-            keep_variables(run.task);
+            keep_variables(run->task);
     }
-    if (CORA_UNLIKELY(run.closed))
-        cora_drop(run.outcome);
+    if (CORA_UNLIKELY(run->closed))
+        cora_drop(run->outcome);
     else
-        task_driven(loop, task, end, &run);
+        task_driven(loop, task, end, run);
 }
 
 /* What it awaits is done. */
@@ -340,7 +338,17 @@ static void task_wakeup(cora_args bound, cora_future done)
 {
     struct future *future = future_of(slot_at(done.bits)); /* as it calls back, it is there */
     struct task *task = task_of(future_of(slot_at(bound.values[0].as.handle)));
-    task_go_on(future_loop(future), task, future_take(task->as.top, future));
+    struct step_run run;
+    run.got = future_take(task->as.top, future);
+    task_go_on(future_loop(future), task, &run);
+}
+
+/* Its first step, or after a yield. */
+static void task_begin(struct loop *loop, struct task *task)
+{
+    struct step_run run;
+    run.got = (struct result){ cora_nothing(), false };
+    task_go_on(loop, task, &run);
 }
 
 /* Debug mode: with a look at the clock, as for callbacks; a wake-up is one. */
@@ -349,7 +357,7 @@ static __attribute__((noinline)) void task_go_on_timed(struct loop *loop, struct
     char text[500], message[560];
     double before = clock_now();
     const struct cora_place *place = task->future.place;
-    task_go_on(loop, task, (struct result){ cora_nothing(), false });
+    task_begin(loop, task);
     double seconds = clock_now() - before;
     if (seconds < loop->slow_callback_duration || !loop->ev)
         return;
@@ -358,13 +366,12 @@ static __attribute__((noinline)) void task_go_on_timed(struct loop *loop, struct
     report_plain(loop, message, cora_nothing(), place);
 }
 
-/* Its first step, or after a yield. */
 static void task_resume(struct loop *loop, struct future *future)
 {
     if (CORA_UNLIKELY(loop->debug))
         task_go_on_timed(loop, task_of(future));
     else
-        task_go_on(loop, task_of(future), (struct result){ cora_nothing(), false });
+        task_begin(loop, task_of(future));
 }
 
 /* ---- cancelling ---- */

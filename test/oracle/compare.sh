@@ -5,6 +5,8 @@
 #
 # Prints a line for each program: passed, failed or skipped (it needs what is not there yet), its
 # number, its profile, and for a failed one the first line that differs, in both traces.
+#
+#     LIMIT=2       seconds of real time per program (default 10)
 
 set -u
 
@@ -24,12 +26,13 @@ reason() {
 }
 
 compare() {
-    number=$(basename "$1" .prog)
+    number=${1##*/}
+    number=${number%.prog}
     trace=${1%.prog}.trace
     read -r header <"$1"
     profile=${header#*profile }
     profile=${profile%%[ :]*}
-    timeout 10 "$oracle" "$1" >"$work/out" 2>"$work/err"
+    timeout "${LIMIT:-10}" "$oracle" "$1" >"$work/out" 2>"$work/err"
     code=$?
     if [ "$code" = 3 ]; then
         echo "skipped $number $profile"

@@ -325,6 +325,11 @@ static struct name *name_of(struct parser *parser, int line, const char *word, u
     return name;
 }
 
+static bool is_rule(const char *word)
+{
+    return strcmp(word, "all") == 0 || strcmp(word, "first") == 0 || strcmp(word, "error") == 0;
+}
+
 static void check_word(struct parser *parser, int line, char letter, const char *word)
 {
     const struct name *name = letter == 'k' ? name_find(parser->program, word) : NULL;
@@ -332,7 +337,7 @@ static void check_word(struct parser *parser, int line, char letter, const char 
         malformed(parser, line, "not a tag:", word);
     if (letter == 'e' && !error_is_known(word))
         malformed(parser, line, "cannot be raised:", word);
-    if (letter == 'm' && strcmp(word, "all") && strcmp(word, "first") && strcmp(word, "error"))
+    if (letter == 'm' && !is_rule(word))
         malformed(parser, line, "not a rule of wait:", word);
 }
 

@@ -31,6 +31,7 @@ run() {
     "$here/compare.sh" "$out/oracle" $(programs "$1")
 }
 
+
 {
     run "$here/corpus"
     echo shared

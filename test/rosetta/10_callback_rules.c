@@ -1,11 +1,18 @@
-/*
- * Done-callbacks: called with the future, in the order added, removable, and never called at once.
- * The task of the Python program only sleeps and returns, so it is told as an operation: "the task
- * itself" is the future behind that.
+/* Done-callbacks: called with the future, in the order added, removable, and never called at once.
  */
 #include <cora.h>
 
 #include <stdio.h>
+
+static cora_next weighed(cora_coro self)
+{
+    return cora_return(self, *cora_locals(self, int));
+}
+
+static cora_next weigh(cora_coro self)
+{
+    return cora_await(self, cora_sleep(0.03), weighed);
+}
 
 static void net(cora_args bound, cora_future future)
 {
@@ -33,7 +40,7 @@ static void late(cora_args bound, cora_future future)
 int main(void)
 {
     cora_loop loop = cora_loop_new(NULL);
-    cora_future crate = cora_ensure_future(loop, cora_sleep_result(0.03, cora_int(115)));
+    cora_future crate = cora_create_task(loop, cora_coroutine(weigh, int, 115));
     cora_add_done_callback(crate, cora_partial(net));
     cora_add_done_callback(crate, cora_partial(never));
     cora_add_done_callback(crate, cora_partial(itself, crate));
