@@ -250,15 +250,10 @@ cora_value cora_runner_run_at(cora_runner handle, cora_awaitable what,
 
 int cora_runner_close(cora_runner handle)
 {
-    struct slot *slot = slot_at(handle.bits);
-    if (slot && slot->kind == SLOT_RUNNER && slot->bits == handle.bits &&
-        slot_state(slot) == SLOT_FREE)
-        return 0; /* a second time */
     struct runner *runner = runner_get(handle);
+    int code = runner ? 0 : cora_error_code(cora_last_error());
     if (!runner)
-        return slot && slot->kind == SLOT_RUNNER && !cora_is_null(handle)
-                   ? 0
-                   : cora_error_code(cora_last_error());
+        return code == CORA_ERUNTIME ? 0 : code; /* a second time */
     if (!cora_is_null(runner->loop) && cora_is_running(runner->loop))
         return fail(CORA_ERUNTIME, "Cannot close a runner while its loop is running");
     cora_value outcome = cora_nothing(), context = runner->context;
@@ -274,7 +269,7 @@ int cora_runner_close(cora_runner handle)
         cora_set_current_loop((cora_loop){ 0 });
     cora_loop_close(loop);
     cora_drop(context);
-    int code = cora_is_error(outcome) ? fail_with(outcome) : 0;
+    code = cora_is_error(outcome) ? fail_with(outcome) : 0;
     cora_drop(outcome);
     return code;
 }
@@ -289,7 +284,10 @@ cora_value cora_run_at(cora_awaitable what, const struct cora_runner_options *op
     }
     cora_runner runner = cora_runner_new(options);
     cora_value outcome = cora_copy(cora_runner_run_at(runner, what, NULL, place));
-    cora_runner_close(runner);
+    if (cora_runner_close(runner) < 0 && !cora_is_null(runner)) {
+        cora_drop(outcome);
+        outcome = cora_copy(cora_last_error());
+    }
     value_drop_later(outcome); /* the loop's memory is gone: it is the thread's */
     return outcome;
 }
