@@ -1,0 +1,169 @@
+/*
+ * Coroutines and threads: a loop may be run in another thread than its tasks were made in; a
+ * coroutine object itself belongs to the thread that made it.
+ */
+#include "helpers.h"
+
+#include <pthread.h>
+
+struct pause {
+    cora_value text;
+    int *drops;
+};
+
+static void pause_drop(void *locals)
+{
+    ++*((struct pause *)locals)->drops;
+}
+
+static cora_next paused(cora_coro self)
+{
+    struct pause *pause = cora_locals(self, struct pause);
+    return cora_return(self, pause->text);
+}
+
+static cora_next nested(cora_coro self)
+{
+    struct pause *pause = cora_locals(self, struct pause);
+    pause->text = cora_hold(self, cora_textf("from %s", "a thread"));
+    return cora_await(self, cora_sleep(0.001), paused);
+}
+
+static cora_next passed_on(cora_coro self)
+{
+    return cora_return(self, cora_got(self));
+}
+
+static cora_next outer(cora_coro self)
+{
+    struct pause *pause = cora_locals(self, struct pause);
+    return cora_await(
+        self, cora_coroutine_owning(nested, pause_drop, struct pause, .drops = pause->drops),
+        passed_on);
+}
+
+struct job {
+    cora_loop loop;
+    cora_future task;
+    char text[40];
+};
+
+static void *run_job(void *argument)
+{
+    struct job *job = argument;
+    const char *text = cora_as_text(cora_run_until_complete(job->loop, job->task));
+    snprintf(job->text, sizeof job->text, "%s", text);
+    return NULL;
+}
+
+TEST(run_elsewhere, "a loop runs the tasks that another thread has made, nested coroutines too")
+{
+    struct job job = { .loop = cora_loop_new(NULL) };
+    int drops = 0;
+    pthread_t thread;
+    job.task =
+        cora_create_task(job.loop, cora_coroutine_owning(outer, pause_drop, struct pause,
+                                                         .text = cora_nothing(), .drops = &drops));
+    CHECK_INT(pthread_create(&thread, NULL, run_job, &job), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    CHECK_TEXT(job.text, "from a thread");
+    CHECK_INT(drops, 2);
+    cora_run_until_complete(job.loop, cora_sleep(0)); /* this thread's again */
+    cora_loop_close(job.loop);
+}
+
+struct visit {
+    cora_coro coro;
+    cora_loop loop;
+    int locals, send, create;
+    enum cora_coro_state state;
+};
+
+static void *visit(void *argument)
+{
+    struct visit *visit = argument;
+    visit->loop = cora_loop_new(NULL);
+    visit->locals = cora_locals(visit->coro, struct pause) != NULL;
+    visit->send = cora_send(visit->coro, cora_nothing(), NULL);
+    cora_create_task(visit->loop, visit->coro);
+    visit->create = cora_error_code(cora_last_error());
+    visit->state = cora_coro_state(visit->coro);
+    cora_loop_close(visit->loop);
+    return NULL;
+}
+
+TEST(foreign_coroutine, "a coroutine of another thread is refused with WrongThread, and unharmed")
+{
+    int drops = 0;
+    struct visit other = { .coro = cora_coroutine_owning(outer, pause_drop, struct pause,
+                                                         .drops = &drops) };
+    pthread_t thread;
+    CHECK_INT(pthread_create(&thread, NULL, visit, &other), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    CHECK_INT(other.locals, 0);
+    CHECK_INT(other.send, CORA_EWRONGTHREAD);
+    CHECK_INT(other.create, CORA_EWRONGTHREAD);
+    CHECK_INT(other.state, CORA_CORO_CLOSED);
+    CHECK_INT(cora_coro_state(other.coro), CORA_CORO_CREATED);
+    CHECK_INT(cora_coro_close(other.coro), 0);
+    CHECK_INT(drops, 1);
+}
+
+static void *many(void *argument)
+{
+    int *drops = argument;
+    for (int i = 0; i < 300; i++)
+        cora_coro_close(cora_coroutine_owning(outer, pause_drop, struct pause, .drops = drops));
+    return NULL;
+}
+
+TEST(threads_that_end, "the coroutines of threads that have ended leave their memory to others")
+{
+    int drops = 0, rounds = harness_scale(200);
+    long before = 0;
+    for (int i = 0; i < rounds; i++) {
+        pthread_t thread;
+        CHECK_INT(pthread_create(&thread, NULL, many, &drops), 0);
+        CHECK_INT(pthread_join(thread, NULL), 0);
+        if (i == 2)
+            before = resident_bytes();
+    }
+    CHECK_INT(drops, 300 * rounds);
+    CHECK(resident_bytes() - before <= 1 << 20);
+}
+
+static void *forget(void *argument)
+{
+    cora_coroutine_owning(outer, pause_drop, struct pause, .drops = argument);
+    return NULL;
+}
+
+TEST(forgotten_at_the_end, "a coroutine that a thread gave to nobody is dropped when that ends")
+{
+    int drops = 0;
+    pthread_t thread;
+    CHECK_INT(pthread_create(&thread, NULL, forget, &drops), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    CHECK_INT(drops, 1);
+}
+
+static void *run_many(void *argument)
+{
+    int *count = argument, drops = 0;
+    for (int i = 0; i < harness_scale(200); i++)
+        *count += cora_is_error(
+            cora_run(cora_coroutine_owning(outer, pause_drop, struct pause, .drops = &drops)));
+    return NULL;
+}
+
+TEST(side_by_side, "many threads run coroutines, each in loops of its own")
+{
+    pthread_t threads[4];
+    int failed[4] = { 0 };
+    for (int i = 0; i < 4; i++)
+        CHECK_INT(pthread_create(&threads[i], NULL, run_many, &failed[i]), 0);
+    for (int i = 0; i < 4; i++) {
+        CHECK_INT(pthread_join(threads[i], NULL), 0);
+        CHECK_INT(failed[i], 0);
+    }
+}
