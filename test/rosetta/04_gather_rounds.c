@@ -1,62 +1,44 @@
-/*
- * gather: three callbacks that call themselves again take turns, and the results come as a list.
- * Python's coroutine with a loop in it is here a record and the callback of its sleep.
- */
+/* gather: three coroutines with loops of their own take turns, and the results come as a list. */
 #include <cora.h>
 
 #include <stdio.h>
 
 struct account {
     const char *name;
-    int years, year;
-    long long grains;
-    cora_future closed;
+    long long years, year, grains; /* year and grains begin with 1 */
 };
 
-static void compound(struct account *account);
-
-static void on_new_year(cora_args bound, cora_future slept)
+static cora_next compound(cora_coro self)
 {
-    struct account *account = cora_arg(bound, 0, struct account *);
-    (void)slept;
-    account->grains *= account->year++;
-    compound(account);
-}
-
-static void compound(struct account *account)
-{
-    if (account->year <= account->years) {
-        printf("%s: year %d, %lld grains\n", account->name, account->year, account->grains);
-        cora_when_done(cora_sleep(0.04), cora_partial(on_new_year, account));
-        return;
+    struct account *at = cora_locals(self, struct account);
+    at->grains *= at->year++;
+    if (at->year > at->years) {
+        printf("%s: closes with %lld\n", at->name, at->grains);
+        return cora_return(self, at->grains);
     }
-    printf("%s: closes with %lld\n", account->name, account->grains);
-    cora_set_result(account->closed, cora_int(account->grains));
+    printf("%s: year %lld, %lld grains\n", at->name, at->year, at->grains);
+    return cora_await(self, cora_sleep(0.04), compound);
 }
 
-static void open_account(cora_args bound)
+static cora_next closed(cora_coro self)
 {
-    compound(cora_arg(bound, 0, struct account *));
-}
-
-int main(void)
-{
-    struct account accounts[] = { { "barley", .years = 3 },
-                                  { "millet", .years = 4 },
-                                  { "rye", .years = 2 } };
-    cora_future closed[3];
-    cora_loop loop = cora_loop_new(NULL);
-    for (int i = 0; i < 3; i++) {
-        closed[i] = accounts[i].closed = cora_future_new(loop);
-        accounts[i].year = 2;
-        accounts[i].grains = 1;
-        cora_call_soon(loop, cora_partial(open_account, &accounts[i]));
-    }
-    cora_value yields = cora_run_until_complete(loop, cora_gather(loop, closed, 3));
+    cora_value yields = cora_got(self);
     printf("in the order asked:");
     for (size_t i = 0; i < cora_list_size(yields); i++)
         printf(" %lld", cora_as_int(cora_list_at(yields, i)));
     printf("\n");
-    cora_loop_close(loop);
-    return 0;
+    return cora_return(self, cora_nothing());
+}
+
+static cora_next granary(cora_coro self)
+{
+    cora_coro accounts[] = { cora_coroutine(compound, struct account, "barley", 3, 1, 1),
+                             cora_coroutine(compound, struct account, "millet", 4, 1, 1),
+                             cora_coroutine(compound, struct account, "rye", 2, 1, 1) };
+    return cora_await(self, cora_gather(cora_running_loop(), accounts, 3), closed);
+}
+
+int main(void)
+{
+    return cora_is_error(cora_run(cora_coroutine(granary)));
 }
