@@ -9,7 +9,7 @@
  *     instructions.c  the table of all tables: what an instruction is called, takes and does
  *     futures.c, tasks.c, waits.c, missing.c   those tables, one for each family
  *     blocks.c        repeat, try, return, raise: what moves between instructions
- *     flow.c           a coroutine of the language as a Cora coroutine; callbacks
+ *     flow.c          a coroutine of the language as a Cora coroutine; callbacks
  *     objects.c       what names are bound to, and what objects are called in the trace
  *     trace.c         the trace's lines, values and times
  *     main.c          a program from its start to the final section

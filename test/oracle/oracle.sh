@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs every program there is, of the corpus kept here and of $SHARED/oracle/corpus, or those that are
-# named. Prints how far it is, what failed, and in the last line how many passed, failed and were
-# skipped because Cora does not have yet what they need.
+# Runs every program there is, of the corpus kept here and of $SHARED/oracle/corpus, or those that
+# are named. Prints how far it is, what failed, and in the last line how many passed, failed and
+# were skipped because Cora does not have yet what they need.
 #
 #     oracle.sh OUT [PROGRAM...]    the interpreter is OUT/oracle
 

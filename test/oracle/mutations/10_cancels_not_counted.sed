@@ -1,0 +1,2 @@
+# futures/task.c: a second cancel is not counted
+s/^    task->cancelling++;/    task->cancelling = 1;/
