@@ -176,15 +176,6 @@ char *locals_bytes(struct coroutine *coro)
     return coro->slot.as.size > room ? coro->locals.block->bytes : coro->locals.bytes;
 }
 
-/* Whether these bits are among the words of a struct. */
-static bool is_among(uint64_t bits, const void *words, size_t size)
-{
-    for (size_t at = 0; at + sizeof bits <= size; at += sizeof bits)
-        if (memcmp((const char *)words + at, &bits, sizeof bits) == 0)
-            return true;
-    return false;
-}
-
 /* Copies the locals into the coroutine. False without memory. */
 static bool locals_store(struct coroutine *coro, const void *locals, void (*drop)(void *))
 {
@@ -225,26 +216,50 @@ static void locals_drop(struct coroutine *coro)
     block_put(block, block->size);
 }
 
-/*
- * A coroutine that was made just before and is among the initialisers is the new one's, to be
- * awaited by it: asyncio.run(outer(inner())). Only the last few are looked for.
- */
-static void adopt_made(struct coroutine *coro, const void *locals, size_t size)
+static void made_unlist(struct coroutine *made)
 {
     struct coroutine **place = &cora_thread.made;
-    for (int i = 0; i < CORA_ARGUMENTS_MAX && *place && size >= sizeof(uint64_t); i++) {
-        struct coroutine *made = *place;
-        struct extra *extra = NULL;
-        if (is_among(made->slot.bits, locals, size) && !(made->slot.flags & CORO_TAKEN))
-            extra = extra_new(coro, EXTRA_COROUTINE);
-        if (!extra) {
-            place = (struct coroutine **)(void *)&made->slot.next;
-            continue;
-        }
-        extra->value = cora_from_coro(coroutine_handle(made));
-        *place = coroutine_of(made->slot.next);
-        made->slot.flags &= (uint8_t)~CORO_LISTED;
+    while (*place != made)
+        place = (struct coroutine **)(void *)&(*place)->slot.next;
+    *place = coroutine_of(made->slot.next);
+    made->slot.flags &= (uint8_t)~CORO_LISTED;
+}
+
+/* Whoever has it, as nobody has taken it yet, gives it to this coroutine. */
+static void coroutine_adopt(struct coroutine *coro, struct coroutine *made)
+{
+    const struct step_run *run = cora_thread.run;
+    struct extra *extra = extra_new(coro, EXTRA_COROUTINE);
+    if (!extra)
+        return;
+    extra->value = cora_from_coro(coroutine_handle(made));
+    if (made->slot.flags & CORO_LISTED)
+        made_unlist(made);
+    else if (run && run->bits)
+        extra_forget(run->top, made);
+}
+
+/*
+ * Coroutines among the initialisers are the new one's, which is to await them: that makes
+ * asyncio.run(outer(inner())) right. They are known by their handles, which nothing else equals.
+ */
+static __attribute__((noinline)) void adopt_given(struct coroutine *coro, const void *locals)
+{
+    size_t size = coro->slot.as.size;
+    for (size_t at = 0; at + sizeof(cora_coro) <= size; at += sizeof(cora_coro)) {
+        cora_coro handle;
+        memcpy(&handle, (const char *)locals + at, sizeof handle);
+        struct coroutine *made = handle.bits >> 32 ? coroutine_find(handle) : NULL;
+        if (made && !(made->slot.flags & CORO_TAKEN))
+            coroutine_adopt(coro, made);
     }
+}
+
+/* Whether there is any that nobody has taken yet. */
+static bool some_are_given_to_nobody(void)
+{
+    const struct thread *thread = &cora_thread;
+    return thread->made || (thread->run && thread->run->bits && thread->run->top->extras);
 }
 
 static void hold_future(struct future *future);
@@ -281,8 +296,8 @@ cora_coro cora_coro_new(enum cora_coro_kind kind, cora_step step, const void *lo
     atomic_store_explicit(&coro->thread, thread, memory_order_relaxed);
     coro->place = place;
     coro->where = NULL;
-    if (CORA_UNLIKELY(thread->made != NULL))
-        adopt_made(coro, locals, size);
+    if (size >= sizeof(cora_coro) && CORA_UNLIKELY(some_are_given_to_nobody()))
+        adopt_given(coro, locals);
     coro->slot.next = (struct slot *)thread->made;
     thread->made = coro;
     thread->sweep = sweep;
@@ -337,7 +352,7 @@ struct extra *extra_take(struct coroutine *coro, enum extra_kind kind)
 }
 
 /* A coroutine that it made is somebody's now. */
-void extra_forget(struct coroutine *coro, const struct coroutine *made)
+bool extra_forget(struct coroutine *coro, const struct coroutine *made)
 {
     struct extra **place = &coro->extras;
     while (*place &&
@@ -345,9 +360,10 @@ void extra_forget(struct coroutine *coro, const struct coroutine *made)
         place = &(*place)->next;
     struct extra *extra = *place;
     if (!extra)
-        return;
+        return false;
     *place = extra->next;
     block_put(extra, sizeof *extra);
+    return true;
 }
 
 /* The future of an entry if the coroutine still holds it. */

@@ -27,7 +27,8 @@
  * main() when the next run begins or a loop is closed, and reported as "never awaited". One made in
  * a coroutine's step is that coroutine's until it ends.
  *
- * One that is among the initialisers of another, as in outer(inner()), is that one's.
+ * One that is among the initialisers of another, as in outer(inner()), is that one's; one that is
+ * returned, who awaits it's.
  *
  * The same holds for futures made in a step: the coroutine keeps them, done or not, until it has
  * awaited or read them, or ends. asyncio: coroutine objects; generators.

@@ -77,7 +77,7 @@ enum next {
     NEXT_COROUTINE,
     NEXT_DELEGATE, /* the same for a generator */
     NEXT_YIELD,
-    NEXT_SLEEP, /* the outcome says how long */
+    NEXT_SLEEP, /* the outcome says until when; 0: for a tick */
     NEXT_RETURN,
     NEXT_RAISE,
     NEXT_ERROR, /* what it asked for cannot be had: raised at that await */
@@ -204,7 +204,8 @@ char *locals_bytes(struct coroutine *coro);
 struct extra *extra_new(struct coroutine *coro, enum extra_kind kind);
 struct extra *extra_take(struct coroutine *coro, enum extra_kind kind);
 
-void extra_forget(struct coroutine *coro, const struct coroutine *made);
+/* A coroutine that it holds is somebody else's now. False if it holds none such. */
+bool extra_forget(struct coroutine *coro, const struct coroutine *made);
 
 /* It is over: everything that it holds goes back, and its locals. */
 void coroutine_end(struct coroutine *coro);

@@ -191,10 +191,13 @@ static bool take_interrupts(struct runner *runner)
     return cora_add_signal_handler(runner->loop, SIGINT, cora_partial(on_interrupt, runner)) == 0;
 }
 
-/* Cancelled by SIGINT alone: that is an interrupt. */
-static cora_value interrupted(struct runner *runner, cora_value outcome)
+/* Cancelled by SIGINT alone, or it came too late to be seen by a tick: that is an interrupt. */
+static cora_value interrupted(struct runner *runner, cora_value outcome, bool takes)
 {
-    if (runner->interrupts == 0 || !cora_cancelled(runner->task) || cora_uncancel(runner->task) > 0)
+    struct loop *loop = loop_get(runner->loop);
+    bool late = takes && loop && loop_has_signal(loop);
+    if (!late && (runner->interrupts == 0 || !cora_cancelled(runner->task) ||
+                  cora_uncancel(runner->task) > 0))
         return outcome;
     cora_value error = cora_error(CORA_EKEYBOARDINTERRUPT, NULL);
     fail_with(error);
@@ -212,9 +215,9 @@ static cora_value runner_run(struct runner *runner, cora_awaitable what, cora_va
     runner->interrupts = 0;
     bool takes = take_interrupts(runner);
     cora_value outcome = cora_run_until_complete(runner->loop, task);
+    outcome = interrupted(runner, outcome, takes);
     if (takes)
         cora_remove_signal_handler(runner->loop, SIGINT);
-    outcome = interrupted(runner, outcome);
     cora_release(task);
     runner->task = (cora_future){ 0 };
     return outcome;

@@ -134,7 +134,8 @@ cora_next cora_await_awaitable(cora_coro self, cora_awaitable what, cora_step st
     if (what.operation == &sleep_operation && cora_thread.run->task && !what.value.type &&
         !isnan(what.number)) {
         suspend_at(coro, 0, step, caught, place);
-        return ask_with(NEXT_SLEEP, cora_real(what.number));
+        double until = what.number > 0 ? clock_now() + what.number : 0;
+        return ask_with(NEXT_SLEEP, cora_real(until));
     }
     if (what.operation->make)
         return cora_await_coro(self, cora_as_coro(what.value), step, caught, place);
@@ -550,6 +551,18 @@ static bool exit_ignored(struct step_run *run)
     return true;
 }
 
+/* A coroutine that it has made, and returns, is now who awaits it's. */
+static void pass_on(struct coroutine *coro, cora_coro handle)
+{
+    struct coroutine *made = coroutine_find(handle);
+    bool held = made && !(made->slot.flags & CORO_TAKEN) && extra_forget(coro, made);
+    struct extra *extra = held ? extra_new(coro->up, EXTRA_COROUTINE) : NULL;
+    if (extra)
+        extra->value = cora_from_coro(handle);
+    else if (held)
+        coroutine_close_unstarted(made); /* without memory */
+}
+
 /*
  * The coroutine ends with the outcome. If it has a finally step left, that is next; else it goes,
  * and who awaits it gets the outcome. False if that is nobody: the drive is over.
@@ -560,6 +573,8 @@ static bool coroutine_ends(struct step_run *run, struct coroutine *coro, enum ne
         *asked = finally_over(run, coro, *asked);
         if (finally_next(run, coro, *asked))
             return true;
+        if (run->outcome.type == &cora_type_coro && coro->up)
+            pass_on(coro, cora_as_coro(run->outcome));
     }
     run->top = coro->up;
     run->place = coro->place;

@@ -180,16 +180,16 @@ static void task_slept(cora_args bound)
     future_wake(future_loop(&task->future), &task->future);
 }
 
-static void task_sleep(struct loop *loop, struct task *task, double seconds)
+static void task_sleep(struct loop *loop, struct task *task, double until)
 {
-    if (seconds <= 0) {
+    if (until == 0) {
         future_wake(loop, &task->future);
         return;
     }
     struct cora_counted *context = cora_thread.context;
     cora_thread.context = NULL; /* the task has its own */
-    cora_handle timer = cora_call_later(loop_handle(loop), seconds,
-                                        cora_partial(task_slept, future_handle(&task->future)));
+    cora_handle timer = cora_call_at(loop_handle(loop), until,
+                                     cora_partial(task_slept, future_handle(&task->future)));
     cora_thread.context = context;
     if (CORA_UNLIKELY(cora_is_null(timer))) {
         task_raise_later(loop, task, cora_last_error());

@@ -415,6 +415,16 @@ void loop_run(struct loop *loop)
     cora_thread.running_bits = NO_LOOP_RUNS;
 }
 
+bool loop_has_signal(struct loop *loop)
+{
+    loop->in_tick = true; /* so that the iteration only collects */
+    ev_run(loop->ev, EVRUN_NOWAIT);
+    loop->in_tick = false;
+    loop->awake = false;
+    loop_wake(loop); /* it may have taken the idle watcher away */
+    return loop->collected_signals.head != NULL;
+}
+
 int cora_run_forever(cora_loop handle)
 {
     struct loop *loop;
@@ -620,8 +630,8 @@ size_t cora_live(cora_loop handle)
     size_t shared = loop->shared.pool.live - loop->shared.used_count;
     pthread_mutex_unlock(&loop->shared.lock);
     return loop->handles.live + loop->timers.live + shared - (loop->exception_handler != NULL) -
-           (loop->task_factory != NULL) +
-           loop->futures.live + loop->tasks.live + loop->done_callbacks.live - loop->garbage_count;
+           (loop->task_factory != NULL) + loop->futures.live + loop->tasks.live +
+           loop->done_callbacks.live - loop->garbage_count;
 }
 
 int cora_reserve(cora_loop handle, size_t descriptors, size_t timers)

@@ -316,6 +316,9 @@ static inline cora_loop loop_handle(const struct loop *loop)
 /* The loop's memory for a handle that other threads hold, open or not; NULL if it is no loop. */
 struct loop *loop_find(cora_loop handle);
 
+/* Polls, and tells whether a signal is waiting for its handler. No callback runs. */
+bool loop_has_signal(struct loop *loop);
+
 /* Lets the next iteration of libev not sleep: there is something to do. */
 void loop_start_idle(struct loop *loop);
 
