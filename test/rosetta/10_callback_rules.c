@@ -1,5 +1,4 @@
-/* Done-callbacks: called with the future, in the order added, removable, and never called at once.
- */
+/* Done-callbacks: called with the future, in order of adding, removable, never called at once. */
 #include <cora.h>
 
 #include <stdio.h>

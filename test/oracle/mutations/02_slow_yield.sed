@@ -1,2 +1,2 @@
 # futures/task.c: sleep(0) takes two ticks
-s/if (seconds <= 0) {/if (seconds < 0) {/
+s/if (until == 0) {/if (until < 0) {/
