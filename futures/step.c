@@ -600,6 +600,15 @@ static enum next step_closed(struct step_run *run, enum next asked)
     return NEXT_RAISE;
 }
 
+/* It was told to go on with a step that is NULL. */
+static __attribute__((cold)) enum next step_missing(struct step_run *run, struct coroutine *coro)
+{
+    cora_drop(run->got.value);
+    run->outcome = cora_copy(cora_error(CORA_ETYPE, "the step %s is NULL (%s:%d)",
+                                        coro->where->name, coro->where->file, coro->where->line));
+    return NEXT_RAISE;
+}
+
 /* Runs a step, if the coroutine has one for what comes; else that goes through it. */
 static inline enum next coroutine_goes_on(struct step_run *run, struct coroutine *coro)
 {
@@ -608,7 +617,7 @@ static inline enum next coroutine_goes_on(struct step_run *run, struct coroutine
         run->outcome = run->got.value;
         return NEXT_RAISE;
     }
-    enum next asked = step_call(run, coro);
+    enum next asked = CORA_LIKELY(coro->step) ? step_call(run, coro) : step_missing(run, coro);
     return CORA_UNLIKELY(run->closed) ? step_closed(run, asked) : asked;
 }
 
