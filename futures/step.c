@@ -537,11 +537,16 @@ static enum next exit_outer(struct step_run *run, enum next asked)
  * It goes on all the same: it is abandoned, and who awaits it gets a RuntimeError. False if that is
  * nobody: then who has raised GeneratorExit looks at it.
  */
-static bool exit_ignored(struct step_run *run)
+static bool exit_ignored(struct step_run *run, struct future *awaited)
 {
     struct coroutine *ignoring = run->exits, *top = run->top;
     if (CORA_LIKELY(!ignoring) || !ignoring->up)
         return false;
+    if (awaited) {
+        future_given_up(top, awaited);
+        if (future_has(awaited, FUTURE_AWAITED))
+            future_cancel(awaited, cancelled_error());
+    }
     run->top = run->exits = ignoring->up;
     ignoring->up = NULL;
     cora_value error = coroutine_error(ignoring, CORA_ERUNTIME, "generator ignored GeneratorExit");
@@ -635,13 +640,13 @@ enum drive_end coroutine_drive(struct step_run *run)
             if (CORA_UNLIKELY(!run->future ||
                               future_has(run->future, FUTURE_FINISHED | FUTURE_BLOCKED)))
                 future_outcome(run, coro, run->future);
-            else if (!exit_ignored(run))
+            else if (!exit_ignored(run, run->future))
                 return DRIVE_AWAITS;
         } else if (asked == NEXT_COROUTINE || asked == NEXT_DELEGATE) {
             forget_outcome(run);
             enter_inner(run, coro, asked);
         } else if (asked == NEXT_YIELD) {
-            if (!exit_ignored(run))
+            if (!exit_ignored(run, NULL))
                 return DRIVE_YIELDED;
         } else if (asked == NEXT_SLEEP) {
             return DRIVE_SLEEPS;

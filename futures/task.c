@@ -156,10 +156,12 @@ static void task_suspend(struct loop *loop, struct task *task, struct future *fu
 {
     if (CORA_UNLIKELY(future == &task->future || future_loop(future) != loop)) {
         future_mark(future, FUTURE_BLOCKED);
+        hold_made(task->as.top, future->slot.bits); /* if it was made just now */
         task_raise_later(loop, task, await_error(task, future));
         return;
     }
     if (CORA_UNLIKELY(!add_wakeup(loop, task, future))) {
+        hold_made(task->as.top, future->slot.bits);
         task_raise_later(loop, task, memory_error());
         return;
     }
