@@ -216,50 +216,18 @@ static void locals_drop(struct coroutine *coro)
     block_put(block, block->size);
 }
 
-static void made_unlist(struct coroutine *made)
+/* The last ones made, if cora_give gave them away, are the new one's, which is to await them. */
+static void adopt_given(struct coroutine *coro)
 {
-    struct coroutine **place = &cora_thread.made;
-    while (*place != made)
-        place = (struct coroutine **)(void *)&(*place)->slot.next;
-    *place = coroutine_of(made->slot.next);
-    made->slot.flags &= (uint8_t)~CORO_LISTED;
-}
-
-/* Whoever has it, as nobody has taken it yet, gives it to this coroutine. */
-static void coroutine_adopt(struct coroutine *coro, struct coroutine *made)
-{
-    const struct step_run *run = cora_thread.run;
-    struct extra *extra = extra_new(coro, EXTRA_COROUTINE);
-    if (!extra)
-        return;
-    extra->value = cora_from_coro(coroutine_handle(made));
-    if (made->slot.flags & CORO_LISTED)
-        made_unlist(made);
-    else if (run && run->bits)
-        extra_forget(run->top, made);
-}
-
-/*
- * Coroutines among the initialisers are the new one's, which is to await them: that makes
- * asyncio.run(outer(inner())) right. They are known by their handles, which nothing else equals.
- */
-static __attribute__((noinline)) void adopt_given(struct coroutine *coro, const void *locals)
-{
-    size_t size = coro->slot.as.size;
-    for (size_t at = 0; at + sizeof(cora_coro) <= size; at += sizeof(cora_coro)) {
-        cora_coro handle;
-        memcpy(&handle, (const char *)locals + at, sizeof handle);
-        struct coroutine *made = handle.bits >> 32 ? coroutine_find(handle) : NULL;
-        if (made && !(made->slot.flags & CORO_TAKEN))
-            coroutine_adopt(coro, made);
+    struct coroutine *made;
+    while ((made = cora_thread.made) && made->slot.flags & CORO_GIVEN) {
+        struct extra *extra = extra_new(coro, EXTRA_COROUTINE);
+        if (!extra)
+            return; /* then they are as if nobody had given them */
+        extra->value = cora_from_coro(coroutine_handle(made));
+        cora_thread.made = coroutine_of(made->slot.next);
+        made->slot.flags &= (uint8_t) ~(CORO_LISTED | CORO_GIVEN);
     }
-}
-
-/* Whether there is any that nobody has taken yet. */
-static bool some_are_given_to_nobody(void)
-{
-    const struct thread *thread = &cora_thread;
-    return thread->made || (thread->run && thread->run->bits && thread->run->top->extras);
 }
 
 static void hold_future(struct future *future);
@@ -296,8 +264,8 @@ cora_coro cora_coro_new(enum cora_coro_kind kind, cora_step step, const void *lo
     atomic_store_explicit(&coro->thread, thread, memory_order_relaxed);
     coro->place = place;
     coro->where = NULL;
-    if (size >= sizeof(cora_coro) && CORA_UNLIKELY(some_are_given_to_nobody()))
-        adopt_given(coro, locals);
+    if (CORA_UNLIKELY(thread->made != NULL))
+        adopt_given(coro);
     coro->slot.next = (struct slot *)thread->made;
     thread->made = coro;
     thread->sweep = sweep;
@@ -305,6 +273,25 @@ cora_coro cora_coro_new(enum cora_coro_kind kind, cora_step step, const void *lo
     if (!thread->run)
         thread->attention = true;
     return coroutine_handle(coro);
+}
+
+cora_coro cora_give(cora_coro handle)
+{
+    struct step_run *run = cora_thread.run;
+    struct coroutine *coro = coroutine_find(handle);
+    if (!coro) {
+        coroutine_refuse(handle);
+        return handle;
+    }
+    if (coro->slot.flags & CORO_LISTED && cora_thread.made == coro)
+        coro->slot.flags |= CORO_GIVEN;
+    else if (run && run->bits && !(coro->slot.flags & CORO_LISTED) &&
+             extra_forget(run->top, coro)) {
+        coro->slot.flags |= CORO_LISTED | CORO_GIVEN;
+        coro->slot.next = (struct slot *)cora_thread.made;
+        cora_thread.made = coro;
+    }
+    return handle;
 }
 
 void coroutine_take(struct coroutine *coro)

@@ -27,8 +27,8 @@
  * main() when the next run begins or a loop is closed, and reported as "never awaited". One made in
  * a coroutine's step is that coroutine's until it ends.
  *
- * One that is among the initialisers of another, as in outer(inner()), is that one's; one that is
- * returned, who awaits it's.
+ * One that another is to await, as in asyncio.run(outer(inner())), is given to it: cora_give. One that
+ * is returned is who awaits it's.
  *
  * The same holds for futures made in a step: the coroutine keeps them, done or not, until it has
  * awaited or read them, or ends. asyncio: coroutine objects; generators.
@@ -82,6 +82,14 @@ enum cora_coro_state {
 CORA_API cora_coro cora_coro_new(enum cora_coro_kind kind, cora_step step, const void *locals,
                                  size_t size, void (*drop)(void *locals),
                                  const struct cora_place *place);
+
+/*
+ * Gives a coroutine that was made just before, or in an earlier step of this coroutine, to the next
+ * one that is made, and gives the handle back: for initialisers.
+ *
+ *     cora_run(cora_coroutine(outer, struct outer, .inner = cora_give(cora_coroutine(inner))));
+ */
+CORA_API cora_coro cora_give(cora_coro coro);
 
 /* Lets a generator that has not started be awaited, too; gives it back. asyncio: types.coroutine.
  */

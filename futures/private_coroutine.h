@@ -25,6 +25,7 @@ _Static_assert(CHUNK_LIMIT <= 1u << 18, "a handle has two bits to spare");
 #define CORO_LISTED 16  /* in the thread's list of those just made */
 #define CORO_DEAD 32    /* has ended, but is in that list still */
 #define CORO_BY_HAND 64 /* cora_send drives it */
+#define CORO_GIVEN 2    /* in that list, and to be the next coroutine's */
 #define CORO_OWNS 128   /* its locals have a drop function */
 
 struct coroutine {

@@ -600,6 +600,8 @@ static enum next step_closed(struct step_run *run, enum next asked)
 {
     if (asked == NEXT_RETURN || asked == NEXT_RAISE || asked == NEXT_GO_ON)
         return asked;
+    if ((asked == NEXT_COROUTINE || asked == NEXT_DELEGATE) && run->inner)
+        inner_relist(run, run->top);
     cora_drop(run->outcome);
     run->outcome = generator_exit();
     return NEXT_RAISE;

@@ -512,7 +512,6 @@ static void task_close(struct loop *loop, struct task *task)
 {
     struct coroutine *top = task->as.top;
     struct step_run *run = task->flags & TASK_RUNNING ? task_run(task) : NULL;
-    report_destroyed(loop, task);
     task->as.place = top->place; /* others may print it still */
     future_close(&task->future.slot);
     if (run) {
@@ -525,8 +524,10 @@ static void task_close(struct loop *loop, struct task *task)
 
 static void tasks_close(struct loop *loop)
 {
-    struct task *next;
-    for (struct task *task = task_list(&loop->tasks); task; task = next) {
+    struct task *first = task_list(&loop->tasks), *next;
+    for (struct task *task = first; task; task = next_task(task))
+        report_destroyed(loop, task);
+    for (struct task *task = first; task; task = next) {
         next = next_task(task);
         task_close(loop, task);
     }
@@ -642,6 +643,7 @@ static cora_future task_make(cora_loop handle, cora_coro coro_handle,
     if (factory && factory->state == SLOT_WAITING) {
         struct callback *callback = slot_callback(factory);
         factory->state = SLOT_RUNNING;
+        loop_hold(loop); /* it may close it */
         task = ((cora_task_function)callback->function)(callback_args(factory, callback), handle,
                                                         coro_handle, options);
         if (factory->state == SLOT_RUNNING) {
@@ -650,6 +652,7 @@ static cora_future task_make(cora_loop handle, cora_coro coro_handle,
             callback_drop(factory, callback);
             handle_free(loop, factory);
         }
+        loop_unhold(loop);
     } else {
         task = cora_task_new(handle, coro_handle, options, place);
     }
