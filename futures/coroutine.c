@@ -90,7 +90,6 @@ static void slot_give(struct coroutine *coro)
     __atomic_store_n(&coro->slot.state, SLOT_FREE, __ATOMIC_RELAXED);
     coro->slot.next = thread->coroutines;
     thread->coroutines = &coro->slot;
-    thread->coroutines_live--;
     if (CORA_UNLIKELY(++thread->coroutines_free > FREE_MAX))
         slots_flush(FREE_MAX - FREE_BATCH);
 }
@@ -216,20 +215,6 @@ static void locals_drop(struct coroutine *coro)
     block_put(block, block->size);
 }
 
-/* The last ones made, if cora_give gave them away, are the new one's, which is to await them. */
-static void adopt_given(struct coroutine *coro)
-{
-    struct coroutine *made;
-    while ((made = cora_thread.made) && made->slot.flags & CORO_GIVEN) {
-        struct extra *extra = extra_new(coro, EXTRA_COROUTINE);
-        if (!extra)
-            return; /* then they are as if nobody had given them */
-        extra->value = cora_from_coro(coroutine_handle(made));
-        cora_thread.made = coroutine_of(made->slot.next);
-        made->slot.flags &= (uint8_t) ~(CORO_LISTED | CORO_GIVEN);
-    }
-}
-
 static void hold_future(struct future *future);
 static void sweep(struct loop *loop);
 
@@ -244,8 +229,10 @@ cora_coro cora_coro_new(enum cora_coro_kind kind, cora_step step, const void *lo
         coro->slot.as.size = (uint32_t)size;
     }
     if (CORA_UNLIKELY(!coro || !locals_store(coro, locals, drop))) {
-        if (coro)
+        if (coro) {
+            thread->coroutines_live--;
             slot_give(coro);
+        }
         if (step)
             fail_with(memory_error());
         else
@@ -264,8 +251,6 @@ cora_coro cora_coro_new(enum cora_coro_kind kind, cora_step step, const void *lo
     atomic_store_explicit(&coro->thread, thread, memory_order_relaxed);
     coro->place = place;
     coro->where = NULL;
-    if (CORA_UNLIKELY(thread->made != NULL))
-        adopt_given(coro);
     coro->slot.next = (struct slot *)thread->made;
     thread->made = coro;
     thread->sweep = sweep;
@@ -275,23 +260,28 @@ cora_coro cora_coro_new(enum cora_coro_kind kind, cora_step step, const void *lo
     return coroutine_handle(coro);
 }
 
-cora_coro cora_give(cora_coro handle)
+/* Out of the list of those just made; the last one is the first there. */
+static void made_unlist(struct coroutine *made)
 {
-    struct step_run *run = cora_thread.run;
-    struct coroutine *coro = coroutine_find(handle);
-    if (!coro) {
-        coroutine_refuse(handle);
-        return handle;
-    }
-    if (coro->slot.flags & CORO_LISTED && cora_thread.made == coro)
-        coro->slot.flags |= CORO_GIVEN;
-    else if (run && run->bits && !(coro->slot.flags & CORO_LISTED) &&
-             extra_forget(run->top, coro)) {
-        coro->slot.flags |= CORO_LISTED | CORO_GIVEN;
-        coro->slot.next = (struct slot *)cora_thread.made;
-        cora_thread.made = coro;
-    }
-    return handle;
+    struct coroutine **place = &cora_thread.made;
+    while (*place != made)
+        place = (struct coroutine **)(void *)&(*place)->slot.next;
+    *place = coroutine_of(made->slot.next);
+    made->slot.flags &= (uint8_t)~CORO_LISTED;
+}
+
+bool coroutine_adopt(struct coroutine *coro, struct coroutine *made)
+{
+    const struct step_run *run = cora_thread.run;
+    struct extra *extra = extra_new(coro, EXTRA_COROUTINE);
+    if (!extra)
+        return false;
+    extra->value = cora_from_coro(coroutine_handle(made));
+    if (made->slot.flags & CORO_LISTED)
+        made_unlist(made);
+    else if (run && run->bits && run->top != coro)
+        extra_forget(run->top, made);
+    return true;
 }
 
 void coroutine_take(struct coroutine *coro)
@@ -509,6 +499,7 @@ static __attribute__((noinline)) void coroutine_end_slow(struct coroutine *coro)
 
 void coroutine_end(struct coroutine *coro)
 {
+    cora_thread.coroutines_live--;
     if (CORA_LIKELY(!coro->extras && !coro->held && coro->slot.as.size == 0 &&
                     !(coro->slot.flags & CORO_LISTED)))
         slot_give(coro);

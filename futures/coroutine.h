@@ -27,8 +27,8 @@
  * main() when the next run begins or a loop is closed, and reported as "never awaited". One made in
  * a coroutine's step is that coroutine's until it ends.
  *
- * One that another is to await, as in asyncio.run(outer(inner())), is given to it: cora_give. One that
- * is returned is who awaits it's.
+ * One that is only passed on to another, as in asyncio.run(outer(inner())), is to be held by that:
+ * cora_hold. One that is returned is who awaits it's.
  *
  * The same holds for futures made in a step: the coroutine keeps them, done or not, until it has
  * awaited or read them, or ends. asyncio: coroutine objects; generators.
@@ -82,14 +82,6 @@ enum cora_coro_state {
 CORA_API cora_coro cora_coro_new(enum cora_coro_kind kind, cora_step step, const void *locals,
                                  size_t size, void (*drop)(void *locals),
                                  const struct cora_place *place);
-
-/*
- * Gives a coroutine that was made just before, or in an earlier step of this coroutine, to the next
- * one that is made, and gives the handle back: for initialisers.
- *
- *     cora_run(cora_coroutine(outer, struct outer, .inner = cora_give(cora_coroutine(inner))));
- */
-CORA_API cora_coro cora_give(cora_coro coro);
 
 /* Lets a generator that has not started be awaited, too; gives it back. asyncio: types.coroutine.
  */
@@ -161,7 +153,13 @@ CORA_API cora_value cora_got(cora_coro self);
 /* What the cora_try that led to this step caught: the error, or nothing. Borrowed as above. */
 CORA_API cora_value cora_caught(cora_coro self);
 
-/* Keeps a value until the coroutine ends, and gives it back; an error without memory. */
+/*
+ * Keeps a value until the coroutine ends, and gives it back; an error without memory. Of a coroutine
+ * that nobody has taken yet it becomes the owner, to await it later. Also outside of its steps:
+ *
+ *     cora_coro inner = cora_coroutine(fetch), outer = cora_coroutine(parse, struct parse, inner);
+ *     cora_hold(outer, cora_from(inner));
+ */
 CORA_API cora_value cora_hold(cora_coro self, cora_value value);
 
 /* ---- driving one by hand ---- */
@@ -201,7 +199,7 @@ CORA_API enum cora_coro_kind cora_coro_kind(cora_coro coro);
 /* Writes it for a person to read: <coroutine brew suspended at tea.c:12>. As snprintf. */
 CORA_API int cora_coro_print(cora_coro coro, char *buffer, size_t size);
 
-/* How many coroutine objects this thread has made and not given back. */
+/* How many coroutine objects this thread has made, less those that have ended in it. */
 CORA_API size_t cora_live_coroutines(void);
 
 /* ---- what the macros stand on ---- */

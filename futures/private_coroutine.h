@@ -25,7 +25,6 @@ _Static_assert(CHUNK_LIMIT <= 1u << 18, "a handle has two bits to spare");
 #define CORO_LISTED 16  /* in the thread's list of those just made */
 #define CORO_DEAD 32    /* has ended, but is in that list still */
 #define CORO_BY_HAND 64 /* cora_send drives it */
-#define CORO_GIVEN 2    /* in that list, and to be the next coroutine's */
 #define CORO_OWNS 128   /* its locals have a drop function */
 
 struct coroutine {
@@ -207,6 +206,9 @@ struct extra *extra_take(struct coroutine *coro, enum extra_kind kind);
 
 /* A coroutine that it holds is somebody else's now. False if it holds none such. */
 bool extra_forget(struct coroutine *coro, const struct coroutine *made);
+
+/* One that nobody has taken is this coroutine's now, to be awaited by it. False without memory. */
+bool coroutine_adopt(struct coroutine *coro, struct coroutine *made);
 
 /* It is over: everything that it holds goes back, and its locals. */
 void coroutine_end(struct coroutine *coro);

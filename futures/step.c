@@ -198,6 +198,11 @@ cora_value cora_hold(cora_coro self, cora_value value)
     cora_value kept;
     if (!coro)
         return coroutine_refuse(self);
+    if (value.type == &cora_type_coro) {
+        struct coroutine *made = coroutine_find(cora_as_coro(value));
+        bool free = made && made != coro && !(made->slot.flags & CORO_TAKEN);
+        return free && !coroutine_adopt(coro, made) ? memory_error() : value;
+    }
     if (!value_keep(value, &kept))
         return memory_error();
     struct extra *extra = value_is_plain(kept) ? NULL : extra_new(coro, EXTRA_VALUE);
