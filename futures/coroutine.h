@@ -132,6 +132,10 @@ CORA_API void *cora_locals_of(cora_coro self, size_t size);
 /* Ends the coroutine with a value: any C expression that cora_from takes. asyncio: return. */
 #define cora_return(self, value) cora_return_value(self, cora_from(value))
 
+/* Ready-made steps: end with what was awaited (return await x), or with nothing. */
+CORA_API cora_next cora_return_got(cora_coro self) CORA_MUST_CHECK;
+CORA_API cora_next cora_return_nothing(cora_coro self) CORA_MUST_CHECK;
+
 /* Ends it with an error; Cancelled is one as any other. asyncio: raise. */
 CORA_API cora_next cora_raise(cora_coro self, cora_value error) CORA_MUST_CHECK;
 

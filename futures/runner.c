@@ -56,7 +56,7 @@ static cora_next shutdown_over(cora_coro self)
                                       .place = future->place };
         loop_report(loop, &report);
     }
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 /* Cancels all but the own task, and waits for them. */
@@ -73,7 +73,7 @@ static cora_next shutdown_begin(cora_coro self)
     if (!values) {
         if (tasks)
             block_put(tasks, size * sizeof *tasks);
-        return size > 0 ? cora_raise(self, memory_error()) : cora_return(self, cora_nothing());
+        return size > 0 ? cora_raise(self, memory_error()) : cora_return_nothing(self);
     }
     for (size_t i = 0; i < size; i++) {
         cora_future task = cora_as_future(cora_list_at(all, i));
@@ -90,7 +90,7 @@ static cora_next shutdown_begin(cora_coro self)
         over = cora_gather(shutdown->loop, tasks, count, .return_exceptions = true);
     block_put(tasks, size * sizeof *tasks);
     if (count == 0)
-        return cora_return(self, cora_nothing());
+        return cora_return_nothing(self);
     return cora_await(self, over, shutdown_over);
 }
 

@@ -164,6 +164,16 @@ cora_next cora_return_value(cora_coro self, cora_value value)
     return (cora_next){ run->asked };
 }
 
+cora_next cora_return_got(cora_coro self)
+{
+    return cora_return_value(self, cora_got(self));
+}
+
+cora_next cora_return_nothing(cora_coro self)
+{
+    return cora_return_value(self, cora_nothing());
+}
+
 cora_next cora_raise(cora_coro self, cora_value error)
 {
     if (!running(self))

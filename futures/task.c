@@ -680,15 +680,10 @@ static void stored_drop(void *locals)
     cora_drop(stored->what.value);
 }
 
-static cora_next stored_done(cora_coro self)
-{
-    return cora_return_value(self, cora_got(self));
-}
-
 static cora_next stored_await(cora_coro self)
 {
     struct stored *stored = cora_locals(self, struct stored);
-    return cora_await(self, stored->what, stored_done);
+    return cora_await(self, stored->what, cora_return_got);
 }
 
 /* A coroutine that awaits this; null without memory. */

@@ -25,7 +25,7 @@ static cora_next at_mull(cora_coro self)
     double spent = cora_time(cora_running_loop()) - voyage->cast_off;
     printf("planned %g ms\n", voyage->planned + cora_as_real(cora_got(self)));
     printf("one after the other: %s\n", spent > 0.11 ? "yes" : "no");
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static cora_next at_skye(cora_coro self)

@@ -31,7 +31,7 @@ static cora_next fast_moored(cora_coro self)
 {
     printf("Skye took %lld ms\n", cora_as_int(cora_got(self)));
     printf("most afloat together: %d\n", fleet.most);
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static cora_next slow_moored(cora_coro self)

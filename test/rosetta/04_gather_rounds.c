@@ -27,7 +27,7 @@ static cora_next closed(cora_coro self)
     for (size_t i = 0; i < cora_list_size(yields); i++)
         printf(" %lld", cora_as_int(cora_list_at(yields, i)));
     printf("\n");
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static cora_next granary(cora_coro self)

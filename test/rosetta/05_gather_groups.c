@@ -41,7 +41,7 @@ static cora_next all_served(cora_coro self)
     print_list("west", cora_list_at(cora_got(self), 1));
     cora_value scouted = cora_result(*cora_locals(self, cora_future));
     printf("outside both groups: %s\n", cora_as_text(scouted));
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static cora_next flat_served(cora_coro self)

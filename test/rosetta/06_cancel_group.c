@@ -37,7 +37,7 @@ static void cancel(cora_args bound)
 static cora_next raised(cora_coro self)
 {
     printf("outer gather raises %s\n", cora_error_name(cora_error_code(cora_caught(self))));
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static cora_next groups_over(cora_coro self)

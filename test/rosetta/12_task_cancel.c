@@ -11,7 +11,7 @@ static cora_next fill_in(cora_coro self)
 
 static cora_next dug(cora_coro self)
 {
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static cora_next dig(cora_coro self)
@@ -55,7 +55,7 @@ static cora_next mule_said(cora_coro self)
     printf("too late to cancel: %s\n", yes(!cora_cancel(mule)));
     printf("its result raises %s\n", cora_error_name(cora_error_code(cora_result(pit))));
     cora_release(pit);
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static cora_next pit_ended(cora_coro self)

@@ -1,24 +1,18 @@
 /* current_task, all_tasks, get_stack and print_stack: a loop's tasks looked at from inside. */
 #include <cora.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static cora_next done(cora_coro self)
-{
-    return cora_return(self, cora_nothing());
-}
-
 static cora_next lantern(cora_coro self)
 {
-    return cora_await(self, cora_sleep(5), done);
+    return cora_await(self, cora_sleep(5), cora_return_nothing);
 }
 
 static cora_next light(cora_coro self)
 {
-    return cora_await(self, cora_coroutine(lantern), done);
+    return cora_await(self, cora_coroutine(lantern), cora_return_nothing);
 }
 
 static cora_next keeper(cora_coro self)
@@ -64,7 +58,7 @@ static cora_next day_ended(cora_coro self)
     printf("frames once done: %zu, printed: %.*s\n", cora_get_stack(tower->day, NULL, 0),
            (int)(strstr(page, " for ") - page), page);
     cora_cancel(tower->dusk);
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static cora_next look(cora_coro self)

@@ -6,7 +6,7 @@
 
 static cora_next no_more(cora_coro self)
 {
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static cora_next beads(cora_coro self)
@@ -63,7 +63,7 @@ static cora_next all_rung(cora_coro self)
 {
     printf("letters rung: %lld %lld\n", cora_as_int(cora_list_at(cora_got(self), 0)),
            cora_as_int(cora_list_at(cora_got(self), 1)));
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static cora_next steeple(cora_coro self)

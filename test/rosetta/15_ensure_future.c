@@ -35,7 +35,7 @@ static cora_next refused(cora_coro self)
     cora_future dropped = cora_future_new(cora_running_loop());
     bool cancelled = cora_cancel(dropped);
     printf("future cancelled: %s %s\n", yes(cancelled), yes(cora_cancelled(dropped)));
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static cora_next ordered(cora_coro self)

@@ -7,7 +7,7 @@
 static cora_next surface(cora_coro self)
 {
     printf("%s surfaces\n", *cora_locals(self, const char *));
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static cora_next swimmer(cora_coro self)
@@ -20,7 +20,7 @@ static cora_next stone(cora_coro self)
 {
     printf("%s drops\n", *cora_locals(self, const char *));
     printf("%s lies still\n", *cora_locals(self, const char *));
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static void pool(cora_loop loop, cora_future *ret_tasks)

@@ -1,10 +1,5 @@
-/*
- * Nested coroutines: two outer ones at a time start inner ones and pass their results up. What
- * cora_wait gives has the order of the array, so that nothing is to be sorted.
- */
+/* Nested coroutines: two outer ones at a time start inner ones and pass their results up. */
 #include <cora.h>
-
-#include <math.h>
 #include <stdio.h>
 
 static int running; /* the list's length */
@@ -13,16 +8,12 @@ struct bee {
     int hive, number, ms;
 };
 
-static cora_next flown(cora_coro self)
-{
-    struct bee *bee = cora_locals(self, struct bee);
-    return cora_return(self, bee->hive * 100 + bee->number);
-}
-
 static cora_next bee(cora_coro self)
 {
+    struct bee *bee = cora_locals(self, struct bee);
+    cora_value honey = cora_int(bee->hive * 100 + bee->number);
     running++;
-    return cora_await(self, cora_sleep(cora_locals(self, struct bee)->ms / 1000.0), flown);
+    return cora_await(self, cora_sleep_result(bee->ms / 1000.0, honey), cora_return_got);
 }
 
 static cora_next waited(cora_coro self)
@@ -35,11 +26,6 @@ static cora_next waited(cora_coro self)
     return cora_return(self, cora_list(honey, 3));
 }
 
-static cora_next gathered(cora_coro self)
-{
-    return cora_return(self, cora_got(self));
-}
-
 static cora_next send_out(cora_coro self)
 {
     cora_loop loop = cora_running_loop();
@@ -49,8 +35,8 @@ static cora_next send_out(cora_coro self)
     for (int i = 0; i < 3; i++)
         bees[i] = cora_create_task(loop, cora_coroutine(bee, struct bee, number, i, 120 - 30 * i));
     if (number == 1)
-        return cora_await(self, cora_wait(bees, 3, INFINITY, CORA_ALL_COMPLETED), waited);
-    return cora_await(self, cora_gather(loop, bees, 3), gathered);
+        return cora_await(self, cora_wait(bees, 3, 9, CORA_ALL_COMPLETED), waited);
+    return cora_await(self, cora_gather(loop, bees, 3), cora_return_got);
 }
 
 static cora_next hive(cora_coro self)
@@ -67,17 +53,14 @@ static cora_next home(cora_coro self)
     }
     printf("bees out: %d\n", running);
     printf("hives side by side: %s\n", spent < 0.42 ? "yes" : "no");
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static cora_next meadow(cora_coro self)
 {
-    cora_loop loop = cora_running_loop();
-    cora_future hives[2];
-    *cora_locals(self, double) = cora_time(loop);
-    for (int i = 0; i < 2; i++)
-        hives[i] = cora_create_task(loop, cora_coroutine(hive, int, i + 1));
-    return cora_await(self, cora_gather(loop, hives, 2), home);
+    cora_coro hives[] = { cora_coroutine(hive, int, 1), cora_coroutine(hive, int, 2) };
+    *cora_locals(self, double) = cora_time(cora_running_loop());
+    return cora_await(self, cora_gather(cora_running_loop(), hives, 2), home);
 }
 
 int main(void)

@@ -17,7 +17,7 @@ static cora_next watched(cora_coro self)
     bool cancelled = cora_error_is(cora_caught(self), CORA_ECANCELLED);
     printf("%s watch %s\n", cora_locals(self, struct watch)->post,
            cancelled ? "called off" : "over");
-    return cancelled ? cora_raise(self, cora_caught(self)) : cora_return(self, cora_nothing());
+    return cancelled ? cora_raise(self, cora_caught(self)) : cora_return_nothing(self);
 }
 
 static cora_next watch(cora_coro self)

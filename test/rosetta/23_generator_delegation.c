@@ -12,7 +12,7 @@ static cora_next each(cora_coro self)
 {
     struct each *items = cora_locals(self, struct each);
     if (items->next == cora_list_size(items->list))
-        return cora_return(self, cora_nothing());
+        return cora_return_nothing(self);
     return cora_yield(self, cora_list_at(items->list, items->next++), each);
 }
 
@@ -20,7 +20,7 @@ static cora_next linked(cora_coro self)
 {
     struct each *sources = cora_locals(self, struct each);
     if (sources->next == cora_list_size(sources->list))
-        return cora_return(self, cora_nothing());
+        return cora_return_nothing(self);
     cora_value source = cora_list_at(sources->list, sources->next++);
     return cora_yield_from(self, cora_generator(each, struct each, source, 0), linked);
 }

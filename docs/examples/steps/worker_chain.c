@@ -38,7 +38,7 @@ static cora_next bank_answered(cora_coro self)
 {
     if (strcmp(*cora_locals(self, const char *), "Max") == 0)
         return cora_raise(self, cora_error(CORA_ETIMEOUT, "the bank does not answer"));
-    return cora_return(self, cora_nothing());
+    return cora_return_nothing(self);
 }
 
 static cora_next pay(cora_coro self)
