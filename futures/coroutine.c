@@ -279,7 +279,7 @@ bool coroutine_adopt(struct coroutine *coro, struct coroutine *made)
     extra->value = cora_from_coro(coroutine_handle(made));
     if (made->slot.flags & CORO_LISTED)
         made_unlist(made);
-    else if (run && run->bits && run->top != coro)
+    else if (run && run->bits != NO_STEP && run->top != coro)
         extra_forget(run->top, made);
     return true;
 }

@@ -410,7 +410,7 @@ struct future *future_new(struct loop *loop, const struct cora_operation *operat
 bool future_hold_in_step(struct future *future)
 {
     struct step_run *run = cora_thread.run;
-    if (!run->bits)
+    if (run->bits == NO_STEP)
         return false; /* a drop function, in between */
     if (run->made) {
         cora_thread.hold(future);

@@ -93,6 +93,8 @@ struct result {
     bool raised;
 };
 
+#define NO_STEP UINT64_MAX /* no handle, not even the null one */
+
 /* One drive of a chain of coroutines. */
 struct step_run {
     struct step_run *outer; /* in the middle of which it runs */
@@ -101,8 +103,9 @@ struct step_run {
     struct loop *loop; /* the task's; NULL: by hand, outside of a run */
     struct result got; /* what goes into the next step; taken by it */
 
+    uint64_t bits; /* the coroutine whose step runs; NO_STEP */
+
     /* These are all 0 at first, and so they are set at once. */
-    uint64_t bits;           /* the coroutine whose step runs; 0: none does */
     uint64_t operation;      /* the future of one that the step has begun; 0: none */
     struct future *made;     /* the first future that the step has made and not given up; or NULL */
     struct coroutine *exits; /* GeneratorExit was raised in it from outside; NULL: in none */
@@ -241,7 +244,9 @@ static inline void run_enter(struct step_run *run, struct coroutine *top, struct
     run->top = top;
     run->task = task;
     run->loop = loop;
-    memset(&run->bits, 0, offsetof(struct step_run, future) - offsetof(struct step_run, bits));
+    run->bits = NO_STEP;
+    memset(&run->operation, 0,
+           offsetof(struct step_run, future) - offsetof(struct step_run, operation));
     if (CORA_UNLIKELY(thread->attention || thread->made))
         run_save(run);
     thread->run = run;

@@ -400,7 +400,7 @@ static inline enum next step_call(struct step_run *run, struct coroutine *coro)
     atomic_store_explicit(&coro->thread, &cora_thread, memory_order_relaxed);
     cora_next next = coro->step(coroutine_handle(coro));
     enum next asked = (enum next)(run->asked & NEXT_KIND);
-    run->bits = 0;
+    run->bits = NO_STEP;
     if (CORA_UNLIKELY(next.what != run->asked || asked == NEXT_NOTHING))
         asked = step_wrong(run, coro);
     if (asked == NEXT_COROUTINE || asked == NEXT_DELEGATE)

@@ -414,13 +414,31 @@ static bool task_asked(struct future *future, bool any, cora_value cancelled)
     }
     if (task->flags & TASK_ERROR && has_cancelled(task))
         return true; /* what it awaited is cancelled */
+    uint32_t error = task->flags & TASK_ERROR;
     struct cora_counted *before = take_cancelled(task);
+    if (error) /* comes again if the cancel is taken back */
+        cancelled = cora_error_from(counted_value(before), CORA_ECANCELLED, "%s",
+                                    cora_error_message(cancelled));
     counted_keep(cancelled.as.counted);
     task->future.as.state.cancelled = cancelled.as.counted;
-    task->flags |= TASK_MUST_CANCEL;
+    task->flags |= TASK_MUST_CANCEL | error;
     if (before)
         counted_drop(before);
     return true;
+}
+
+/* The Cancelled that was to be raised next is not: but what was to be before. */
+static void task_not_asked(struct task *task)
+{
+    uint32_t error = task->flags & TASK_ERROR;
+    struct cora_counted *cancelled = take_cancelled(task);
+    cora_value before = error ? cora_error_cause(counted_value(cancelled)) : cora_nothing();
+    if (!cora_is_nothing(before)) {
+        task->future.as.state.cancelled = cora_copy(before).as.counted;
+        task->flags |= TASK_ERROR;
+    }
+    if (cancelled)
+        counted_drop(cancelled);
 }
 
 unsigned cora_cancelling(cora_future handle)
@@ -434,11 +452,8 @@ unsigned cora_uncancel(cora_future handle)
     struct task *task = task_get(handle);
     if (!task || task->cancelling == 0)
         return 0;
-    if (--task->cancelling == 0 && task->flags & TASK_MUST_CANCEL) {
-        struct cora_counted *error = take_cancelled(task);
-        if (error)
-            counted_drop(error);
-    }
+    if (--task->cancelling == 0 && task->flags & TASK_MUST_CANCEL)
+        task_not_asked(task);
     return task->cancelling;
 }
 
