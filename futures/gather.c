@@ -287,19 +287,22 @@ static cora_future gather(cora_loop handle, const cora_awaitable *awaitables,
     if (!loop || !check_futures(loop, awaitables, futures, count))
         return none;
     struct future *outer = gather_new(loop, count, options && options->return_exceptions, place);
-    for (size_t i = 0; outer && i < count; i++) {
+    loop_hold(loop); /* a task factory may close it, and then the gather is gone, too */
+    bool added = outer != NULL;
+    for (size_t i = 0; added && i < count; i++) {
         struct future *child = futures ? future_find(futures[i])
                                        : gather_awaitable(loop, outer, &awaitables[i], place);
-        if (child && gather_add(loop, outer, child))
-            continue;
-        gather_undo(loop, outer);
-        return none;
+        added = child && gather_add(loop, outer, child);
     }
-    if (!outer)
-        return none;
-    future_hold(loop, outer);
-    gather_count_done(loop, outer);
-    return future_handle(outer);
+    if (added) {
+        future_hold(loop, outer);
+        gather_count_done(loop, outer);
+    } else if (outer && loop->ev) {
+        gather_undo(loop, outer);
+    }
+    cora_future all = added ? future_handle(outer) : none;
+    loop_unhold(loop);
+    return all;
 }
 
 cora_future cora_gather_futures(cora_loop loop, const cora_future *futures, size_t count,
