@@ -260,33 +260,37 @@ cora_coro cora_coro_new(enum cora_coro_kind kind, cora_step step, const void *lo
     return coroutine_handle(coro);
 }
 
-/* Out of the list of those just made; the last one is the first there. */
-static void made_unlist(struct coroutine *made)
+/* Whether this one is held by the other, or by one that is held by it, and so on. */
+static bool is_held_by(const struct coroutine *coro, const struct coroutine *other)
 {
-    struct coroutine **place = &cora_thread.made;
-    while (*place != made)
-        place = (struct coroutine **)(void *)&(*place)->slot.next;
-    *place = coroutine_of(made->slot.next);
-    made->slot.flags &= (uint8_t)~CORO_LISTED;
+    while (coro != other && coro->slot.flags & CORO_HELD)
+        coro = coro->up;
+    return coro == other;
 }
 
-bool coroutine_adopt(struct coroutine *coro, struct coroutine *made)
+cora_value coroutine_adopt(struct coroutine *coro, struct coroutine *made)
 {
-    const struct step_run *run = cora_thread.run;
+    if (is_held_by(coro, made))
+        return coroutine_error(made, CORA_ERUNTIME, "a coroutine cannot hold what holds it");
     struct extra *extra = extra_new(coro, EXTRA_COROUTINE);
     if (!extra)
-        return false;
+        return memory_error();
+    if (made->slot.flags & CORO_HELD)
+        extra_forget(made->up, made);
     extra->value = cora_from_coro(coroutine_handle(made));
-    if (made->slot.flags & CORO_LISTED)
-        made_unlist(made);
-    else if (run && run->bits != NO_STEP && run->top != coro)
-        extra_forget(run->top, made);
-    return true;
+    made->slot.flags |= CORO_HELD;
+    made->up = coro;
+    return cora_nothing();
 }
 
 void coroutine_take(struct coroutine *coro)
 {
     struct thread *thread = &cora_thread;
+    if (CORA_UNLIKELY(coro->slot.flags & CORO_HELD)) {
+        extra_forget(coro->up, coro);
+        coro->slot.flags &= (uint8_t)~CORO_HELD;
+        coro->up = NULL;
+    }
     coro->slot.flags |= CORO_TAKEN;
     if (CORA_LIKELY(thread->made == coro)) {
         thread->made = (struct coroutine *)coro->slot.next;
@@ -525,16 +529,10 @@ void made_sweep(struct loop *loop, struct coroutine *owner)
     while ((coro = list)) {
         list = (struct coroutine *)coro->slot.next;
         coro->slot.flags &= (uint8_t)~CORO_LISTED;
-        struct extra *extra = NULL;
-        if (coro->slot.flags & CORO_DEAD) {
+        if (coro->slot.flags & CORO_DEAD)
             slot_give(coro);
-            continue;
-        }
-        if (coro->slot.flags & CORO_TAKEN)
-            continue;
-        if (owner && (extra = extra_new(owner, EXTRA_COROUTINE)))
-            extra->value = cora_from_coro(coroutine_handle(coro));
-        else
+        else if (!(coro->slot.flags & (CORO_TAKEN | CORO_HELD)) &&
+                 (!owner || !cora_is_nothing(coroutine_adopt(owner, coro))))
             close_unawaited(loop, coro);
     }
 }

@@ -58,7 +58,7 @@ void hand_resume(struct coroutine *top, struct result *input)
 /* Drives it as far as it goes: as cora_send returns. */
 static int hand_drive(struct coroutine *root, struct result input, cora_value *ret)
 {
-    struct coroutine *top = root->up ? root->up : root;
+    struct coroutine *top = root->slot.flags & CORO_BY_HAND && root->up ? root->up : root;
     if (!(root->slot.flags & CORO_BY_HAND)) {
         coroutine_take(root);
         root->slot.flags |= CORO_BY_HAND;

@@ -24,15 +24,17 @@ _Static_assert(CHUNK_LIMIT <= 1u << 18, "a handle has two bits to spare");
 #define CORO_TAKEN 8    /* somebody awaits or drives it */
 #define CORO_LISTED 16  /* in the thread's list of those just made */
 #define CORO_DEAD 32    /* has ended, but is in that list still */
+#define CORO_HELD 2     /* another coroutine holds it: up */
 #define CORO_BY_HAND 64 /* cora_send drives it */
 #define CORO_OWNS 128   /* its locals have a drop function */
 
 struct coroutine {
-    struct slot slot;     /* count: its kind; as.future: the size of the locals; next: the list's */
-    cora_step step;       /* the next one */
-    struct coroutine *up; /* who awaits it; the outermost's, suspended by hand: the innermost */
-    uint64_t awaited;     /* the future, coroutine or timer that it asked for; 0: none */
-    struct extra *extras; /* what it holds, and its finally steps; NULL: nothing */
+    struct slot slot; /* count: its kind; as.future: the size of the locals; next: the list's */
+    cora_step step;   /* the next one */
+    struct coroutine
+        *up;          /* who awaits or holds it; the outermost's, by hand: the innermost, or NULL */
+    uint64_t awaited; /* the future, coroutine or timer that it asked for; 0: none */
+    struct extra *extras;            /* what it holds, and its finally steps; NULL: nothing */
     struct held_futures *held;       /* NULL: none */
     _Atomic(struct thread *) thread; /* whose it is */
     const struct cora_place *place;  /* where it was made */
@@ -210,8 +212,11 @@ struct extra *extra_take(struct coroutine *coro, enum extra_kind kind);
 /* A coroutine that it holds is somebody else's now. False if it holds none such. */
 bool extra_forget(struct coroutine *coro, const struct coroutine *made);
 
-/* One that nobody has taken is this coroutine's now, to be awaited by it. False without memory. */
-bool coroutine_adopt(struct coroutine *coro, struct coroutine *made);
+/*
+ * One that nobody has taken is held by this coroutine now, to be awaited by it. Nothing, or an
+ * error: a MemoryError, or a RuntimeError if it holds this one itself.
+ */
+cora_value coroutine_adopt(struct coroutine *coro, struct coroutine *made);
 
 /* It is over: everything that it holds goes back, and its locals. */
 void coroutine_end(struct coroutine *coro);

@@ -210,8 +210,10 @@ cora_value cora_hold(cora_coro self, cora_value value)
         return coroutine_refuse(self);
     if (value.type == &cora_type_coro) {
         struct coroutine *made = coroutine_find(cora_as_coro(value));
-        bool free = made && made != coro && !(made->slot.flags & CORO_TAKEN);
-        return free && !coroutine_adopt(coro, made) ? memory_error() : value;
+        cora_value error = cora_nothing();
+        if (made && !(made->slot.flags & CORO_TAKEN))
+            error = coroutine_adopt(coro, made);
+        return cora_is_nothing(error) ? value : error;
     }
     if (!value_keep(value, &kept))
         return memory_error();
@@ -360,7 +362,7 @@ static void inner_unlist(struct step_run *run, struct coroutine *coro)
 {
     struct coroutine *made = cora_thread.made;
     run->inner = NULL;
-    if (!made || made->slot.bits != coro->awaited)
+    if (!made || made->slot.bits != coro->awaited || made->slot.flags & CORO_HELD)
         return;
     run->inner = made;
     cora_thread.made = coroutine_of(made->slot.next);
@@ -463,10 +465,9 @@ static void enter_inner(struct step_run *run, struct coroutine *coro, enum next 
                 inner_relist(run, coro);
             return;
         }
-        if (inner->up)
+        if (inner->slot.flags & CORO_BY_HAND && inner->up)
             innermost = inner->up; /* a generator that was sent to before */
         hand_resume(innermost, &run->got);
-        extra_forget(coro, inner);
     }
     if (CORA_UNLIKELY(!run->inner))
         coroutine_take(inner);
@@ -575,12 +576,8 @@ static bool exit_ignored(struct step_run *run, struct future *awaited)
 static void pass_on(struct coroutine *coro, cora_coro handle)
 {
     struct coroutine *made = coroutine_find(handle);
-    bool held = made && !(made->slot.flags & CORO_TAKEN) && extra_forget(coro, made);
-    struct extra *extra = held ? extra_new(coro->up, EXTRA_COROUTINE) : NULL;
-    if (extra)
-        extra->value = cora_from_coro(handle);
-    else if (held)
-        coroutine_close_unstarted(made); /* without memory */
+    if (made && made->slot.flags & CORO_HELD && made->up == coro)
+        (void)coroutine_adopt(coro->up, made); /* without memory it ends with this one */
 }
 
 /*
