@@ -61,6 +61,7 @@ static void task_returned(struct loop *loop, struct task *task, cora_value value
 static void task_raised(struct loop *loop, struct task *task, cora_value error)
 {
     bool cancelled = cora_error_code(error) == CORA_ECANCELLED;
+    task->flags &= ~(uint32_t)(TASK_MUST_CANCEL | TASK_ERROR); /* their error goes with the state */
     if (CORA_UNLIKELY(error_is_fatal(error)))
         loop_fail(loop, error);
     future_finish(loop, &task->future, cancelled ? FUTURE_CANCELLED : FUTURE_FAILED, error);
