@@ -1428,6 +1428,19 @@ TEST(uncancel_too_late, "what it awaits stays cancelled: only the count goes bac
     end(loop);
 }
 
+TEST(uncancel_after_the_end,
+     "taking back the cancel of a task that has failed all the same changes "
+     "its count alone")
+{
+    cora_loop loop = virtual_loop_new();
+    cora_future task = cora_create_task(loop, cora_coroutine(cancel_itself_and_raise, struct job));
+    ticks(loop, 2);
+    CHECK(is_error(task, CORA_EVALUE));
+    CHECK_INT(cora_uncancel(task), 0);
+    CHECK(is_error(task, CORA_EVALUE));
+    end(loop);
+}
+
 TEST(uncancel_of_none, "without a cancel there is nothing to take back")
 {
     cora_loop loop = virtual_loop_new();
