@@ -362,7 +362,8 @@ static void inner_unlist(struct step_run *run, struct coroutine *coro)
 {
     struct coroutine *made = cora_thread.made;
     run->inner = NULL;
-    if (!made || made->slot.bits != coro->awaited || made->slot.flags & CORO_HELD)
+    if (!made || made->slot.bits != coro->awaited ||
+        made->slot.flags & (CORO_TAKEN | CORO_HELD | CORO_DEAD))
         return;
     run->inner = made;
     cora_thread.made = coroutine_of(made->slot.next);
