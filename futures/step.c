@@ -370,9 +370,19 @@ static void inner_unlist(struct step_run *run, struct coroutine *coro)
     made->slot.flags &= (uint8_t)~CORO_LISTED;
 }
 
+/* Whether nobody has taken it, or closed it, since: a drop function may have. */
+static bool inner_is_free(const struct step_run *run, const struct coroutine *coro)
+{
+    const struct coroutine *inner = run->inner;
+    return inner && inner->slot.bits == coro->awaited && inner->slot.state == SLOT_WAITING &&
+           !(inner->slot.flags & (CORO_TAKEN | CORO_HELD | CORO_DEAD));
+}
+
 static void inner_relist(struct step_run *run, struct coroutine *coro)
 {
     struct coroutine *inner = run->inner;
+    if (!inner_is_free(run, coro))
+        return;
     inner->slot.next = (struct slot *)cora_thread.made;
     inner->slot.flags |= CORO_LISTED;
     cora_thread.made = inner;
@@ -454,6 +464,8 @@ static cora_value inner_error(const struct coroutine *inner, cora_coro handle, e
 static void enter_inner(struct step_run *run, struct coroutine *coro, enum next asked)
 {
     cora_coro handle = { coro->awaited };
+    if (CORA_UNLIKELY(!inner_is_free(run, coro)))
+        run->inner = NULL;
     struct coroutine *inner = run->inner ? run->inner : coroutine_find(handle), *innermost = inner;
     run->got = (struct result){ cora_nothing(), false };
     if (CORA_UNLIKELY(!inner && asked == NEXT_DELEGATE && generator_has_ended(handle)))

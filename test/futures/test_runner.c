@@ -77,7 +77,6 @@ static const char *text_of(cora_value value)
     return text;
 }
 
-/* Steps that many coroutines go on with. */
 static cora_next give_number(cora_coro self)
 {
     return cora_return(self, JOB(self)->number);
