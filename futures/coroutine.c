@@ -189,8 +189,11 @@ static bool locals_store(struct coroutine *coro, const void *locals, void (*drop
         memcpy(block->bytes, locals, size);
         return true;
     }
-    if (size > 0)
-        memcpy(coro->locals.bytes, locals, size);
+    size_t words = size / sizeof(uint64_t) * sizeof(uint64_t);
+    for (size_t at = 0; at < words; at += sizeof(uint64_t)) /* as they were written just now */
+        memcpy(coro->locals.bytes + at, (const char *)locals + at, sizeof(uint64_t));
+    if (size > words)
+        memcpy(coro->locals.bytes + words, (const char *)locals + words, size - words);
     if (drop)
         memcpy(coro->locals.bytes + LOCALS_INLINE - sizeof drop, &drop, sizeof drop);
     return true;
@@ -504,8 +507,8 @@ static __attribute__((noinline)) void coroutine_end_slow(struct coroutine *coro)
 void coroutine_end(struct coroutine *coro)
 {
     cora_thread.coroutines_live--;
-    if (CORA_LIKELY(!coro->extras && !coro->held && coro->slot.as.size == 0 &&
-                    !(coro->slot.flags & CORO_LISTED)))
+    if (CORA_LIKELY(!coro->extras && !coro->held && coro->slot.as.size <= LOCALS_INLINE &&
+                    !(coro->slot.flags & (CORO_LISTED | CORO_OWNS))))
         slot_give(coro);
     else
         coroutine_end_slow(coro);

@@ -311,9 +311,12 @@ struct result future_take_slow(struct coroutine *coro, struct future *future);
 
 static inline struct result future_take(struct coroutine *coro, struct future *future)
 {
+    struct result result;
     if (CORA_UNLIKELY(future->slot.as.future != FUTURE_FINISHED))
         return future_take_slow(coro, future);
-    return (struct result){ future->as.outcome, false };
+    value_copy_plain(&result.value, &future->as.outcome);
+    result.raised = false;
+    return result;
 }
 
 /* A future that its coroutine awaits need not be held any more. */

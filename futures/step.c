@@ -406,7 +406,8 @@ static __attribute__((noinline)) enum next step_left(struct step_run *run, struc
 /* Runs one step, with run->got. What it asks for; run->outcome goes with it. */
 static inline enum next step_call(struct step_run *run, struct coroutine *coro)
 {
-    cora_value got = run->got.value;
+    cora_value got;
+    value_copy_plain(&got, &run->got.value);
     run->asked &= ~NEXT_KIND;
     run->bits = coro->slot.bits;
     coro->slot.flags = (uint8_t)((coro->slot.flags | CORO_STARTED) & ~CORO_CATCHES);
@@ -615,7 +616,8 @@ static bool coroutine_ends(struct step_run *run, struct coroutine *coro, enum ne
         return false;
     if (CORA_UNLIKELY(run->exits == coro))
         *asked = exit_outer(run, *asked);
-    run->got = (struct result){ run->outcome, *asked == NEXT_RAISE };
+    value_copy_plain(&run->got.value, &run->outcome);
+    run->got.raised = *asked == NEXT_RAISE;
     run->outcome = cora_nothing();
     return true;
 }
@@ -667,7 +669,7 @@ enum drive_end coroutine_drive(struct step_run *run)
             if (CORA_UNLIKELY(!run->future ||
                               future_has(run->future, FUTURE_FINISHED | FUTURE_BLOCKED)))
                 future_outcome(run, coro, run->future);
-            else if (!exit_ignored(run, run->future))
+            else if (CORA_LIKELY(!run->exits) || !exit_ignored(run, run->future))
                 return DRIVE_AWAITS;
         } else if (asked == NEXT_COROUTINE || asked == NEXT_DELEGATE) {
             forget_outcome(run);

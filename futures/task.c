@@ -314,7 +314,8 @@ static __attribute__((noinline)) void keep_variables(struct task *task)
 }
 
 /* Drives its coroutine as far as it goes, with run->got. The last thing to do with a task. */
-static inline void task_go_on(struct loop *loop, struct task *task, struct step_run *run)
+static inline __attribute__((always_inline)) void task_go_on(struct loop *loop, struct task *task,
+                                                             struct step_run *run)
 {
     enum drive_end end;
     if (CORA_UNLIKELY(task->flags & (TASK_MUST_CANCEL | TASK_ERROR)))
@@ -342,7 +343,12 @@ static void task_wakeup(cora_args bound, cora_future done)
     struct future *future = future_of(slot_at(done.bits)); /* as it calls back, it is there */
     struct task *task = task_of(future_of(slot_at(bound.values[0].as.handle)));
     struct step_run run;
-    run.got = future_take(task->as.top, future);
+    if (CORA_LIKELY(future->slot.as.future == FUTURE_FINISHED)) {
+        value_copy_plain(&run.got.value, &future->as.outcome);
+        run.got.raised = false;
+    } else {
+        run.got = future_take_slow(task->as.top, future);
+    }
     task_go_on(future_loop(future), task, &run);
 }
 

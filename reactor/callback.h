@@ -113,6 +113,10 @@ static inline cora_handle cora_arg_handle(cora_args bound, size_t index)
 
 static inline cora_future cora_arg_future(cora_args bound, size_t index)
 {
+    if (CORA_LIKELY(index < bound.count && bound.values[index].type == &cora_type_future)) {
+        cora_future future = { bound.values[index].as.handle };
+        return future;
+    }
     return cora_as_future(cora_arg_value(bound, index));
 }
 
