@@ -880,8 +880,8 @@ int cora_release(cora_future handle)
     if (future_has(future, FUTURE_KEPT)) {
         if (--future->keeps == 0)
             future_unmark(future, FUTURE_KEPT);
-    } else if (future_has(future, FUTURE_HELD)) {
-        future_unmark(future, FUTURE_HELD);
+    } else if (future_has(future, FUTURE_HELD | FUTURE_STEP)) {
+        future_unmark(future, FUTURE_HELD | FUTURE_STEP);
     } else {
         cora_value error = cora_error(CORA_ERUNTIME, "cora_release without a cora_keep");
         report_plain(loop, "A future was released too often", error, future->place);
