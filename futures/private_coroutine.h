@@ -20,21 +20,20 @@ _Static_assert(CHUNK_LIMIT <= 1u << 18, "a handle has two bits to spare");
 
 /* slot.flags of a coroutine */
 #define CORO_STARTED 1
+#define CORO_HELD 2     /* another coroutine holds it: up */
 #define CORO_CATCHES 4  /* what it waits at is a cora_try */
 #define CORO_TAKEN 8    /* somebody awaits or drives it */
 #define CORO_LISTED 16  /* in the thread's list of those just made */
 #define CORO_DEAD 32    /* has ended, but is in that list still */
-#define CORO_HELD 2     /* another coroutine holds it: up */
 #define CORO_BY_HAND 64 /* cora_send drives it */
 #define CORO_OWNS 128   /* its locals have a drop function */
 
 struct coroutine {
-    struct slot slot; /* count: its kind; as.future: the size of the locals; next: the list's */
-    cora_step step;   /* the next one */
-    struct coroutine
-        *up;          /* who awaits or holds it; the outermost's, by hand: the innermost, or NULL */
-    uint64_t awaited; /* the future, coroutine or timer that it asked for; 0: none */
-    struct extra *extras;            /* what it holds, and its finally steps; NULL: nothing */
+    struct slot slot;     /* count: its kind; next: in the list of those just made */
+    cora_step step;       /* the next one */
+    struct coroutine *up; /* who awaits or holds it; outermost and by hand: the innermost or NULL */
+    uint64_t awaited;     /* the future, coroutine or timer that it asked for; 0: none */
+    struct extra *extras; /* what it holds, and its finally steps; NULL: nothing */
     struct held_futures *held;       /* NULL: none */
     _Atomic(struct thread *) thread; /* whose it is */
     const struct cora_place *place;  /* where it was made */
@@ -146,12 +145,10 @@ struct task {
 #define TASK_SUSPENDED 1   /* its wake-up is a callback of what the innermost coroutine awaits */
 #define TASK_MUST_CANCEL 2 /* Cancelled is raised next; state.cancelled is its error, or NULL */
 #define TASK_ERROR 4       /* state.cancelled is another error, which is raised next */
-#define TASK_SLEEPING                                                                              \
-    64                     /* what the innermost coroutine awaits is a timer, which wakes the task \
-                            */
 #define TASK_RUNNING 8     /* a step_run is its */
 #define TASK_IN_CONTEXT 16 /* runs in this very context */
 #define TASK_QUIET 32      /* nobody needs to be told if it is destroyed */
+#define TASK_SLEEPING 64   /* the innermost coroutine awaits a timer, which wakes the task */
 
 static inline struct task *task_of(struct future *future)
 {
