@@ -35,7 +35,7 @@ WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Wvla -Wform
 C_ONLY    := -Wstrict-prototypes -Wmissing-prototypes
 CFLAGS    ?= -O2 -g
 COMPILE    = $(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(C_ONLY) $(if $(WERROR),-Werror) \
-             $(SANFLAGS) -fPIC -fvisibility=hidden -MMD -MP -I$(OUT)/include -I. -Itest/harness -Itest/virtual_clock $(EV_CFLAGS)
+             $(SANFLAGS) -fPIC -fno-semantic-interposition -fvisibility=hidden -MMD -MP -I$(OUT)/include -I. -Itest/harness -Itest/virtual_clock $(EV_CFLAGS)
 LINK       = $(CC) $(CFLAGS) $(SANFLAGS)
 LIBS       = $(EV_LIBS) -lm -pthread
 
@@ -117,7 +117,7 @@ $(OUT)/libcora.a: $(OBJECTS)
 	$(AR) rcs $@ $(OUT)/archive/*.o
 
 $(OUT)/libcora.so.$(SOVERSION): $(OBJECTS)
-	$(LINK) -shared -Wl,-soname,libcora.so.$(SOVERSION) $(if $(SAN),,-Wl,-z,defs) -o $@ $^ $(LIBS)
+	$(LINK) -shared -Wl,-soname,libcora.so.$(SOVERSION),-Bsymbolic-functions $(if $(SAN),,-Wl,-z,defs) -o $@ $^ $(LIBS)
 
 $(OUT)/libcora.so: $(OUT)/libcora.so.$(SOVERSION)
 	ln -sf libcora.so.$(SOVERSION) $@
