@@ -248,11 +248,17 @@ FUZZ  := $(wildcard test/fuzz/*.c) test/virtual_clock/virtual_clock.c
 $(OUT)/fuzz_calls: $(FUZZ:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
 	$(LINK) -o $@ $^ $(LIBS)
 
+FUZZ_STEPS := test/fuzz/steps/fuzz_steps.c test/virtual_clock/virtual_clock.c
+$(OUT)/fuzz_steps: $(FUZZ_STEPS:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
+	$(LINK) -o $@ $^ $(LIBS)
+
+# The calls of the callback style, checked by shadows; then coroutines, tasks and all that they do.
 fuzz: setup-core
 	@$(MAKE) --no-print-directory SAN=address,undefined fuzz-run
 
-fuzz-run: $(OUT)/fuzz_calls
+fuzz-run: $(OUT)/fuzz_calls $(OUT)/fuzz_steps
 	@$(OUT)/fuzz_calls $(FOR) $(CALLS) $(SEED)
+	@$(OUT)/fuzz_steps $(FOR) $(CALLS) $(SEED)
 .PHONY: fuzz-run
 
 check-long: check

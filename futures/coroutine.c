@@ -454,10 +454,7 @@ static void report_unawaited(struct loop *loop, const struct coroutine *coro)
     snprintf(message, sizeof message, "%s '%s' was never awaited",
              coroutine_kind_name(coroutine_kind(coro)), coro->place->name);
     struct cora_report report = { .message = message, .place = coro->place };
-    if (loop)
-        loop_report(loop, &report);
-    else
-        cora_default_exception_handler((cora_loop){ 0 }, &report);
+    loop_report(loop, &report);
 }
 
 static void close_unawaited(struct loop *loop, struct coroutine *coro)

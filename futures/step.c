@@ -293,13 +293,10 @@ static void report_drop_failure(struct loop *loop)
     cora_thread.failure = cora_nothing();
     if (cora_is_nothing(failure))
         return;
-    struct cora_report report = { .message = "Exception in a drop function", .exception = failure };
     if (loop && loop->ev && error_is_fatal(failure))
         loop_fail(loop, failure);
-    else if (loop)
-        loop_report(loop, &report);
     else
-        cora_default_exception_handler((cora_loop){ 0 }, &report);
+        report_plain(loop, "Exception in a drop function", failure, NULL);
     cora_drop(failure);
 }
 

@@ -102,12 +102,15 @@ static cora_value handler_call(struct loop *loop, struct slot *slot,
     return failure;
 }
 
-/* To the loop's own handler, or to the default one if there is none or it is this that failed. */
+/*
+ * To the loop's own handler, or to the default one if there is none, it is this that failed, or
+ * there is no loop.
+ */
 void loop_report(struct loop *loop, const struct cora_report *report)
 {
-    struct slot *slot = loop->exception_handler;
+    struct slot *slot = loop ? loop->exception_handler : NULL;
     if (!slot || slot->state != SLOT_WAITING) {
-        cora_default_exception_handler(loop_handle(loop), report);
+        cora_default_exception_handler(loop ? loop_handle(loop) : (cora_loop){ 0 }, report);
         return;
     }
     cora_value held = cora_copy(report->exception); /* whatever becomes of who has it */
@@ -128,11 +131,7 @@ void loop_report(struct loop *loop, const struct cora_report *report)
 
 void cora_call_exception_handler(cora_loop handle, const struct cora_report *report)
 {
-    struct loop *loop = loop_get(handle);
-    if (loop)
-        loop_report(loop, report);
-    else
-        cora_default_exception_handler(handle, report);
+    loop_report(loop_get(handle), report);
 }
 
 void report_plain(struct loop *loop, const char *message, cora_value error,
