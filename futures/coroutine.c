@@ -108,7 +108,7 @@ struct coroutine *coroutine_find(cora_coro handle)
         return NULL;
     struct coroutine *coro = coroutine_of(slot);
     if (CORA_UNLIKELY(atomic_load_explicit(&coro->thread, memory_order_relaxed) != &cora_thread ||
-                      slot_state(slot) == SLOT_FREE || coro->slot.flags & CORO_DEAD))
+                      slot_state(slot) != SLOT_WAITING))
         return NULL;
     return coro;
 }
@@ -142,8 +142,7 @@ bool generator_has_ended(cora_coro handle)
 {
     struct slot *slot = slot_at(handle.bits);
     return handle.bits & GENERATOR_BIT && slot && slot->kind == SLOT_COROUTINE &&
-           (!slot_is(slot, handle.bits) || slot_state(slot) == SLOT_FREE ||
-            slot->flags & CORO_DEAD);
+           (!slot_is(slot, handle.bits) || slot_state(slot) != SLOT_WAITING);
 }
 
 /* An error that names the coroutine: a temporary, and the thread's last error. */
@@ -488,7 +487,7 @@ static __attribute__((noinline)) void coroutine_end_slow(struct coroutine *coro)
 {
     struct extra *extras = coro->extras;
     struct held_futures *held = coro->held;
-    coro->slot.flags |= CORO_DEAD; /* nobody finds it any more */
+    __atomic_store_n(&coro->slot.state, SLOT_CANCELLED, __ATOMIC_RELAXED); /* nobody finds it */
     coro->extras = NULL;
     coro->held = NULL;
     if (CORA_UNLIKELY(held != NULL))
@@ -499,6 +498,8 @@ static __attribute__((noinline)) void coroutine_end_slow(struct coroutine *coro)
         locals_drop(coro);
     if (CORA_LIKELY(!(coro->slot.flags & CORO_LISTED)))
         slot_give(coro);
+    else
+        coro->slot.flags |= CORO_DEAD; /* who sweeps the list gives it back */
 }
 
 void coroutine_end(struct coroutine *coro)
@@ -531,7 +532,8 @@ void made_sweep(struct loop *loop, struct coroutine *owner)
         coro->slot.flags &= (uint8_t)~CORO_LISTED;
         if (coro->slot.flags & CORO_DEAD)
             slot_give(coro);
-        else if (!(coro->slot.flags & (CORO_TAKEN | CORO_HELD)) &&
+        else if (coro->slot.state == SLOT_WAITING && /* else it is ending */
+                 !(coro->slot.flags & (CORO_TAKEN | CORO_HELD)) &&
                  (!owner || !cora_is_nothing(coroutine_adopt(owner, coro))))
             close_unawaited(loop, coro);
     }

@@ -121,7 +121,7 @@ int cora_coro_close(cora_coro handle)
     struct coroutine *coro = coroutine_find(handle);
     struct slot *slot = slot_at(handle.bits);
     if (!coro && slot && slot->kind == SLOT_COROUTINE &&
-        (!slot_is(slot, handle.bits) || slot_state(slot) == SLOT_FREE))
+        (!slot_is(slot, handle.bits) || slot_state(slot) != SLOT_WAITING))
         return 0; /* it has ended */
     if (coro && !(coro->slot.flags & CORO_TAKEN)) {
         coroutine_close_unstarted(coro);
