@@ -2897,6 +2897,32 @@ TEST(forgotten_in_order, "several are reported in the order in which they were m
     end(loop);
 }
 
+/* Runs a tick, which looks through the coroutines that were given to nobody. */
+static void drop_and_tick(void *locals)
+{
+    struct job *job = locals;
+    ++*job->counter;
+    tick(job->loop);
+}
+
+TEST(swept_while_it_ends, "one whose drop function runs a loop is given back once")
+{
+    cora_loop loop = virtual_loop_new();
+    int drops = 0;
+    cora_coro first = cora_coroutine_owning(give_number, drop_and_tick, struct job, .loop = loop,
+                                            .counter = &drops);
+    cora_coro second = cora_coroutine(give_number, struct job, .number = 2);
+    CHECK_INT(cora_coro_close(first), 0);
+    CHECK_INT(drops, 1);
+    CHECK_INT(cora_coro_state(second), CORA_CORO_CLOSED); /* main() gave it to nobody */
+    cora_coro third = cora_coroutine(give_number, struct job, .number = 3),
+              fourth = cora_coroutine(give_number, struct job, .number = 4);
+    CHECK_INT(cora_coro_state(third), CORA_CORO_CREATED);
+    CHECK_INT(cora_coro_close(fourth), 0);
+    CHECK_TEXT(ran(loop, third), "3");
+    end(loop);
+}
+
 /* ---- threads ---- */
 
 static void *other_thread(void *given)
