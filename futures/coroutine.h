@@ -30,8 +30,8 @@
  * One that is only passed on to another, as in asyncio.run(outer(inner())), is to be held by that:
  * cora_hold. One that is returned is who awaits it's.
  *
- * The same holds for futures made in a step: the coroutine keeps them, done or not, until it has
- * awaited or read them, or ends. asyncio: coroutine objects; generators.
+ * Futures made in a step are that coroutine's, too: it keeps them, done or not, until it has
+ * awaited, read or released them, or ends. asyncio: coroutine objects; generators.
  */
 #ifndef CORA_COROUTINE_H
 #define CORA_COROUTINE_H
@@ -40,8 +40,7 @@
 
 CORA_BEGIN
 
-/* What a step does next. Made by cora_await and the others below, in the very step that returns it.
- */
+/* What a step does next. Made by cora_await and the others below, in the step that returns it. */
 typedef struct cora_next {
     uint32_t what; /* private */
 } cora_next;
@@ -158,8 +157,9 @@ CORA_API cora_value cora_got(cora_coro self);
 CORA_API cora_value cora_caught(cora_coro self);
 
 /*
- * Keeps a value until the coroutine ends, and gives it back; an error without memory. Of a coroutine
- * that nobody has taken yet it becomes the owner, to await it later. Also outside of its steps:
+ * Keeps a value until the coroutine ends, and gives it back; an error without memory. Of a
+ * coroutine that nobody has taken yet it becomes the owner, to await it later. Also outside of its
+ * steps:
  *
  *     cora_coro inner = cora_coroutine(fetch), outer = cora_coroutine(parse, struct parse, inner);
  *     cora_hold(outer, cora_from(inner));
