@@ -98,7 +98,8 @@ struct result {
 
 /* One drive of a chain of coroutines. */
 struct step_run {
-    struct step_run *outer; /* in the middle of which it runs */
+    struct step_run *outer;  /* in the middle of which it runs */
+    struct step_run *beyond; /* the next further out, around a nested tick, if there is no outer */
     struct coroutine *top;
     struct task *task; /* NULL: by hand, or the loop was closed */
     struct loop *loop; /* the task's; NULL: by hand, outside of a run */
@@ -182,6 +183,17 @@ static inline enum cora_coro_kind coroutine_kind(const struct coroutine *coro)
 
 const char *coroutine_kind_name(enum cora_coro_kind kind);
 
+/* All drives of this thread, from the innermost; also those around a nested tick. */
+static inline struct step_run *run_first(void)
+{
+    return cora_thread.run ? cora_thread.run : cora_thread.outer_run;
+}
+
+static inline struct step_run *run_next(const struct step_run *run)
+{
+    return run->outer ? run->outer : run->beyond;
+}
+
 /* ---- coroutine.c ---- */
 
 /* The coroutine of this handle if it is this thread's and has not ended; else NULL. */
@@ -243,6 +255,7 @@ static inline void run_enter(struct step_run *run, struct coroutine *top, struct
 {
     struct thread *thread = &cora_thread;
     run->outer = thread->run;
+    run->beyond = thread->outer_run;
     run->top = top;
     run->task = task;
     run->loop = loop;

@@ -432,7 +432,7 @@ static inline enum next step_call(struct step_run *run, struct coroutine *coro)
 /* Whether its step runs, or one that it waits for. */
 bool coroutine_is_running(const struct coroutine *wanted)
 {
-    for (const struct step_run *run = cora_thread.run; run; run = run->outer)
+    for (const struct step_run *run = run_first(); run; run = run_next(run))
         for (const struct coroutine *coro = run->top; coro; coro = coro->up)
             if (coro == wanted)
                 return true;

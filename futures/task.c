@@ -523,9 +523,9 @@ static void report_destroyed(struct loop *loop, struct task *task)
 /* The run that drives it; NULL if none does. */
 static struct step_run *task_run(const struct task *task)
 {
-    struct step_run *run = cora_thread.run;
+    struct step_run *run = run_first();
     while (run && run->task != task)
-        run = run->outer;
+        run = run_next(run);
     return run;
 }
 

@@ -200,7 +200,7 @@ cora_value cora_all_tasks(cora_loop handle)
 cora_future cora_current_task(cora_loop handle)
 {
     struct loop *loop = loop_get(handle);
-    for (struct step_run *run = loop ? cora_thread.run : NULL; run; run = run->outer)
+    for (struct step_run *run = loop ? run_first() : NULL; run; run = run_next(run))
         if (run->task && run->loop == loop)
             return future_handle(&run->task->future);
     return (cora_future){ 0 };

@@ -331,7 +331,7 @@ struct outer {
     struct loop *running;
     uint64_t running_bits;
     struct cora_counted *context, *holder, *temporaries;
-    struct step_run *run;
+    struct step_run *run, *outer_run;
     struct coroutine *made;
     cora_value failure;
 };
@@ -344,12 +344,14 @@ static struct outer thread_enter(struct loop *loop)
         thread_sweep(loop);
     }
     thread->depth++;
-    struct outer outer = { thread->running, thread->running_bits, thread->context,
-                           thread->holder,  thread->temporaries,  thread->run,
-                           thread->made,    thread->failure };
+    struct outer outer = { thread->running,   thread->running_bits, thread->context,
+                           thread->holder,    thread->temporaries,  thread->run,
+                           thread->outer_run, thread->made,         thread->failure };
     thread->running = loop;
     thread->running_bits = loop->ev ? loop->slot.bits : NO_LOOP_RUNS;
     thread->context = thread->holder = thread->temporaries = NULL;
+    if (thread->run)
+        thread->outer_run = thread->run;
     thread->run = NULL;
     thread->made = NULL;
     thread->failure = cora_nothing();
@@ -368,6 +370,7 @@ static void thread_leave(struct outer outer)
     thread->holder = outer.holder;
     thread->temporaries = outer.temporaries;
     thread->run = outer.run;
+    thread->outer_run = outer.outer_run;
     thread->made = outer.made;
     thread->failure = outer.failure;
     thread->attention = outer.context || outer.temporaries || outer.made ||

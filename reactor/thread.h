@@ -25,11 +25,12 @@ struct thread {
     struct cora_counted *holder;      /* the context value that the callback runs in, or NULL */
     struct cora_counted *temporaries; /* values to drop when the running callback has returned */
     cora_value failure;               /* what the running callback failed with, counted */
-    bool attention;         /* a temporary, failure or context is there: look when it returns */
-    bool registered;        /* the clean-up at the thread's end is arranged */
-    unsigned depth;         /* callbacks' batches running, one inside the other */
-    struct step_run *run;   /* the coroutine's step that runs (futures/), or NULL */
-    struct coroutine *made; /* coroutines made and given to nobody yet, the last first */
+    bool attention;             /* a temporary, failure or context is there: look when it returns */
+    bool registered;            /* the clean-up at the thread's end is arranged */
+    unsigned depth;             /* callbacks' batches running, one inside the other */
+    struct step_run *run;       /* the coroutine's step that runs (futures/), or NULL */
+    struct step_run *outer_run; /* the same further out, around a nested tick; or NULL */
+    struct coroutine *made;     /* coroutines made and given to nobody yet, the last first */
     void (*sweep)(struct loop *loop);    /* closes what is left of those */
     void (*hold)(struct future *future); /* lets the coroutine whose step runs hold it */
     struct slot *coroutines;             /* free slots of coroutines */
