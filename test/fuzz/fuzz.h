@@ -29,14 +29,6 @@ struct actor {
     bool quiet;         /* the call that is being made drops nothing of the program's */
     bool probing;       /* print functions do not act */
     bool may_run;        /* the call that is being made runs a loop: it may call callbacks */
-    bool may_step;       /* it may run steps, but call nothing else */
-    bool ending;         /* steps do nothing but end */
-    uint64_t acts;       /* actions begun */
-    uint64_t hand;       /* the coroutine that is sent to, by its token; 0: none */
-    uint64_t stepping;   /* the one whose step runs, and nothing inside it; 0: none */
-    unsigned steps;      /* steps within steps */
-    bool has_sent;       /* what was sent is for the next step that runs */
-    cora_value sent;
     uint64_t calls;      /* public calls made */
     uint64_t runs;       /* callbacks run */
     uint64_t drops;      /* times that temporaries were dropped */
@@ -59,16 +51,6 @@ extern bool printers_act; /* print functions do anything */
 /* Around a call that runs a loop: only there callbacks may be called. */
 void run_begin(void);
 void run_end(void);
-
-/* Around one that closes something, or drives a coroutine by hand: steps may run in it. */
-struct permit {
-    bool may_step, has_sent;
-    uint64_t hand;
-    cora_value sent;
-};
-
-struct permit steps_begin(uint64_t hand, cora_value sent);
-void steps_end(struct permit outer);
 
 uint64_t scramble(uint64_t x);
 uint64_t random_bits(void);
@@ -97,7 +79,6 @@ struct detail *token_detail(uint64_t number);
 unsigned token_mark(uint64_t number, unsigned flag); /* what was set before; 0: it is gone */
 void token_ran(uint64_t number);
 void token_cancelled(uint64_t number);
-void token_drop(void *pointer);          /* the number, cast */
 cora_value token_value(uint64_t number); /* an owned pointer; a number if there is no token */
 void token_due(uint64_t number, cora_loop loop); /* it was registered with this loop */
 void check_tokens(void);                         /* all must be dropped */
@@ -206,7 +187,6 @@ void act_settings(void);
 void act_ask_loop(void);
 void ask_quietly(void); /* changes nothing, and calls nothing of the program's */
 void close_loop(cora_loop loop);
-cora_loop loop_for_runner(void); /* mostly with a seat, and a guard that stops its runs */
 bool hosts_destroy(void); /* whether there was one */
 void wind_down(void);     /* lets everything end; then nothing may be alive */
 
@@ -226,15 +206,12 @@ struct shadow {
     bool reported;         /* its error was */
     bool held;             /* made outside of a run: stays until it is released */
     bool is_plain;         /* completes at once when it is told to */
-    bool is_task;
-    bool destroyed;        /* as a pending task: was reported */
     bool has_outcome;
     bool has_given;
     unsigned keeps;
     unsigned outstanding; /* done-callbacks that are to run */
     uint64_t last;        /* the number of the registration that ran last */
     uint64_t order;       /* of its completion among what is queued; 0: not known */
-    uint64_t root;        /* of a task: its coroutine's token; 0: not known */
     cora_value outcome;   /* what was read first: to be compared, it may be gone */
     cora_value given;     /* what it was completed with; the same */
 
@@ -259,13 +236,6 @@ void shadow_see(struct shadow *shadow);
 
 /* Checks the value that was read from a future that is alive and done. */
 void check_outcome(cora_future future, cora_value value);
-
-/* Checks a value against what is known of who made it: its kind, and what that was given. */
-void check_result(const struct shadow *shadow, cora_value value);
-bool is_identical(cora_value one, cora_value other);
-
-/* One that was found somewhere, not made. */
-void shadow_know(cora_future future);
 void shadows_clear(void);
 
 /* Cancels and releases all that were made in calm times. Whether that were all of them. */
@@ -290,27 +260,6 @@ void registration_ran(uint64_t number, cora_future done);
 
 /* ---- futures.c ---- */
 
-#define MANY 200
-
-/* Something to wait for: a future, or an operation with what must be true of its outcome. */
-struct plan {
-    cora_awaitable awaitable;
-    cora_future future; /* null: an operation */
-    enum shadow_kind kind;
-    double earliest;
-    cora_value given;
-    bool has_given;
-    bool complete;
-    size_t count;
-    cora_future futures[MANY];
-    cora_coro coros[CHILDREN];
-};
-
-bool is_crowded(cora_loop loop); /* enough is there: nothing more is made */
-void plan_make(struct plan *plan, cora_loop loop);
-void plan_describe(const struct plan *plan, struct shadow *shadow); /* what is true of its value */
-struct shadow *plan_made(const struct plan *plan, cora_future made);
-
 void act_future_new(void);
 void act_when_done(void);
 void act_ensure(void);
@@ -330,95 +279,6 @@ void act_trespass_future(void);
 void run_until_something(cora_loop loop, bool one_tick); /* then it is stopped before */
 void look_at_report(const struct cora_report *report);
 bool futures_forget(void); /* drops what removing needs; whether there was something */
-
-/* ---- bodies.c: what must be true of a coroutine, remembered beside it ---- */
-
-enum asked {
-    ASKED_NOTHING, /* or what cannot be told: an error will come of it */
-    ASKED_FUTURE,
-    ASKED_CORO,
-    ASKED_OPERATION,
-    ASKED_YIELD,
-    ASKED_RETURN,
-    ASKED_RAISE,
-    ASKED_GO_ON,
-};
-
-/* What a coroutine ends with, as far as it is known. */
-struct ending {
-    bool is_known, raised;
-    uint64_t acts; /* begun when its step began: any later one may have failed the step */
-    cora_value value;
-};
-
-#define FINALS 4
-
-struct body {
-    cora_coro coro; /* null: not in use */
-    uint64_t token;
-    enum { BODY_MADE, BODY_STARTED, BODY_ENDED } state;
-    enum cora_coro_kind kind;
-    size_t size; /* of its locals, which begin with the token; 0: it has none */
-    bool runs;   /* its step does */
-    bool used;   /* was given to some call */
-    bool by_hand;
-    bool shares;   /* its task runs in a context that others run in, too */
-    bool reported; /* as never awaited */
-    unsigned left; /* steps that it makes before it ends */
-    unsigned level;
-    uint64_t up;      /* who awaits it; 0: nobody, or not known */
-    uint64_t asker;   /* who asked for it last */
-    uint64_t order;   /* of its first step among what is queued; 0: not known */
-    cora_future task; /* that was seen to drive it; null: none */
-
-    enum asked asked; /* by the step that ran last, with what must come of it */
-    bool tries;
-    unsigned step;          /* that is to run next */
-    cora_future future;     /* awaited */
-    uint64_t inner;         /* the token of the coroutine awaited; 0: not known */
-    bool is_fresh;          /* nobody else had that one */
-    struct shadow expected; /* of an operation */
-    cora_value yielded;
-    unsigned finals[FINALS], final_count; /* registered finally steps */
-    bool in_final;
-    struct ending ending, aside, final; /* aside: while a finally step runs; final: has ended */
-    unsigned next;                      /* in the bucket */
-};
-
-struct body *body_find(cora_coro coro);     /* NULL: not known */
-struct body *body_of_token(uint64_t token); /* NULL: not known any more */
-struct body *body_of_place(const struct cora_place *place);
-struct body *body_new(cora_step step, enum cora_coro_kind kind); /* NULL: there are too many */
-bool body_is_over(const struct body *body);
-cora_coro pick_coro(void);
-void body_begins(struct body *body, unsigned step); /* checks all, when its step is called */
-void body_ends(struct body *body);                  /* it returns */
-void bodies_clear(void);
-void bodies_check(void); /* all have ended */
-bool bodies_close(void); /* those driven by hand; whether there were any */
-
-/* ---- coroutines.c ---- */
-
-cora_coro coro_new(void); /* mostly a coroutine; null if there are too many */
-void act_coro_new(void);
-void act_drive(void);
-void act_hold_in(void);
-void act_ask_coro(void);
-void act_outside(void);
-void act_finally(void);
-void act_trespass_coro(void);
-
-/* ---- tasks.c ---- */
-
-void act_task(void);
-void act_ask_task(void);
-void act_all_tasks(void);
-void act_gather_coros(void);
-void act_factory(void);
-void act_runner(void);
-void runner_interrupt(void);
-bool runners_close(void); /* whether there was one */
-void tasks_cancel(void);  /* all of the loops in the seats */
 
 /* ---- fuzz_calls.c ---- */
 

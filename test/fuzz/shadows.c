@@ -68,22 +68,11 @@ static struct shadow *shadow_place(void)
     return shadow;
 }
 
-/* Made outside of a run of its loop, and of steps, which hold what they make. */
+/* Made outside of a run of its loop. */
 static bool is_outside(cora_loop loop)
 {
     struct ev_loop *ev = cora_loop_ev(loop);
-    return ev && ev_depth(ev) == 0 && me->steps == 0 && !me->may_step;
-}
-
-/* What a task drives. */
-static void see_coroutine(struct shadow *shadow)
-{
-    shadow->is_task = CALL(cora_is_task(shadow->future));
-    struct body *body = shadow->is_task ? body_find(CALL(cora_get_coro(shadow->future))) : NULL;
-    if (!body)
-        return;
-    shadow->root = body->token;
-    body->task = shadow->future;
+    return ev && ev_depth(ev) == 0;
 }
 
 struct shadow *shadow_add(cora_future future, enum shadow_kind kind)
@@ -103,15 +92,7 @@ struct shadow *shadow_add(cora_future future, enum shadow_kind kind)
                                .next = *bucket };
     *bucket = (unsigned)(shadow - shadows[me->id]) + 1;
     know(future.bits, 0);
-    see_coroutine(shadow);
     return shadow;
-}
-
-void shadow_know(cora_future future)
-{
-    struct shadow *shadow = shadow_add(future, SHADOW_ANY);
-    if (shadow)
-        shadow->held = false;
 }
 
 void shadows_clear(void)
@@ -193,14 +174,6 @@ static void see_alive(const struct shadow *shadow)
                                                                 : "has callbacks to call");
 }
 
-/* A task is done when its coroutine has ended. */
-static void see_ended(const struct shadow *shadow)
-{
-    const struct body *body = body_of_token(shadow->root);
-    if (body && !body_is_over(body) && future_is_alive(shadow->future))
-        broken("a task is done, and its coroutine has not ended");
-}
-
 void shadow_see(struct shadow *shadow)
 {
     bool done = CALL(cora_done(shadow->future));
@@ -216,7 +189,6 @@ void shadow_see(struct shadow *shadow)
     if (cancelled && !shadow->cancelled)
         broken("a future that was done is cancelled");
     see_alive(shadow);
-    see_ended(shadow);
     if (rarely(16) || (shadow->cancelled && !cancelled)) {
         bool is_alive = future_is_alive(shadow->future);
         if (is_alive && (shadow->state == SHADOW_STALE || shadow->cancelled != cancelled))
@@ -228,7 +200,7 @@ void shadow_see(struct shadow *shadow)
 
 /* ---- what comes out of one ---- */
 
-bool is_identical(cora_value one, cora_value other)
+static bool is_identical(cora_value one, cora_value other)
 {
     return one.type == other.type && (!one.type || one.as.handle == other.as.handle);
 }
@@ -336,29 +308,6 @@ static void check_kind(const struct shadow *shadow, cora_value value)
     }
 }
 
-void check_result(const struct shadow *shadow, cora_value value)
-{
-    if (shadow->has_given && !is_identical(shadow->given, value))
-        broken("an operation has another outcome than it was given");
-    check_kind(shadow, value);
-}
-
-/* Its outcome is what its coroutine has ended with, unless it was cancelled at the end. */
-static void check_task(const struct shadow *shadow, cora_value value)
-{
-    const struct body *body = body_of_token(shadow->root);
-    bool failed = !cora_is_nothing(CALL(cora_exception(shadow->future)));
-    if (!body || !body->final.is_known)
-        return;
-    const struct ending *final = &body->final;
-    bool cancelled = final->raised && cora_error_is(value, CORA_ECANCELLED);
-    if (shadow->cancelled ? cancelled != is_identical(value, final->value) && final->raised
-                          : !is_identical(value, final->value))
-        broken("a task has another outcome than its coroutine");
-    if (!shadow->cancelled && failed != final->raised && !cora_is_error(value))
-        broken("a task fails, and its coroutine did not, or the other way round");
-}
-
 void check_outcome(cora_future future, cora_value value)
 {
     struct shadow *shadow = shadow_find(future);
@@ -371,8 +320,6 @@ void check_outcome(cora_future future, cora_value value)
         broken("a future has another outcome than before");
     if (shadow->has_given && !shadow->cancelled && !is_identical(shadow->given, value))
         broken("a future has another outcome than it was given");
-    if (shadow->is_task)
-        check_task(shadow, value);
     shadow->was_read = shadow->has_outcome = true;
     shadow->outcome = value;
     bool is_result = cora_is_nothing(CALL(cora_exception(future)));

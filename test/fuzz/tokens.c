@@ -60,23 +60,6 @@ void run_end(void)
     me->may_run = false;
 }
 
-struct permit steps_begin(uint64_t hand, cora_value sent)
-{
-    struct permit outer = { me->may_step, me->has_sent, me->hand, me->sent };
-    me->may_step = me->has_sent = true;
-    me->hand = hand;
-    me->sent = sent;
-    return outer;
-}
-
-void steps_end(struct permit outer)
-{
-    me->may_step = outer.may_step;
-    me->has_sent = outer.has_sent;
-    me->hand = outer.hand;
-    me->sent = outer.sent;
-}
-
 /* ---- what went wrong ---- */
 
 static void tell_epoch(void)
@@ -187,7 +170,7 @@ static void check_due(uint64_t number, unsigned flags)
         broken("a callback is dropped that neither ran nor was removed");
 }
 
-void token_drop(void *pointer)
+static void token_drop(void *pointer)
 {
     uint64_t number = (uintptr_t)pointer;
     unsigned before = token_change(number, 0, TOKEN_ALIVE);
