@@ -125,6 +125,31 @@ static inline cora_coro cora_arg_coro(cora_args bound, size_t index)
     return cora_as_coro(cora_arg_value(bound, index));
 }
 
+static inline cora_timeout cora_arg_timeout(cora_args bound, size_t index)
+{
+    return cora_as_timeout(cora_arg_value(bound, index));
+}
+
+static inline cora_task_group cora_arg_task_group(cora_args bound, size_t index)
+{
+    return cora_as_task_group(cora_arg_value(bound, index));
+}
+
+static inline cora_completions cora_arg_completions(cora_args bound, size_t index)
+{
+    return cora_as_completions(cora_arg_value(bound, index));
+}
+
+static inline cora_lock cora_arg_lock(cora_args bound, size_t index)
+{
+    return cora_as_lock(cora_arg_value(bound, index));
+}
+
+static inline cora_event cora_arg_event(cora_args bound, size_t index)
+{
+    return cora_as_event(cora_arg_value(bound, index));
+}
+
 /* A pointer argument as the program's own type: cora_arg(bound, 0, struct visit *). */
 #define cora_arg(bound, index, type) ((type)cora_arg_pointer(bound, index))
 

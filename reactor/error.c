@@ -35,6 +35,8 @@ static const struct error_kind {
     { CORA_EEXCEPTION, 0, "Exception" },
     { CORA_EKEY, CORA_ELOOKUP, "KeyError" },
     { CORA_EGENERATOREXIT, 0, "GeneratorExit" },
+    { CORA_EEXCEPTIONGROUP, 0, "ExceptionGroup" },
+    { CORA_ESTOPASYNCITERATION, 0, "StopAsyncIteration" },
     { -EAGAIN, CORA_EOS, "BlockingIOError" },
     { -EALREADY, CORA_EOS, "BlockingIOError" },
     { -EINPROGRESS, CORA_EOS, "BlockingIOError" },
@@ -58,7 +60,7 @@ static const struct error_kind {
 struct error {
     struct cora_counted head;
     int code;
-    cora_value cause;    /* counted */
+    cora_value cause;    /* counted; an ExceptionGroup's: the list of its errors */
     const char *message; /* the text, but for static errors */
     char text[];
 };
@@ -116,9 +118,15 @@ const char *cora_error_message(cora_value error)
     return error_of(error)->message;
 }
 
+cora_value error_holds(const struct cora_counted *error)
+{
+    return ((const struct error *)error)->cause;
+}
+
 cora_value cora_error_cause(cora_value error)
 {
-    return error_of(error)->cause;
+    const struct error *found = error_of(error);
+    return found->code == CORA_EEXCEPTIONGROUP ? cora_nothing() : found->cause;
 }
 
 /* ---- making one ---- */
@@ -196,6 +204,26 @@ cora_value cora_error_from(cora_value cause, int code, const char *format, ...)
     return counted_temporary(error);
 }
 
+cora_value cora_exception_group(const cora_value *errors, size_t count, const char *message)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!cora_is_error(errors[i]))
+            count = 0;
+    if (count == 0)
+        return cora_error(CORA_EVALUE, "an ExceptionGroup wants errors, and at least one");
+    cora_value list = cora_list(errors, count);
+    if (cora_is_error(list))
+        return list;
+    return cora_error_from(list, CORA_EEXCEPTIONGROUP, "%s (%zu sub-exception%s)", message, count,
+                           count > 1 ? "s" : "");
+}
+
+cora_value cora_exceptions(cora_value group)
+{
+    const struct error *found = error_of(group);
+    return found->code == CORA_EEXCEPTIONGROUP ? found->cause : cora_list(NULL, 0);
+}
+
 cora_value error_again(cora_value value)
 {
     const struct error *old = error_of(value);
@@ -217,7 +245,7 @@ static void replace(cora_value *place, cora_value error)
 {
     cora_value old = *place;
     *place = error;
-    if (cora_is_nothing(cora_error_cause(old)))
+    if (cora_is_nothing(error_of(old)->cause))
         cora_drop(old);
     else
         value_drop_later(old);
@@ -238,6 +266,11 @@ int fail(int code, const char *format, ...)
     va_end(arguments);
     replace(&cora_thread.last_error, error ? counted_value(error) : memory_error());
     return code;
+}
+
+int cora_set_last_error(cora_value error)
+{
+    return fail_with(error);
 }
 
 void cora_fail(cora_value error)

@@ -16,22 +16,24 @@
 CORA_BEGIN
 
 enum cora_error_code {
-    CORA_ECANCELLED = -10001,         /* CancelledError */
-    CORA_EINVALIDSTATE = -10002,      /* InvalidStateError */
-    CORA_ETIMEOUT = -10003,           /* TimeoutError */
-    CORA_ERUNTIME = -10004,           /* RuntimeError: wrong use */
-    CORA_EVALUE = -10005,             /* ValueError: a bad argument */
-    CORA_ETYPE = -10006,              /* TypeError: a value of another type than asked for */
-    CORA_EMEMORY = -10007,            /* MemoryError */
-    CORA_ELOOKUP = -10008,            /* LookupError */
-    CORA_ESTALE = -10009,             /* StaleHandle, a RuntimeError: the object is gone */
-    CORA_EWRONGTHREAD = -10010,       /* WrongThread, a RuntimeError: the loop is another's */
-    CORA_EKEYBOARDINTERRUPT = -10011, /* KeyboardInterrupt: leaves the run */
-    CORA_ESYSTEMEXIT = -10012,        /* SystemExit: leaves the run */
-    CORA_EOS = -10013,                /* OSError: what every -errno is a kind of */
-    CORA_EEXCEPTION = -10014,         /* Exception: an error of the program's own */
-    CORA_EKEY = -10015,               /* KeyError, a LookupError */
-    CORA_EGENERATOREXIT = -10016,     /* GeneratorExit: a coroutine is being closed */
+    CORA_ECANCELLED = -10001,          /* CancelledError */
+    CORA_EINVALIDSTATE = -10002,       /* InvalidStateError */
+    CORA_ETIMEOUT = -10003,            /* TimeoutError */
+    CORA_ERUNTIME = -10004,            /* RuntimeError: wrong use */
+    CORA_EVALUE = -10005,              /* ValueError: a bad argument */
+    CORA_ETYPE = -10006,               /* TypeError: a value of another type than asked for */
+    CORA_EMEMORY = -10007,             /* MemoryError */
+    CORA_ELOOKUP = -10008,             /* LookupError */
+    CORA_ESTALE = -10009,              /* StaleHandle, a RuntimeError: the object is gone */
+    CORA_EWRONGTHREAD = -10010,        /* WrongThread, a RuntimeError: the loop is another's */
+    CORA_EKEYBOARDINTERRUPT = -10011,  /* KeyboardInterrupt: leaves the run */
+    CORA_ESYSTEMEXIT = -10012,         /* SystemExit: leaves the run */
+    CORA_EOS = -10013,                 /* OSError: what every -errno is a kind of */
+    CORA_EEXCEPTION = -10014,          /* Exception: an error of the program's own */
+    CORA_EKEY = -10015,                /* KeyError, a LookupError */
+    CORA_EGENERATOREXIT = -10016,      /* GeneratorExit: a coroutine is being closed */
+    CORA_EEXCEPTIONGROUP = -10017,     /* ExceptionGroup: several errors, see cora_exceptions */
+    CORA_ESTOPASYNCITERATION = -10018, /* StopAsyncIteration: there is nothing more to come */
 };
 
 /*
@@ -53,6 +55,15 @@ CORA_API int cora_error_code(cora_value error);
 CORA_API const char *cora_error_message(cora_value error);
 CORA_API cora_value cora_error_cause(cora_value error);
 
+/*
+ * One error for several, which are in a list, in this order: at least one, all of them errors (else
+ * a ValueError instead). And that list: of any other error an empty one. asyncio: ExceptionGroup,
+ * exceptions.
+ */
+CORA_API cora_value cora_exception_group(const cora_value *errors, size_t count,
+                                         const char *message);
+CORA_API cora_value cora_exceptions(cora_value group);
+
 /* The name of a code: "InvalidStateError", "ConnectionRefusedError", ... Static. */
 CORA_API const char *cora_error_name(int code);
 
@@ -61,6 +72,12 @@ CORA_API const char *cora_error_name(int code);
  * that fails. Calls that work leave it alone, as errno.
  */
 CORA_API cora_value cora_last_error(void);
+
+/*
+ * Makes this the thread's last error, and gives its code: for functions of a program's own that
+ * fail as Cora's do. Adds a reference.
+ */
+CORA_API int cora_set_last_error(cora_value error);
 
 /*
  * Fails the callback that is running: when it returns, the error is reported to the loop's

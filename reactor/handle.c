@@ -16,7 +16,7 @@ static inline struct loop *handle_loop(cora_handle handle)
     struct loop *loop = owner_of(handle.bits);
     if (!loop || atomic_load_explicit(&loop->thread, memory_order_relaxed) != &cora_thread)
         return NULL;
-    return slot_at(handle.bits)->kind < SLOT_DONE ? loop : NULL;
+    return slot_at(handle.bits)->kind <= SLOT_SHARED ? loop : NULL;
 }
 
 /* The error of a handle that cannot be used: names the callback, as far as it is still known. */

@@ -38,6 +38,25 @@ typedef struct cora_coro {
     uint64_t bits;
 } cora_coro;
 
+/* A time limit, a group of tasks, futures met as they are done (futures/). */
+typedef struct cora_timeout {
+    uint64_t bits;
+} cora_timeout;
+typedef struct cora_task_group {
+    uint64_t bits;
+} cora_task_group;
+typedef struct cora_completions {
+    uint64_t bits;
+} cora_completions;
+
+/* What tasks wait at for each other (sync/). */
+typedef struct cora_lock {
+    uint64_t bits;
+} cora_lock;
+typedef struct cora_event {
+    uint64_t bits;
+} cora_event;
+
 /* Whether a handle is the null handle; whether two handles name the same object. */
 #define cora_is_null(handle) ((handle).bits == 0)
 #define cora_same(one, other) ((one).bits == (other).bits)

@@ -487,6 +487,7 @@ void loop_finish_close(struct loop *loop)
     pool_release(&loop->futures);
     pool_release(&loop->done_callbacks);
     pool_release(&loop->tasks);
+    pool_release(&loop->objects);
     pthread_mutex_lock(&loop->shared.lock);
     pool_release(&loop->shared.pool);
     pthread_mutex_unlock(&loop->shared.lock);
@@ -523,6 +524,8 @@ static void loop_close(struct loop *loop)
     queues_clear(loop);
     if (loop->future_layer)
         loop->future_layer->close(loop);
+    if (loop->objects_close)
+        loop->objects_close(loop);
     loop->exception_handler = loop->task_factory = NULL;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_drop(lists[i]);
@@ -631,7 +634,7 @@ size_t cora_live(cora_loop handle)
     pthread_mutex_unlock(&loop->shared.lock);
     return loop->handles.live + loop->timers.live + shared - (loop->exception_handler != NULL) -
            (loop->task_factory != NULL) + loop->futures.live + loop->tasks.live +
-           loop->done_callbacks.live - loop->garbage_count;
+           loop->objects.live + loop->done_callbacks.live - loop->garbage_count;
 }
 
 int cora_reserve(cora_loop handle, size_t descriptors, size_t timers)

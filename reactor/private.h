@@ -256,7 +256,8 @@ struct loop {
     struct queue collected_signals;
     struct queue due; /* timers armed when they were due already: collected in the next tick */
 
-    struct pool handles, timers, futures, done_callbacks, tasks;
+    struct pool handles, timers, futures, done_callbacks, tasks, objects;
+    void (*objects_close)(struct loop *loop); /* NULL: there never was an object */
     const struct future_layer *future_layer; /* NULL: there never was a future */
     struct queue garbage; /* done futures that nobody keeps, until nothing of the program's runs */
     size_t garbage_count;
@@ -398,6 +399,7 @@ static inline struct pool *slot_pool(struct loop *loop, const struct slot *slot)
     case SLOT_READY:
     case SLOT_SHARED:
     case SLOT_RUNNER:
+    case SLOT_OBJECT:
     case SLOT_COROUTINE:
     case SLOT_KINDS:
         break;

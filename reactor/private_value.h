@@ -52,6 +52,9 @@ void list_add(cora_value list, cora_value value);
 void context_free(struct cora_counted *context);
 void bindings_free(struct cora_counted *bindings);
 
+/* What an error holds: its cause, or an ExceptionGroup's list. */
+cora_value error_holds(const struct cora_counted *error);
+
 /* The last reference is gone: drops what the value holds, and its memory. */
 void counted_free(struct cora_counted *counted);
 
@@ -89,6 +92,11 @@ void value_drop_later(cora_value value);
 static inline bool value_is_plain(cora_value value)
 {
     return !value.type || (value.type->kind >= KIND_INT && value.type->kind <= KIND_HANDLE);
+}
+
+static inline bool value_is_handle(cora_value value)
+{
+    return value.type && value.type->kind == KIND_HANDLE;
 }
 
 /* A reference of the caller's, not a temporary; false without memory, and *ret untouched. */

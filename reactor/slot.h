@@ -28,6 +28,7 @@ enum slot_kind {
     SLOT_TIMER,     /* call_later, call_at */
     SLOT_SHARED,    /* call_soon_threadsafe */
     SLOT_RUNNER,    /* a runner, of no loop (futures/) */
+    SLOT_OBJECT,    /* a lock, a time limit, ...: object.h */
     SLOT_COROUTINE, /* a coroutine, of no loop; its work is in futures/, as that of those below */
     SLOT_DONE,      /* a further done-callback of a future */
     SLOT_FUTURE,    /* a future, with its first done-callback */

@@ -48,6 +48,11 @@ const cora_type cora_type_loop = { "loop", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_handle = { "handle", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_future = { "future", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_coro = { "coroutine", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_timeout = { "timeout", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_task_group = { "task group", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_completions = { "completions", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_lock = { "lock", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_event = { "event", NULL, NULL, KIND_HANDLE };
 
 static atomic_size_t live_values;
 
@@ -118,7 +123,7 @@ void counted_free(struct cora_counted *counted)
         if (counted->type == &cora_type_list)
             list_free(counted, &waiting);
         else if (counted->type == &cora_type_error)
-            drop_held(cora_error_cause(counted_value(counted)), &waiting);
+            drop_held(error_holds(counted), &waiting);
         else if (free_by_kind[counted->type->kind])
             free_by_kind[counted->type->kind](counted);
         atomic_fetch_sub_explicit(&live_values, 1, memory_order_relaxed);
@@ -355,6 +360,31 @@ static int value_get(cora_value value, const cora_type *wanted, void *ret, size_
 cora_coro cora_as_coro(cora_value value)
 {
     return (cora_coro){ value_as(value, &cora_type_coro).as.handle };
+}
+
+cora_timeout cora_as_timeout(cora_value value)
+{
+    return (cora_timeout){ value_as(value, &cora_type_timeout).as.handle };
+}
+
+cora_task_group cora_as_task_group(cora_value value)
+{
+    return (cora_task_group){ value_as(value, &cora_type_task_group).as.handle };
+}
+
+cora_completions cora_as_completions(cora_value value)
+{
+    return (cora_completions){ value_as(value, &cora_type_completions).as.handle };
+}
+
+cora_lock cora_as_lock(cora_value value)
+{
+    return (cora_lock){ value_as(value, &cora_type_lock).as.handle };
+}
+
+cora_event cora_as_event(cora_value value)
+{
+    return (cora_event){ value_as(value, &cora_type_event).as.handle };
 }
 
 int cora_get_int(cora_value value, int64_t *ret_integer)

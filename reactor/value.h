@@ -53,6 +53,8 @@ CORA_API extern const cora_type cora_type_int, cora_type_real, cora_type_pointer
 CORA_API extern const cora_type cora_type_static, cora_type_chars, cora_type_text, cora_type_bytes;
 CORA_API extern const cora_type cora_type_list, cora_type_error, cora_type_context;
 CORA_API extern const cora_type cora_type_loop, cora_type_handle, cora_type_future, cora_type_coro;
+CORA_API extern const cora_type cora_type_timeout, cora_type_task_group, cora_type_completions;
+CORA_API extern const cora_type cora_type_lock, cora_type_event;
 
 /* ---- values without memory of their own ---- */
 
@@ -131,6 +133,36 @@ static inline cora_value cora_from_coro(cora_coro coro)
     return value;
 }
 
+static inline cora_value cora_from_timeout(cora_timeout timeout)
+{
+    cora_value value = { &cora_type_timeout, { timeout.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_task_group(cora_task_group group)
+{
+    cora_value value = { &cora_type_task_group, { group.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_completions(cora_completions completions)
+{
+    cora_value value = { &cora_type_completions, { completions.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_lock(cora_lock lock)
+{
+    cora_value value = { &cora_type_lock, { lock.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_event(cora_event event)
+{
+    cora_value value = { &cora_type_event, { event.bits } };
+    return value;
+}
+
 static inline cora_value cora_from_value(cora_value value)
 {
     return value;
@@ -181,6 +213,11 @@ CORA_API cora_loop cora_as_loop(cora_value value);
 CORA_API cora_handle cora_as_handle(cora_value value);
 CORA_API cora_future cora_as_future(cora_value value);
 CORA_API cora_coro cora_as_coro(cora_value value);
+CORA_API cora_timeout cora_as_timeout(cora_value value);
+CORA_API cora_task_group cora_as_task_group(cora_value value);
+CORA_API cora_completions cora_as_completions(cora_value value);
+CORA_API cora_lock cora_as_lock(cora_value value);
+CORA_API cora_event cora_as_event(cora_value value);
 
 /* The same with a code: 0, or CORA_ETYPE and *ret untouched. */
 CORA_API int cora_get_int(cora_value value, int64_t *ret_integer) CORA_MUST_CHECK;
@@ -234,6 +271,11 @@ CORA_END
         cora_handle: cora_from_handle,                                                             \
         cora_future: cora_from_future,                                                             \
         cora_coro: cora_from_coro,                                                                 \
+        cora_timeout: cora_from_timeout,                                                           \
+        cora_task_group: cora_from_task_group,                                                     \
+        cora_completions: cora_from_completions,                                                   \
+        cora_lock: cora_from_lock,                                                                 \
+        cora_event: cora_from_event,                                                                 \
         cora_value: cora_from_value,                                                               \
         default: cora_pointer)(x)
 /* clang-format on */
@@ -262,6 +304,26 @@ static inline cora_value cora_from(cora_future x)
 static inline cora_value cora_from(cora_coro x)
 {
     return cora_from_coro(x);
+}
+static inline cora_value cora_from(cora_timeout x)
+{
+    return cora_from_timeout(x);
+}
+static inline cora_value cora_from(cora_task_group x)
+{
+    return cora_from_task_group(x);
+}
+static inline cora_value cora_from(cora_completions x)
+{
+    return cora_from_completions(x);
+}
+static inline cora_value cora_from(cora_lock x)
+{
+    return cora_from_lock(x);
+}
+static inline cora_value cora_from(cora_event x)
+{
+    return cora_from_event(x);
 }
 static inline cora_value cora_from(cora_value x)
 {
