@@ -248,7 +248,7 @@ FUZZ  := $(wildcard test/fuzz/*.c) test/virtual_clock/virtual_clock.c
 $(OUT)/fuzz_calls: $(FUZZ:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
 	$(LINK) -o $@ $^ $(LIBS)
 
-FUZZ_STEPS := test/fuzz/steps/fuzz_steps.c test/virtual_clock/virtual_clock.c
+FUZZ_STEPS := $(wildcard test/fuzz/steps/*.c) test/virtual_clock/virtual_clock.c
 $(OUT)/fuzz_steps: $(FUZZ_STEPS:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
 	$(LINK) -o $@ $^ $(LIBS)
 

@@ -13,12 +13,13 @@
 #include "awaitable.h"
 
 #include "private_coroutine.h"
+#include "sleep.h"
 
 /* ---- storing an awaitable for the next tick ---- */
 
 bool awaitable_store(struct future *future, const cora_awaitable *what)
 {
-    if (!what->value.type && what->count == 0) {
+    if (what->operation == &cora_sleep_operation && !what->value.type) {
         future->as.state.as.number = what->number;
         return true;
     }
@@ -26,7 +27,7 @@ bool awaitable_store(struct future *future, const cora_awaitable *what)
     if (stored) {
         *stored = *what;
         if (value_keep(what->value, &stored->value)) {
-            if (!what->operation->keep || what->operation->keep(stored)) {
+            if (!operation_of(what)->keep || operation_of(what)->keep(stored)) {
                 future->as.state.as.pointer = stored;
                 future_mark(future, FUTURE_STORED);
                 return true;
@@ -42,7 +43,7 @@ bool awaitable_store(struct future *future, const cora_awaitable *what)
 /* Takes it out again; what it holds is the caller's. */
 static cora_awaitable awaitable_take(const struct future *future)
 {
-    cora_awaitable what = { .operation = future->operation };
+    cora_awaitable what = { .operation = &cora_sleep_operation };
     if (future_has(future, FUTURE_STORED)) {
         what = *(cora_awaitable *)future->as.state.as.pointer;
         block_put(future->as.state.as.pointer, sizeof what);
@@ -54,8 +55,8 @@ static cora_awaitable awaitable_take(const struct future *future)
 
 static void awaitable_drop(cora_awaitable *what)
 {
-    if (what->operation->unkeep)
-        what->operation->unkeep(what);
+    if (operation_of(what)->unkeep)
+        operation_of(what)->unkeep(what);
     cora_drop(what->value);
 }
 
@@ -79,6 +80,23 @@ void operation_drop(struct loop *loop, struct future *before)
 void operation_fail(struct loop *loop, struct future *future, cora_value error)
 {
     future_finish(loop, future, FUTURE_FAILED, cora_copy(error));
+}
+
+void operation_end(struct loop *loop, struct future *future, cora_value outcome)
+{
+    cora_value kept;
+    if (CORA_LIKELY(value_is_plain(outcome))) {
+        future_finish(loop, future, FUTURE_FINISHED, outcome);
+        return;
+    }
+    enum future_phase phase = cora_is_error(outcome) ? FUTURE_FAILED : FUTURE_FINISHED;
+    if (!value_keep(outcome, &kept)) {
+        kept = cora_copy(memory_error());
+        phase = FUTURE_FAILED;
+    }
+    if (cora_error_code(kept) == CORA_ECANCELLED)
+        phase = FUTURE_CANCELLED;
+    future_finish(loop, future, phase, kept);
 }
 
 void operation_cancelled(struct loop *loop, struct future *future)
@@ -108,7 +126,7 @@ static void operation_start(struct loop *loop, struct future *future)
     if (future_has(future, FUTURE_ASKED))
         operation_cancelled(loop, future);
     else
-        what.operation->start(loop, future, &what);
+        operation_of(&what)->start(loop, future, &what);
     awaitable_drop(&what);
 }
 
@@ -169,9 +187,10 @@ struct future *awaitable_future(struct loop *loop, const cora_awaitable *what,
 {
     if (!what->operation)
         return future_given(loop, cora_as_future(what->value));
-    if (what->operation->make)
-        return what->operation->make(loop, what, place);
-    struct future *future = future_new(loop, what->operation, place);
+    const struct operation *operation = operation_of(what);
+    if (operation->make)
+        return operation->make(loop, what, place);
+    struct future *future = future_new(loop, operation, place);
     if (!future)
         return NULL;
     if (!awaitable_store(future, what)) {
@@ -207,12 +226,14 @@ cora_future cora_when_done_at(cora_awaitable what, cora_done_callback callback,
     if (cora_is_null(current))
         return none;
     struct loop *loop = loop_get(current);
-    if (loop && what.operation->make) {
-        struct future *made = what.operation->make(loop, &what, place);
+    const struct operation *operation = operation_of(&what);
+    if (loop && operation->make) {
+        what.option = 1; /* a task that starts now */
+        struct future *made = operation->make(loop, &what, place);
         return made && future_add_callback(loop, made, callback.partial) ? future_handle(made)
                                                                          : none;
     }
-    struct future *future = loop ? future_new(loop, what.operation, place) : NULL;
+    struct future *future = loop ? future_new(loop, operation, place) : NULL;
     if (!future)
         return none;
     if (!future_add_callback(loop, future, callback.partial)) {
@@ -220,7 +241,7 @@ cora_future cora_when_done_at(cora_awaitable what, cora_done_callback callback,
         return none;
     }
     cora_future handle = future_handle(future);
-    what.operation->start(loop, future, &what);
+    operation->start(loop, future, &what);
     if (future_find(handle) && !future_is_done(future))
         future_mark(future, FUTURE_DIRECT);
     return handle;

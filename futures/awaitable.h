@@ -19,7 +19,7 @@
 
 CORA_BEGIN
 
-struct cora_operation; /* what an operation does, private */
+struct cora_operation; /* what an operation does: operation.h */
 
 typedef struct cora_awaitable {
     const struct cora_operation *operation; /* NULL: a future */

@@ -334,6 +334,14 @@ struct extra *extra_take(struct coroutine *coro, enum extra_kind kind)
     return extra;
 }
 
+struct extra *extra_take_ending(struct coroutine *coro)
+{
+    const struct extra *extra = coro->extras;
+    while (extra && extra->kind != EXTRA_FINALLY && extra->kind != EXTRA_LEAVE)
+        extra = extra->next;
+    return extra ? extra_take(coro, extra->kind) : NULL;
+}
+
 /* A coroutine that it made is somebody's now. */
 bool extra_forget(struct coroutine *coro, const struct coroutine *made)
 {
@@ -425,8 +433,11 @@ static void hold_future(struct future *future)
 struct result future_take_slow(struct coroutine *coro, struct future *future)
 {
     struct loop *loop = future_loop(future);
-    struct result result = { value_copy(future_read(future)),
-                             future_phase(future) != FUTURE_FINISHED };
+    struct result result = { .raised = future_phase(future) != FUTURE_FINISHED };
+    if (CORA_LIKELY(!result.raised && !future_has(future, FUTURE_COUNTED)))
+        value_copy_plain(&result.value, &future->as.outcome);
+    else
+        result.value = value_copy(future_read(future));
     if (future_has(future, FUTURE_OPERATION) && future->operation->taken)
         future->operation->taken(loop, future);
     future_given_up(coro, future);
@@ -472,11 +483,17 @@ static void extras_drop(struct extra *extras)
         next = extra->next;
         enum extra_kind kind = extra->kind;
         cora_value value = extra->value;
+        const struct cora_object_type *type = extra->as.type;
+        bool quiet = extra->quiet;
         block_put(extra, sizeof *extra);
         struct coroutine *made =
             kind == EXTRA_COROUTINE ? coroutine_find(cora_as_coro(value)) : NULL;
-        if (made && !(made->slot.flags & CORO_TAKEN))
+        if (made && !(made->slot.flags & CORO_TAKEN) && quiet)
+            coroutine_close_unstarted(made);
+        else if (made && !(made->slot.flags & CORO_TAKEN))
             close_unawaited(loop, made);
+        else if (kind == EXTRA_OBJECT)
+            cora_object_close((uint64_t)value.as.integer, type);
         else if (kind != EXTRA_COROUTINE)
             cora_drop(value);
     }

@@ -147,6 +147,18 @@ CORA_API cora_next cora_raise(cora_coro self, cora_value error) CORA_MUST_CHECK;
 CORA_API int cora_finally(cora_coro self, cora_step step);
 CORA_API cora_next cora_go_on(cora_coro self) CORA_MUST_CHECK;
 
+/* In a step of cora_finally: the error that the coroutine ends with; nothing if with a value. */
+CORA_API cora_value cora_raised(cora_coro self);
+
+/*
+ * Waits for an operation that begins something, goes on with this step, and ends that when the
+ * coroutine ends, however: a lock that was acquired is released, a time limit or a task group that
+ * was entered is left. What is entered last is left first, in turn with the steps of cora_finally.
+ * If the operation fails, or is cancelled, the coroutine ends with that, and nothing is left. A
+ * TypeError for an operation that begins nothing. asyncio: async with, around the rest.
+ */
+#define cora_with(self, operation, step) cora_with_at(self, operation, step, CORA_PLACE(#step))
+
 /*
  * What the await, or yield, that led to this step gave: its value, or, with cora_try, its error.
  * Nothing in a first step. Borrowed until the step returns.
@@ -210,9 +222,20 @@ CORA_API size_t cora_live_coroutines(void);
 
 CORA_API cora_next cora_await_future(cora_coro self, cora_future future, cora_step step,
                                      bool caught, const struct cora_place *place) CORA_MUST_CHECK;
-CORA_API cora_next cora_await_awaitable(cora_coro self, cora_awaitable awaitable, cora_step step,
-                                        bool caught,
+CORA_API cora_next cora_await_operation(cora_coro self, const cora_awaitable *awaitable,
+                                        cora_step step, bool caught,
                                         const struct cora_place *place) CORA_MUST_CHECK;
+
+/* By its address, so that it is not copied. */
+static inline cora_next cora_await_awaitable(cora_coro self, cora_awaitable awaitable,
+                                             cora_step step, bool caught,
+                                             const struct cora_place *place)
+{
+    return cora_await_operation(self, &awaitable, step, caught, place);
+}
+
+CORA_API cora_next cora_with_at(cora_coro self, cora_awaitable operation, cora_step step,
+                                const struct cora_place *place) CORA_MUST_CHECK;
 CORA_API cora_next cora_await_coro(cora_coro self, cora_coro inner, cora_step step, bool caught,
                                    const struct cora_place *place) CORA_MUST_CHECK;
 CORA_API cora_next cora_yield_from_at(cora_coro self, cora_coro inner, cora_step step, bool caught,

@@ -120,6 +120,7 @@ int future_print(const struct future *future, char *buffer, size_t size)
         [FUTURE_FAILED] = "finished", [FUTURE_CANCELLED] = "cancelled",
     };
     enum future_phase phase = future_phase(future);
+    const char *name = future->operation ? future->operation->name : "Future";
     char about[400] = "", outcome[240] = "", callbacks[400] = "", place[200] = "";
     const char *state = states[phase];
     if (phase == FUTURE_FINISHED || phase == FUTURE_FAILED) {
@@ -132,12 +133,14 @@ int future_print(const struct future *future, char *buffer, size_t size)
     if (future_loop(future)->debug)
         snprintf(place, sizeof place, " created at %s:%d", future->place->file,
                  future->place->line);
+    if (future->operation && future->operation->name_of)
+        name = future->operation->name_of(future);
     if (future->operation && future->operation->describe)
         future->operation->describe(future, about, sizeof about);
     if (is_task(future) && phase < FUTURE_FINISHED && task_of_const(future)->cancelling > 0)
         state = "cancelling";
     return snprintf(buffer, size, "<%s %s%s%s%s%s>",
-                    future->operation ? future->operation->name : "Future", state, about, outcome,
+                    name, state, about, outcome,
                     callbacks, place);
 }
 
@@ -184,7 +187,7 @@ static void future_free(struct loop *loop, struct future *future)
         if (future_is_kept(future) || future_has(future, FUTURE_GARBAGE))
             return;
     }
-    const struct cora_operation *operation = future->operation;
+    const struct operation *operation = future->operation;
     cora_value outcome = future->as.outcome;
     void *block = future->more.block;
     handle_free(loop, &future->slot);
@@ -378,7 +381,7 @@ const struct future_layer future_layer = { future_layer_run, future_layer_collec
 
 /* ---- making ---- */
 
-static void future_init(struct future *future, const struct cora_operation *operation,
+static void future_init(struct future *future, const struct operation *operation,
                         const struct cora_place *place)
 {
     future->slot.as.future = operation ? FUTURE_OPERATION : FUTURE_PENDING;
@@ -389,7 +392,7 @@ static void future_init(struct future *future, const struct cora_operation *oper
     future->place = place;
 }
 
-struct future *future_new(struct loop *loop, const struct cora_operation *operation,
+struct future *future_new(struct loop *loop, const struct operation *operation,
                           const struct cora_place *place)
 {
     if (CORA_UNLIKELY(!loop->future_layer)) {
@@ -646,7 +649,12 @@ void future_finish(struct loop *loop, struct future *future, enum future_phase p
         future_set(loop, future, phase, outcome);
         return;
     }
-    struct future before = *future;
+    struct future before; /* only what is looked at: the whole is two cache lines */
+    before.slot.bits = future->slot.bits;
+    before.slot.as.future = future->slot.as.future;
+    before.operation = future->operation;
+    before.as.state.as.pointer = future->as.state.as.pointer;
+    before.as.state.cancelled = future->as.state.cancelled;
     future_unmark(future, FUTURE_STORED);
     future_set(loop, future, phase, outcome);
     future->more.block = future_has(&before, FUTURE_STORED) ? NULL : before.as.state.as.pointer;

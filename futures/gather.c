@@ -9,13 +9,14 @@
  */
 #include "gather.h"
 
-#include "private_future.h"
+#include "private_coroutine.h"
 
 struct gather {
     struct cancel_walk walk;
-    cora_value list;   /* counted; empty until the end */
-    size_t unfinished; /* children whose callback did not run yet */
-    size_t loud;       /* of those, such that cannot count when they are done */
+    cora_future caller; /* the task that has called for it, or null: the children's call graph */
+    cora_value list;    /* counted; empty until the end */
+    size_t unfinished;  /* children whose callback did not run yet */
+    size_t loud;        /* of those, such that cannot count when they are done */
     bool return_exceptions;
     bool cancelled; /* asked to end */
     size_t room;    /* of the array */
@@ -74,7 +75,7 @@ static void gather_taken(struct loop *loop, struct future *outer)
         future_taken(loop, gather->children[i]);
 }
 
-static const struct cora_operation gather_operation = {
+static const struct operation gather_operation = {
     .name = "_GatheringFuture",
     .drop = gather_drop,
     .free = gather_free,
@@ -129,6 +130,14 @@ static void gather_child_done(cora_args bound, cora_future done)
         gather_of(outer)->loud--;
     gather_child(future_loop(child), outer, child);
 }
+
+static cora_future gather_caller(cora_args bound)
+{
+    struct future *outer = future_find(cora_arg_future(bound, 0));
+    return outer && !future_is_done(outer) ? gather_of(outer)->caller : (cora_future){ 0 };
+}
+
+const struct awaiter gather_awaiter = { (cora_function)gather_child_done, gather_caller };
 
 /* Makes this gather the one whose children are being counted; NULL if it is done. */
 static struct gather *gather_find(struct loop *loop, cora_future handle)
@@ -185,8 +194,10 @@ static struct future *gather_new(struct loop *loop, size_t count, bool return_ex
         fail_with(memory_error());
         return NULL;
     }
-    *gather =
-        (struct gather){ .list = list, .room = count, .return_exceptions = return_exceptions };
+    *gather = (struct gather){ .caller = run_current_task(),
+                               .list = list,
+                               .room = count,
+                               .return_exceptions = return_exceptions };
     outer->as.state.as.pointer = gather;
     return outer;
 }
@@ -268,7 +279,7 @@ static bool check_futures(struct loop *loop, const cora_awaitable *awaitables,
 static struct future *gather_awaitable(struct loop *loop, struct future *outer,
                                        const cora_awaitable *what, const struct cora_place *place)
 {
-    const struct cora_operation *operation = what->operation;
+    const struct operation *operation = what->operation ? operation_of(what) : NULL;
     struct future *child = operation && operation->existing ? operation->existing(what) : NULL;
     if (child && is_registered(outer, child))
         return child;

@@ -10,6 +10,8 @@
 #define CORA_PRIVATE_COROUTINE_H
 
 #include "private_future.h"
+
+#include "reactor/object.h"
 #include "task.h"
 
 #define LOCALS_INLINE 40
@@ -59,9 +61,17 @@ struct extra {
         EXTRA_COROUTINE,       /* made in a step, and given to nobody yet */
         EXTRA_FINALLY,         /* a step to come */
         EXTRA_FINALLY_RUNNING, /* the value, or error, goes on when it has run */
+        EXTRA_ENTERING,        /* cora_with: its operation is awaited, then the step runs */
+        EXTRA_LEAVE,           /* what was entered: the operation's value, to be left */
+        EXTRA_OBJECT,          /* its handle's bits: to be closed */
     } kind;
     bool raised;
+    bool quiet; /* a coroutine that need not be awaited */
     cora_step step;
+    union {
+        const struct cora_operation *operation;
+        const struct cora_object_type *type;
+    } as;
     cora_value value; /* counted */
 };
 
@@ -81,6 +91,7 @@ enum next {
     NEXT_SLEEP, /* the outcome says until when; 0: for a tick */
     NEXT_RETURN,
     NEXT_RAISE,
+    NEXT_VALUE, /* what it asked for is there already */
     NEXT_ERROR, /* what it asked for cannot be had: raised at that await */
     NEXT_GO_ON,
 };
@@ -194,6 +205,13 @@ static inline struct step_run *run_next(const struct step_run *run)
     return run->outer ? run->outer : run->beyond;
 }
 
+/* The task whose step runs, or null. */
+static inline cora_future run_current_task(void)
+{
+    const struct step_run *run = cora_thread.run;
+    return (cora_future){ run && run->task ? run->task->future.slot.bits : 0 };
+}
+
 /* ---- coroutine.c ---- */
 
 /* The coroutine of this handle if it is this thread's and has not ended; else NULL. */
@@ -214,9 +232,22 @@ void coroutine_take(struct coroutine *coro);
 
 char *locals_bytes(struct coroutine *coro);
 
+/* The coroutine whose step runs if this is its handle; NULL, and the error is set. */
+struct coroutine *coroutine_stepping(cora_coro self);
+
+/* with.c: the finally step that leaves what was entered; what it entered is in cora_got. */
+cora_next with_leave(cora_coro self);
+
+/* An object made in a step is the coroutine's, which closes it; closed before, it is not. */
+void object_hold(uint64_t bits, const struct cora_object_type *type);
+int object_close_held(uint64_t bits, const struct cora_object_type *type);
+
 /* Something more that it holds; NULL without memory. The first of a kind, taken out; NULL: none. */
 struct extra *extra_new(struct coroutine *coro, enum extra_kind kind);
 struct extra *extra_take(struct coroutine *coro, enum extra_kind kind);
+
+/* The same for what is to be done next when it ends: a finally step, or something to leave. */
+struct extra *extra_take_ending(struct coroutine *coro);
 
 /* A coroutine that it holds is somebody else's now. False if it holds none such. */
 bool extra_forget(struct coroutine *coro, const struct coroutine *made);
@@ -315,6 +346,24 @@ int task_describe(const struct future *future, char *buffer, size_t size);
  */
 cora_future task_of_any(cora_loop loop, cora_awaitable what,
                         const struct cora_task_options *options, const struct cora_place *place);
+
+/* A task of a coroutine or operation, which nobody keeps; as cora_create_task. */
+cora_future task_create(cora_loop loop, cora_awaitable what,
+                        const struct cora_task_options *options, const struct cora_place *place);
+
+/* Closes the coroutine that this is, if nobody has it; the thread's last error stays. */
+void awaitable_close(cora_awaitable what);
+
+/*
+ * An awaitable in the locals of a coroutine, which are dropped with stored_drop: a future is kept.
+ * False without memory, and the error is set.
+ */
+struct stored {
+    cora_awaitable what;
+    bool keeps;
+};
+bool stored_keep(struct stored *stored, cora_awaitable what);
+void stored_drop(void *locals);
 
 /* The outcome of a done future, which is taken thereby. */
 struct result future_take_slow(struct coroutine *coro, struct future *future);

@@ -9,7 +9,7 @@
 #ifndef CORA_PRIVATE_FUTURE_H
 #define CORA_PRIVATE_FUTURE_H
 
-#include "awaitable.h"
+#include "operation.h"
 
 #include "reactor/private.h"
 
@@ -59,6 +59,14 @@ struct quiet_place {
     bool (*counts)(struct loop *loop, struct future *done, cora_future bound);
 };
 
+/* A done-callback of the library's by which a task awaits the future, and which task that is. */
+struct awaiter {
+    cora_function callback;
+    cora_future (*find)(cora_args bound); /* null: none */
+};
+extern const struct awaiter gather_awaiter, wait_awaiter, shield_awaiter, group_awaiter,
+    race_awaiter, task_awaiter;
+
 /* What an operation needs while its future is pending. */
 struct operation_state {
     union {
@@ -72,7 +80,7 @@ struct operation_state {
 struct future {
     struct slot slot;                       /* flags and count are the first callback's */
     struct callback callback;               /* the first */
-    const struct cora_operation *operation; /* NULL: a plain future */
+    const struct operation *operation; /* NULL: a plain future */
     union {
         cora_value outcome; /* done: result or error, counted */
         struct operation_state state;
@@ -94,7 +102,7 @@ struct cancel_walk {
 };
 
 /* What a kind of future does; those of plain operations are tasks in miniature. */
-struct cora_operation {
+struct operation {
     const char *name; /* for cora_future_print */
 
     /* Starts. Ends it with future_finish, or sees to it that future_wake is called. */
@@ -123,6 +131,9 @@ struct cora_operation {
 
     /* A coroutine took its outcome: what was given to it, and made in a step, need not be held. */
     void (*taken)(struct loop *loop, struct future *future);
+
+    /* Its name, if that depends. */
+    const char *(*name_of)(const struct future *future);
 
     /* Writes what it stands for into its printed form. */
     int (*describe)(const struct future *future, char *buffer, size_t size);
@@ -241,7 +252,7 @@ static inline struct future *future_get(cora_future handle)
 }
 
 /* A pending future; NULL without memory, and the error is set. */
-struct future *future_new(struct loop *loop, const struct cora_operation *operation,
+struct future *future_new(struct loop *loop, const struct operation *operation,
                           const struct cora_place *place);
 
 /* The same for the coroutine whose step runs. False if none does. */
@@ -313,8 +324,19 @@ void future_layer_run(struct loop *loop, struct slot *slot);
 void future_layer_collect(struct loop *loop);
 void future_close(struct slot *slot);
 
-/* sleep.c: a task that sleeps needs no future for it. */
-extern const struct cora_operation sleep_operation;
+
+/* ---- operation.c: those written on operation.h ---- */
+
+extern const struct operation waiter_operation;
+
+/* Starts one that cannot end now. */
+void waiter_begin(struct loop *loop, struct future *future, const cora_awaitable *what);
+
+/* What starts this awaitable. */
+static inline const struct operation *operation_of(const cora_awaitable *what)
+{
+    return what->operation->own ? what->operation->own : &waiter_operation;
+}
 
 /* ---- awaitable.c: operations ---- */
 
@@ -323,6 +345,7 @@ void future_wake(struct loop *loop, struct future *future);
 
 /* End an operation from its start or resume function, as future_finish. */
 void operation_fail(struct loop *loop, struct future *future, cora_value error);
+void operation_end(struct loop *loop, struct future *future, cora_value outcome);
 void operation_cancelled(struct loop *loop, struct future *future);
 
 /* Starts, or resumes, what was queued for that. Whether its first callback is to be called now. */

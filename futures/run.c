@@ -41,8 +41,8 @@ cora_value cora_run_until_complete_at(cora_loop handle, cora_awaitable what,
         loop_refuse(loop);
         return error_again(cora_last_error());
     }
-    if (what.operation && what.operation->adopt)
-        what.operation->adopt(future);
+    if (what.operation && operation_of(&what)->adopt)
+        operation_of(&what)->adopt(future);
     future_reference(future);
     loop_run(loop);
     cora_value outcome = run_outcome(future, loop_leave(loop));

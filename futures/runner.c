@@ -223,18 +223,6 @@ static cora_value runner_run(struct runner *runner, cora_awaitable what, cora_va
     return outcome;
 }
 
-/* One that cannot be run is closed, if nobody else has it. */
-static void refuse(cora_awaitable what)
-{
-    cora_coro handle = { what.operation && what.operation->make ? what.value.as.handle : 0 };
-    struct coroutine *coro = cora_is_null(handle) ? NULL : coroutine_find(handle);
-    cora_value error = cora_copy(cora_last_error());
-    if (coro && !(coro->slot.flags & CORO_TAKEN))
-        coroutine_close_unstarted(coro);
-    fail_with(error);
-    cora_drop(error);
-}
-
 cora_value cora_runner_run_at(cora_runner handle, cora_awaitable what,
                               const struct cora_runner_run_options *options,
                               const struct cora_place *place)
@@ -244,7 +232,7 @@ cora_value cora_runner_run_at(cora_runner handle, cora_awaitable what,
     if (code == 0 && cora_thread.running)
         code = fail(CORA_ERUNTIME, "Runner.run() cannot be called from a running event loop");
     if (code < 0 || (code = runner_start(runner)) < 0) {
-        refuse(what);
+        awaitable_close(what);
         return error_again(cora_last_error());
     }
     bool chosen = options && !cora_is_nothing(options->context);
@@ -282,7 +270,7 @@ cora_value cora_run_at(cora_awaitable what, const struct cora_runner_options *op
 {
     if (cora_thread.running) {
         fail(CORA_ERUNTIME, "asyncio.run() cannot be called from a running event loop");
-        refuse(what);
+        awaitable_close(what);
         return error_again(cora_last_error());
     }
     cora_runner runner = cora_runner_new(options);

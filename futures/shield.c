@@ -5,7 +5,7 @@
  */
 #include "shield.h"
 
-#include "private_future.h"
+#include "private_coroutine.h"
 
 #include <stdio.h>
 
@@ -39,6 +39,18 @@ static void shield_outer_done(cora_args bound, cora_future outer)
     cora_add_done_callback(inner, cora_partial(shield_report));
 }
 
+/* The task that has called for the shield whose outer future is bound. */
+static cora_future shield_caller(cora_args bound)
+{
+    struct future *outer = future_find(cora_arg_future(bound, 0));
+    const struct callback *first =
+        outer && future_has(outer, FUTURE_CALLBACK) ? &outer->callback : NULL;
+    bool is_shield = first && first->function == (cora_function)shield_outer_done;
+    return is_shield ? cora_arg_future(callback_args(&outer->slot, first), 1) : (cora_future){ 0 };
+}
+
+const struct awaiter shield_awaiter = { (cora_function)cora_copy_outcome, shield_caller };
+
 cora_future cora_shield_at(cora_loop handle, cora_awaitable what, const struct cora_place *place)
 {
     const cora_future none = { 0 };
@@ -53,8 +65,9 @@ cora_future cora_shield_at(cora_loop handle, cora_awaitable what, const struct c
         return none;
     cora_done_callback copy = cora_partial(cora_copy_outcome, future_handle(outer));
     if (future_add_callback(loop, inner, copy.partial) &&
-        future_add_callback(loop, outer,
-                            cora_partial(shield_outer_done, future_handle(inner)).partial)) {
+        future_add_callback(
+            loop, outer,
+            cora_partial(shield_outer_done, future_handle(inner), run_current_task()).partial)) {
         future_hold(loop, outer);
         return future_handle(outer);
     }

@@ -63,20 +63,19 @@ static void sleep_drop(struct loop *loop, struct future *before)
         cora_handle_cancel(timer);
 }
 
-const struct cora_operation sleep_operation = {
+static const struct operation sleep_operation = {
     .name = "sleep",
     .start = sleep_start,
     .resume = sleep_resume,
     .drop = sleep_drop,
 };
 
+const struct cora_operation cora_sleep_operation = { .name = "sleep", .own = &sleep_operation };
+
 cora_awaitable cora_sleep_result(double seconds, cora_value result)
 {
-    cora_awaitable sleep = { .operation = &sleep_operation, .value = result, .number = seconds };
+    cora_awaitable sleep = { .operation = &cora_sleep_operation,
+                             .value = result,
+                             .number = seconds };
     return sleep;
-}
-
-cora_awaitable cora_sleep(double seconds)
-{
-    return cora_sleep_result(seconds, cora_nothing());
 }

@@ -14,7 +14,14 @@ CORA_BEGIN
  * Ends after so many seconds, with nothing or with this result. 0 and less: in the next tick,
  * without a timer. NaN: a ValueError. If cancelled: its timer is, too. asyncio: sleep.
  */
-CORA_API cora_awaitable cora_sleep(double seconds);
+CORA_API extern const struct cora_operation cora_sleep_operation;
+
+static inline cora_awaitable cora_sleep(double seconds)
+{
+    cora_awaitable sleep = { &cora_sleep_operation, { NULL, { 0 } }, seconds, 0, 0 };
+    return sleep;
+}
+
 CORA_API cora_awaitable cora_sleep_result(double seconds, cora_value result);
 
 CORA_END

@@ -10,11 +10,12 @@
  * the coroutine's.
  */
 #include "private_coroutine.h"
+#include "sleep.h"
 
 /* ---- what a step asks for ---- */
 
 /* The coroutine if it is the one whose step runs; NULL, and the error is set. */
-static struct coroutine *running(cora_coro self)
+struct coroutine *coroutine_stepping(cora_coro self)
 {
     struct step_run *run = cora_thread.run;
     if (CORA_LIKELY(run && run->bits == self.bits))
@@ -31,19 +32,26 @@ static cora_next ask(enum next what)
     return (cora_next){ run->asked };
 }
 
-static cora_next ask_with(enum next what, cora_value value)
+static __attribute__((noinline)) cora_next ask_with_slow(enum next what, cora_value value)
 {
     struct step_run *run = cora_thread.run;
     cora_value before = run->outcome, kept;
-    if (CORA_UNLIKELY(!value_is_plain(value)) && !value_keep(value, &kept)) {
-        value = memory_error();
+    if (!value_keep(value, &kept)) {
+        kept = memory_error();
         what = NEXT_RAISE;
-    } else if (!value_is_plain(value)) {
-        value = kept;
     }
-    run->outcome = value;
-    if (CORA_UNLIKELY(!value_is_plain(before)))
+    run->outcome = kept;
+    if (!value_is_plain(before))
         value_drop_later(before); /* asked twice */
+    return ask(what);
+}
+
+static inline cora_next ask_with(enum next what, cora_value value)
+{
+    struct step_run *run = cora_thread.run;
+    if (CORA_UNLIKELY(!value_is_plain(value) || !cora_is_nothing(run->outcome)))
+        return ask_with_slow(what, value);
+    value_copy_plain(&run->outcome, &value);
     return ask(what);
 }
 
@@ -66,7 +74,7 @@ static void suspend_at(struct coroutine *coro, uint64_t awaited, cora_step step,
 cora_next cora_await_future(cora_coro self, cora_future future, cora_step step, bool caught,
                             const struct cora_place *place)
 {
-    struct coroutine *coro = running(self);
+    struct coroutine *coro = coroutine_stepping(self);
     if (!coro)
         return nothing_next();
     suspend_at(coro, future.bits, step, caught, place);
@@ -76,7 +84,7 @@ cora_next cora_await_future(cora_coro self, cora_future future, cora_step step, 
 cora_next cora_yield_from_at(cora_coro self, cora_coro inner, cora_step step, bool caught,
                              const struct cora_place *place)
 {
-    struct coroutine *coro = running(self);
+    struct coroutine *coro = coroutine_stepping(self);
     if (!coro)
         return nothing_next();
     suspend_at(coro, inner.bits, step, caught, place);
@@ -86,7 +94,7 @@ cora_next cora_yield_from_at(cora_coro self, cora_coro inner, cora_step step, bo
 cora_next cora_await_coro(cora_coro self, cora_coro inner, cora_step step, bool caught,
                           const struct cora_place *place)
 {
-    struct coroutine *coro = running(self);
+    struct coroutine *coro = coroutine_stepping(self);
     if (!coro)
         return nothing_next();
     suspend_at(coro, inner.bits, step, caught, place);
@@ -96,22 +104,23 @@ cora_next cora_await_coro(cora_coro self, cora_coro inner, cora_step step, bool 
 /* An operation that the step has begun and then does not await is cancelled. */
 static void operation_over(struct step_run *run, uint64_t awaited)
 {
-    struct future *future = future_find((cora_future){ run->operation });
-    if (run->operation != awaited && future) {
-        future_cancel(future, cancelled_error());
-        future_taken(future_loop(future), future);
-    }
+    uint64_t begun = run->operation;
     run->operation = 0;
+    struct future *future =
+        CORA_UNLIKELY(begun && begun != awaited) ? future_find((cora_future){ begun }) : NULL;
+    if (CORA_LIKELY(!future))
+        return;
+    future_cancel(future, cancelled_error());
+    future_taken(future_loop(future), future);
 }
 
 /* Starts an operation, whose future ends for this await alone. */
-static cora_next await_operation(struct coroutine *coro, const cora_awaitable *what, cora_step step,
-                                 bool caught, const struct cora_place *place)
+static cora_next await_operation(struct coroutine *coro, const cora_awaitable *what)
 {
-    suspend_at(coro, 0, step, caught, place);
+    const struct operation *operation = operation_of(what);
     cora_loop current = cora_current_loop();
     struct loop *loop = cora_is_null(current) ? NULL : loop_get(current);
-    struct future *future = loop ? future_new(loop, what->operation, place) : NULL;
+    struct future *future = loop ? future_new(loop, operation, coro->where) : NULL;
     if (!future)
         return ask_with(NEXT_ERROR, error_again(cora_last_error()));
     coro->awaited = future->slot.bits;
@@ -119,33 +128,49 @@ static cora_next await_operation(struct coroutine *coro, const cora_awaitable *w
     future_hold_in_step(future); /* it may end at once */
     operation_over(cora_thread.run, 0);
     cora_thread.run->operation = coro->awaited;
-    what->operation->start(loop, future, what);
+    if (operation == &waiter_operation)
+        waiter_begin(loop, future, what); /* it cannot end now: that was asked */
+    else
+        operation->start(loop, future, what);
     return ask(NEXT_FUTURE);
 }
 
-cora_next cora_await_awaitable(cora_coro self, cora_awaitable what, cora_step step, bool caught,
-                               const struct cora_place *place)
+/* What is not there already: the coroutine is set to wait for it. */
+static __attribute__((noinline)) cora_next await_other(struct coroutine *coro,
+                                                       const cora_awaitable *what)
 {
-    struct coroutine *coro = running(self);
-    if (!coro)
+    if (!what->operation || operation_of(what)->make) {
+        coro->awaited =
+            what->operation ? cora_as_coro(what->value).bits : cora_as_future(what->value).bits;
+        return ask(what->operation ? NEXT_COROUTINE : NEXT_FUTURE);
+    }
+    return await_operation(coro, what);
+}
+
+cora_next cora_await_operation(cora_coro self, const cora_awaitable *what, cora_step step,
+                               bool caught, const struct cora_place *place)
+{
+    struct coroutine *coro = coroutine_stepping(self);
+    if (CORA_UNLIKELY(!coro))
         return nothing_next();
-    if (!what.operation)
-        return cora_await_future(self, cora_as_future(what.value), step, caught, place);
-    if (what.operation == &sleep_operation && cora_thread.run->task && !what.value.type &&
-        !isnan(what.number)) {
-        suspend_at(coro, 0, step, caught, place);
-        double until = what.number > 0 ? clock_now() + what.number : 0;
+    const struct cora_operation *operation = what->operation;
+    suspend_at(coro, 0, step, caught, place);
+    if (operation && operation->now) {
+        cora_value outcome = cora_nothing();
+        if (operation->now(what, &outcome))
+            return ask_with(outcome.type == &cora_type_error ? NEXT_ERROR : NEXT_VALUE, outcome);
+    } else if (operation == &cora_sleep_operation && cora_thread.run->task && !what->value.type &&
+               !isnan(what->number)) {
+        double until = what->number > 0 ? clock_now() + what->number : 0;
         return ask_with(NEXT_SLEEP, cora_real(until));
     }
-    if (what.operation->make)
-        return cora_await_coro(self, cora_as_coro(what.value), step, caught, place);
-    return await_operation(coro, &what, step, caught, place);
+    return await_other(coro, what);
 }
 
 cora_next cora_yield_at(cora_coro self, cora_value value, cora_step step, bool caught,
                         const struct cora_place *place)
 {
-    struct coroutine *coro = running(self);
+    struct coroutine *coro = coroutine_stepping(self);
     if (!coro)
         return nothing_next();
     suspend_at(coro, 0, step, caught, place);
@@ -158,7 +183,7 @@ cora_next cora_return_value(cora_coro self, cora_value value)
     struct step_run *run = cora_thread.run;
     if (CORA_UNLIKELY(!run || run->bits != self.bits) || !value_is_plain(value) ||
         !cora_is_nothing(run->outcome))
-        return running(self) ? ask_with(NEXT_RETURN, value) : nothing_next();
+        return coroutine_stepping(self) ? ask_with(NEXT_RETURN, value) : nothing_next();
     run->outcome = value;
     run->asked = ((run->asked & ~NEXT_KIND) + NEXT_NUMBER) | NEXT_RETURN;
     return (cora_next){ run->asked };
@@ -176,7 +201,7 @@ cora_next cora_return_nothing(cora_coro self)
 
 cora_next cora_raise(cora_coro self, cora_value error)
 {
-    if (!running(self))
+    if (!coroutine_stepping(self))
         return nothing_next();
     if (!cora_is_error(error))
         error = cora_error(CORA_ETYPE, "exceptions must be errors: cora_raise wants one");
@@ -185,12 +210,12 @@ cora_next cora_raise(cora_coro self, cora_value error)
 
 cora_next cora_go_on(cora_coro self)
 {
-    return running(self) ? ask(NEXT_GO_ON) : nothing_next();
+    return coroutine_stepping(self) ? ask(NEXT_GO_ON) : nothing_next();
 }
 
 int cora_finally(cora_coro self, cora_step step)
 {
-    struct coroutine *coro = running(self);
+    struct coroutine *coro = coroutine_stepping(self);
     if (!coro)
         return CORA_ERUNTIME;
     if (!step)
@@ -526,17 +551,18 @@ static enum next finally_over(struct step_run *run, struct coroutine *coro, enum
 /* Puts the outcome aside for a finally step, if there is one left. */
 static bool finally_next(struct step_run *run, struct coroutine *coro, enum next asked)
 {
-    struct extra *extra = coro->extras ? extra_take(coro, EXTRA_FINALLY) : NULL;
+    struct extra *extra = coro->extras ? extra_take_ending(coro) : NULL;
     if (!extra)
         return false;
+    bool leaves = extra->kind == EXTRA_LEAVE;
+    run->got = (struct result){ extra->value, false };
     extra->kind = EXTRA_FINALLY_RUNNING;
     extra->value = run->outcome;
     extra->raised = asked == NEXT_RAISE;
     extra->next = coro->extras;
     coro->extras = extra;
-    coro->step = extra->step;
+    coro->step = leaves ? with_leave : extra->step;
     run->outcome = cora_nothing();
-    run->got = (struct result){ cora_nothing(), false };
     return true;
 }
 
@@ -676,8 +702,9 @@ enum drive_end coroutine_drive(struct step_run *run)
                 return DRIVE_YIELDED;
         } else if (asked == NEXT_SLEEP) {
             return DRIVE_SLEEPS;
-        } else if (asked == NEXT_ERROR) {
-            run->got = (struct result){ run->outcome, true };
+        } else if (asked == NEXT_VALUE || asked == NEXT_ERROR) {
+            value_copy_plain(&run->got.value, &run->outcome);
+            run->got.raised = asked == NEXT_ERROR;
             run->outcome = cora_nothing();
         } else if (!coroutine_ends(run, coro, &asked)) {
             return asked == NEXT_RAISE ? DRIVE_RAISED : DRIVE_RETURNED;

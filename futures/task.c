@@ -19,7 +19,7 @@
 
 static atomic_uint names; /* Task-N */
 
-static const struct cora_operation task_operation;
+static const struct operation task_operation;
 
 /* ---- finding one ---- */
 
@@ -352,6 +352,13 @@ static void task_wakeup(cora_args bound, cora_future done)
     task_go_on(future_loop(future), task, &run);
 }
 
+static cora_future woken_task(cora_args bound)
+{
+    return cora_arg_future(bound, 0);
+}
+
+const struct awaiter task_awaiter = { (cora_function)task_wakeup, woken_task };
+
 /* Its first step, or after a yield. */
 static void task_begin(struct loop *loop, struct task *task)
 {
@@ -557,7 +564,7 @@ static void tasks_close(struct loop *loop)
     future_layer.close(loop);
 }
 
-static const struct cora_operation task_operation = {
+static const struct operation task_operation = {
     .name = "Task",
     .resume = task_resume,
     .free = task_free,
@@ -633,8 +640,68 @@ static struct task *task_new(struct loop *loop, struct coroutine *coro,
     task->order = loop->task_order++;
     coroutine_take(coro);
     coro->awaited = task->future.slot.bits; /* until it starts: for coroutine_existing */
-    future_wake(loop, &task->future);
     return task;
+}
+
+/*
+ * Eager starts in the middle of each other take stack: so much must be left of it. Of a stack that
+ * is not the thread's own nothing is known: there they may take so much.
+ */
+#define EAGER_STACK ((size_t)32 * 1024)
+static _Thread_local const char *eager_end; /* no eager start beyond */
+static _Thread_local unsigned eager_depth;
+
+/* Finds where this thread's stack becomes short. */
+static __attribute__((noinline)) void eager_measure(const char *here)
+{
+    pthread_attr_t attributes;
+    void *low = NULL;
+    size_t size = 0;
+    if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+        pthread_attr_getstack(&attributes, &low, &size);
+        pthread_attr_destroy(&attributes);
+    }
+    bool known = here > (char *)low && here <= (char *)low + size;
+    eager_end = known ? (char *)low + EAGER_STACK : here - EAGER_STACK;
+}
+
+static bool has_stack(void)
+{
+    const char *here = __builtin_frame_address(0);
+    if (eager_depth == 0 && (!eager_end || here <= eager_end))
+        eager_measure(here);
+    return here > eager_end;
+}
+
+static bool starts_now(struct loop *loop, const struct cora_task_options *options)
+{
+    return options && options->eager_start > 0 && cora_thread.running == loop && has_stack();
+}
+
+/* Runs it up to where it first waits. Null, and the error is set, if that closed the loop. */
+static cora_future task_start_now(struct loop *loop, struct task *task)
+{
+    cora_future handle = future_handle(&task->future);
+    cora_value error = cora_nothing();
+    loop_hold(loop);
+    future_reference(&task->future);
+    eager_depth++;
+    task_begin(loop, task);
+    eager_depth--;
+    if (!loop->ev) {
+        fail(CORA_ERUNTIME, "Event loop is closed: by the first step of the task");
+        handle.bits = 0;
+    } else {
+        if (future_phase(&task->future) == FUTURE_FAILED)
+            error = task->future.as.outcome;
+        if (error_is_fatal(error)) {
+            cora_fail(error);
+            handle.bits = 0;
+        }
+        future_unreference(loop, &task->future);
+    }
+    loop_unhold(loop);
+    return handle;
 }
 
 cora_future cora_task_new(cora_loop handle, cora_coro coro_handle,
@@ -651,7 +718,34 @@ cora_future cora_task_new(cora_loop handle, cora_coro coro_handle,
     if (!loop || !cora_is_nothing(coroutine_check(coro, coro_handle)))
         return none;
     struct task *task = task_new(loop, coro, options, place);
-    return task ? future_handle(&task->future) : none;
+    if (!task)
+        return none;
+    if (starts_now(loop, options))
+        return task_start_now(loop, task);
+    future_wake(loop, &task->future);
+    return future_handle(&task->future);
+}
+
+cora_future cora_eager_task_factory(cora_args bound, cora_loop loop, cora_coro coro,
+                                    const struct cora_task_options *options)
+{
+    struct cora_task_options eager = options ? *options : (struct cora_task_options){ 0 };
+    (void)bound;
+    if (eager.eager_start == 0)
+        eager.eager_start = 1;
+    return cora_task_new(loop, coro, &eager, eager.place ? eager.place : CORA_PLACE("task"));
+}
+
+void awaitable_close(cora_awaitable what)
+{
+    cora_coro handle = { what.operation && operation_of(&what)->make ? what.value.as.handle : 0 };
+    struct coroutine *coro = cora_is_null(handle) ? NULL : coroutine_find(handle);
+    if (!coro || !cora_is_nothing(coroutine_check(coro, handle)))
+        return;
+    cora_value error = cora_copy(cora_last_error());
+    coroutine_close_unstarted(coro);
+    fail_with(error);
+    cora_drop(error);
 }
 
 /* By the loop's factory. A coroutine that nobody gets is closed. */
@@ -662,15 +756,18 @@ static cora_future task_make(cora_loop handle, cora_coro coro_handle,
     struct loop *loop = loop_get(handle);
     struct slot *factory = loop ? loop->task_factory : NULL;
     cora_future task = { 0 };
-    if (factory && factory->state == SLOT_WAITING) {
+    if (factory) {
         struct callback *callback = slot_callback(factory);
+        struct cora_task_options placed = options ? *options : (struct cora_task_options){ 0 };
+        bool outermost = factory->state == SLOT_WAITING;
+        placed.place = place;
         factory->state = SLOT_RUNNING;
         loop_hold(loop); /* it may close it */
         task = ((cora_task_function)callback->function)(callback_args(factory, callback), handle,
-                                                        coro_handle, options);
-        if (factory->state == SLOT_RUNNING) {
+                                                        coro_handle, &placed);
+        if (outermost && factory->state == SLOT_RUNNING) {
             factory->state = SLOT_WAITING;
-        } else {
+        } else if (outermost) {
             callback_drop(factory, callback);
             handle_free(loop, factory);
         }
@@ -678,27 +775,37 @@ static cora_future task_make(cora_loop handle, cora_coro coro_handle,
     } else {
         task = cora_task_new(handle, coro_handle, options, place);
     }
-    struct coroutine *left = cora_is_null(task) ? coroutine_find(coro_handle) : NULL;
-    if (left && cora_is_nothing(coroutine_check(left, coro_handle))) {
-        cora_value error = cora_copy(cora_last_error());
-        coroutine_close_unstarted(left);
-        fail_with(error);
-        cora_drop(error);
-    }
+    if (cora_is_null(task))
+        awaitable_close(cora_awaitable_of(coro_handle));
     return task;
 }
 
 /* ---- of an operation: a coroutine that awaits it ---- */
 
-struct stored {
-    cora_awaitable what;
-};
+bool stored_keep(struct stored *stored, cora_awaitable what)
+{
+    *stored = (struct stored){ .what = what };
+    if (!value_keep(what.value, &stored->what.value)) {
+        fail_with(memory_error());
+        return false;
+    }
+    if (!what.operation)
+        stored->keeps = !cora_is_null(cora_keep(cora_as_future(what.value)));
+    else if (operation_of(&what)->keep && !operation_of(&what)->keep(&stored->what)) {
+        cora_drop(stored->what.value);
+        fail_with(memory_error());
+        return false;
+    }
+    return true;
+}
 
-static void stored_drop(void *locals)
+void stored_drop(void *locals)
 {
     struct stored *stored = locals;
-    if (stored->what.operation && stored->what.operation->unkeep)
-        stored->what.operation->unkeep(&stored->what);
+    if (stored->keeps)
+        cora_release(cora_as_future(stored->what.value));
+    if (stored->what.operation && operation_of(&stored->what)->unkeep)
+        operation_of(&stored->what)->unkeep(&stored->what);
     cora_drop(stored->what.value);
 }
 
@@ -711,17 +818,9 @@ static cora_next stored_await(cora_coro self)
 /* A coroutine that awaits this; null without memory. */
 static cora_coro coroutine_of_awaitable(cora_awaitable what, const struct cora_place *place)
 {
-    struct stored stored = { what };
-    const cora_coro none = { 0 };
-    if (!value_keep(what.value, &stored.what.value)) {
-        fail_with(memory_error());
-        return none;
-    }
-    if (what.operation && what.operation->keep && !what.operation->keep(&stored.what)) {
-        cora_drop(stored.what.value);
-        fail_with(memory_error());
-        return none;
-    }
+    struct stored stored;
+    if (!stored_keep(&stored, what))
+        return (cora_coro){ 0 };
     return cora_coro_new(CORA_COROUTINE, stored_await, &stored, sizeof stored, stored_drop, place);
 }
 
@@ -729,7 +828,7 @@ cora_future task_of_any(cora_loop loop, cora_awaitable what,
                         const struct cora_task_options *options, const struct cora_place *place)
 {
     const cora_future none = { 0 };
-    if (what.operation && what.operation->make)
+    if (what.operation && operation_of(&what)->make)
         return task_make(loop, cora_as_coro(what.value), options, place);
     if (!loop_get(loop))
         return none;
@@ -737,9 +836,8 @@ cora_future task_of_any(cora_loop loop, cora_awaitable what,
     return cora_is_null(coro) ? none : task_make(loop, coro, options, place);
 }
 
-static cora_future create_task(cora_loop loop, cora_awaitable what,
-                               const struct cora_task_options *options,
-                               const struct cora_place *place)
+cora_future task_create(cora_loop loop, cora_awaitable what,
+                        const struct cora_task_options *options, const struct cora_place *place)
 {
     if (what.operation)
         return task_of_any(loop, what, options, place);
@@ -751,7 +849,7 @@ cora_future cora_create_task_at(cora_loop loop, cora_awaitable what,
                                 const struct cora_task_options *options,
                                 const struct cora_place *place)
 {
-    cora_future task = create_task(loop, what, options, place);
+    cora_future task = task_create(loop, what, options, place);
     struct future *future = future_find(task);
     if (future)
         future_hold(future_loop(future), future);
@@ -761,7 +859,7 @@ cora_future cora_create_task_at(cora_loop loop, cora_awaitable what,
 int cora_spawn_at(cora_loop loop, cora_awaitable what, const struct cora_task_options *options,
                   const struct cora_place *place)
 {
-    cora_future task = create_task(loop, what, options, place);
+    cora_future task = task_create(loop, what, options, place);
     return cora_is_null(task) ? cora_error_code(cora_last_error()) : 0;
 }
 
@@ -797,8 +895,8 @@ int cora_reset_task_factory(cora_loop handle)
 static struct future *coroutine_make(struct loop *loop, const cora_awaitable *what,
                                      const struct cora_place *place)
 {
-    const struct cora_task_options none = { .context = cora_nothing() };
-    cora_future task = task_make(loop_handle(loop), cora_as_coro(what->value), &none, place);
+    const struct cora_task_options options = { .eager_start = what->option };
+    cora_future task = task_make(loop_handle(loop), cora_as_coro(what->value), &options, place);
     return cora_is_null(task) ? NULL : future_given(loop, task);
 }
 
@@ -817,11 +915,16 @@ static void task_adopt(struct future *future)
         task_of(future)->flags |= TASK_QUIET;
 }
 
-const struct cora_operation cora_coroutine_operation = {
+static const struct operation coroutine_operation = {
     .name = "coroutine",
     .make = coroutine_make,
     .existing = coroutine_existing,
     .adopt = task_adopt,
+};
+
+const struct cora_operation cora_coroutine_operation = {
+    .name = "coroutine",
+    .own = &coroutine_operation,
 };
 
 /* As awaitables, in an array of its own. */

@@ -22,6 +22,9 @@ CORA_BEGIN
 struct cora_task_options {
     const char *name;   /* copied; NULL: Task-1, Task-2, ... in the order of creation */
     cora_value context; /* run in this context itself (context.h); nothing: in a copy */
+    int eager_start;    /* 1: its first step runs in this call; -1: in the next tick; 0: as the
+                           loop's task factory says, in the next tick if there is none */
+    const struct cora_place *place; /* where it was asked for: set for a task factory */
     bool cora_unused;
 };
 
@@ -29,7 +32,11 @@ struct cora_task_options {
  * Makes a task of a coroutine, or of an operation (cora_sleep, ...), which starts in the next tick.
  * Of a coroutine made a task of before, awaited or ended: null and a RuntimeError; of a future or a
  * generator: a TypeError. Null also as cora_future_new; then the coroutine is closed. The task is
- * kept as futures are (future.h). Options: .name, .context. asyncio: create_task.
+ * kept as futures are (future.h). Options: .name, .context, .eager_start. asyncio: create_task.
+ *
+ * With .eager_start it runs up to where it first waits before this returns, if the loop is running;
+ * it may be done then. A KeyboardInterrupt or SystemExit of that first step also fails the caller's
+ * step or callback.
  *
  * cora_spawn: the same for a task that nobody wants to know of again. 0 or a code.
  */
@@ -95,11 +102,21 @@ CORA_API int cora_print_stack(cora_future task, char *buffer, size_t size);
 /*
  * Sets what makes the loop's tasks from now on: for cora_create_task and for coroutines that are
  * given to gather, shield, cora_ensure_future or a run. It gets the loop, the coroutine and the
- * options, and gives a task: as a rule, what cora_task_new does with the same. 0 or a code.
+ * options, and gives a task: as a rule, what cora_task_new does with the same, and options->place.
+ * 0 or a code.
  * cora_reset_task_factory brings the default back. asyncio: set_task_factory.
  */
 CORA_API int cora_set_task_factory(cora_loop loop, cora_task_factory factory);
 CORA_API int cora_reset_task_factory(cora_loop loop);
+
+/*
+ * A ready-made factory: tasks start at once, unless .eager_start is -1. asyncio:
+ * eager_task_factory.
+ *
+ *     cora_set_task_factory(loop, cora_partial(cora_eager_task_factory));
+ */
+CORA_API cora_future cora_eager_task_factory(cora_args bound, cora_loop loop, cora_coro coro,
+                                             const struct cora_task_options *options);
 CORA_API cora_future cora_task_new(cora_loop loop, cora_coro coro,
                                    const struct cora_task_options *options,
                                    const struct cora_place *place);

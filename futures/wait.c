@@ -72,6 +72,18 @@ static void wait_one_done(cora_args bound, cora_future done)
         wait_over(future);
 }
 
+/* The task that awaits the wait which is bound: its first callback wakes it. */
+static cora_future waiting_task(cora_args bound)
+{
+    struct future *future = future_find(cora_arg_future(bound, 0));
+    bool awaited = future && !future_is_done(future) && future_has(future, FUTURE_AWAITED) &&
+                   future_has(future, FUTURE_CALLBACK);
+    return awaited ? cora_arg_future(callback_args(&future->slot, &future->callback), 0)
+                   : (cora_future){ 0 };
+}
+
+const struct awaiter wait_awaiter = { (cora_function)wait_one_done, waiting_task };
+
 /* Takes back what was registered; those that are told late reference the operation until then. */
 static void wait_unregister(struct future *future)
 {
@@ -236,7 +248,7 @@ static void wait_taken(struct loop *loop, struct future *future)
             future_taken(loop, wait->futures[i]);
 }
 
-static const struct cora_operation wait_operation = {
+static const struct operation wait_operation = {
     .name = "wait",
     .start = wait_start,
     .resume = wait_resume,
@@ -247,10 +259,12 @@ static const struct cora_operation wait_operation = {
     .taken = wait_taken,
 };
 
+static const struct cora_operation wait_awaitable = { .name = "wait", .own = &wait_operation };
+
 cora_awaitable cora_wait_futures(const cora_future *futures, size_t count, double timeout,
                                  enum cora_return_when return_when)
 {
-    cora_awaitable wait = { .operation = &wait_operation,
+    cora_awaitable wait = { .operation = &wait_awaitable,
                             .value = cora_pointer(futures),
                             .number = timeout,
                             .count = count,

@@ -1,0 +1,215 @@
+/*
+ * How it works: an operation of operation.h that must wait is a future whose state is the waiter,
+ * in a block: the future is what is queued when it is woken. Waking and cancelling are the future's
+ * own; the waiter only remembers which of them was first.
+ */
+#include "operation.h"
+
+#include "private_future.h"
+
+#include <stdio.h>
+
+static struct cora_waiter *waiter_of(const struct future *future)
+{
+    return future_is_done(future) ? future->more.block : future->as.state.as.pointer;
+}
+
+static size_t waiter_size(const struct cora_operation *operation)
+{
+    return operation->size ? operation->size : sizeof(struct cora_waiter);
+}
+
+/* ---- lists ---- */
+
+void cora_waiters_append(struct cora_waiters *list, struct cora_waiter *waiter)
+{
+    waiter->list = list;
+    waiter->next = NULL;
+    waiter->previous = list->last;
+    if (list->last)
+        list->last->next = waiter;
+    else
+        list->first = waiter;
+    list->last = waiter;
+}
+
+void cora_waiters_remove(struct cora_waiter *waiter)
+{
+    struct cora_waiters *list = waiter->list;
+    if (!list)
+        return;
+    if (waiter->next)
+        waiter->next->previous = waiter->previous;
+    else
+        list->last = waiter->previous;
+    if (waiter->previous)
+        waiter->previous->next = waiter->next;
+    else
+        list->first = waiter->next;
+    waiter->list = NULL;
+}
+
+enum cora_waiter_state cora_waiter_state(const struct cora_waiter *waiter)
+{
+    if (future_phase(waiter->future) == FUTURE_PENDING)
+        return CORA_WAITER_WAITING;
+    return waiter->woken ? CORA_WAITER_WOKEN : CORA_WAITER_CANCELLED;
+}
+
+bool cora_waiter_wake(struct cora_waiter *waiter)
+{
+    if (future_phase(waiter->future) != FUTURE_PENDING)
+        return false;
+    waiter->woken = true;
+    future_wake(future_loop(waiter->future), waiter->future);
+    return true;
+}
+
+void cora_waiters_wake(struct cora_waiters *list)
+{
+    for (struct cora_waiter *waiter = list->first; waiter; waiter = waiter->next)
+        cora_waiter_wake(waiter);
+}
+
+void cora_waiters_close(struct cora_waiters *list)
+{
+    cora_waiters_wake(list);
+    while (list->first)
+        cora_waiters_remove(list->first);
+}
+
+int cora_waiters_print(const struct cora_waiters *list, char *buffer, size_t size)
+{
+    size_t count = 0;
+    for (const struct cora_waiter *waiter = list->first; waiter; waiter = waiter->next)
+        count++;
+    return count ? snprintf(buffer, size, ", waiters:%zu", count)
+                 : snprintf(buffer, size, "%s", "");
+}
+
+/* ---- the operation behind the future ---- */
+
+/* A thing of another loop cannot be waited for in this one. */
+static bool is_of_loop(struct loop *loop, const cora_awaitable *what)
+{
+    struct slot *slot = value_is_handle(what->value) ? slot_at(what->value.as.handle) : NULL;
+    return !slot || slot->kind != SLOT_OBJECT || slot_owner(slot) == loop;
+}
+
+/* One of its functions has returned: false if its loop was closed meanwhile. */
+static bool waiter_is_there(struct cora_waiter *waiter)
+{
+    waiter->busy = false;
+    if (!waiter->gone)
+        return true;
+    cora_waiters_remove(waiter);
+    block_put(waiter, waiter_size(waiter->operation));
+    return false;
+}
+
+void waiter_begin(struct loop *loop, struct future *future, const cora_awaitable *what)
+{
+    size_t size = waiter_size(what->operation);
+    struct cora_waiter *waiter = is_of_loop(loop, what) ? block_get(size) : NULL;
+    if (!waiter) {
+        operation_fail(loop, future,
+                       is_of_loop(loop, what)
+                           ? memory_error()
+                           : cora_error(CORA_ERUNTIME, "the %s is bound to a different event loop",
+                                        what->value.type->name));
+        return;
+    }
+    waiter->next = waiter->previous = NULL;
+    waiter->list = NULL;
+    value_copy_plain(&waiter->value, &what->value);
+    waiter->operation = what->operation;
+    waiter->future = future;
+    waiter->woken = waiter->gone = false;
+    if (size > sizeof *waiter)
+        memset(waiter + 1, 0, size - sizeof *waiter);
+    future->as.state.as.pointer = waiter;
+    waiter->busy = true;
+    int code = what->operation->start(waiter, what);
+    if (waiter_is_there(waiter) && code < 0)
+        operation_fail(loop, future, cora_last_error());
+}
+
+static void waiter_start(struct loop *loop, struct future *future, const cora_awaitable *what)
+{
+    cora_value outcome = cora_nothing();
+    if (what->operation->now && what->operation->now(what, &outcome))
+        operation_end(loop, future, outcome);
+    else
+        waiter_begin(loop, future, what);
+}
+
+static void waiter_resume(struct loop *loop, struct future *future)
+{
+    struct cora_waiter *waiter = waiter_of(future);
+    cora_value outcome = cora_nothing();
+    waiter->busy = true;
+    enum cora_resumed how =
+        waiter->operation->resume(waiter, future_has(future, FUTURE_ASKED), &outcome);
+    if (!waiter_is_there(waiter))
+        return;
+    if (how == CORA_ENDS_CANCELLED) {
+        operation_cancelled(loop, future);
+    } else if (how == CORA_ENDS) {
+        operation_end(loop, future, outcome);
+    } else {
+        waiter->woken = false;
+        future_unmark(future, FUTURE_ASKED);
+    }
+}
+
+static void waiter_drop(struct loop *loop, struct future *before)
+{
+    struct cora_waiter *waiter = before->as.state.as.pointer;
+    (void)loop;
+    if (!waiter)
+        return; /* it never waited */
+    cora_waiters_remove(waiter);
+    if (waiter->operation->drop)
+        waiter->operation->drop(waiter);
+}
+
+static void waiter_free(struct loop *loop, void *block)
+{
+    struct cora_waiter *waiter = block;
+    (void)loop;
+    waiter->gone = true;
+    if (waiter->busy)
+        return;
+    block_put(waiter, waiter_size(waiter->operation));
+}
+
+static const char *waiter_name(const struct future *future)
+{
+    const struct cora_waiter *waiter = waiter_of(future);
+    if (future_has(future, FUTURE_STORED))
+        return ((const cora_awaitable *)future->as.state.as.pointer)->operation->name;
+    return waiter ? waiter->operation->name : "operation";
+}
+
+const struct operation waiter_operation = {
+    .name = "operation",
+    .start = waiter_start,
+    .resume = waiter_resume,
+    .drop = waiter_drop,
+    .free = waiter_free,
+    .name_of = waiter_name,
+};
+
+/* ---- what is there already ---- */
+
+static bool ready_now(const cora_awaitable *what, cora_value *ret_outcome)
+{
+    *ret_outcome = what->value;
+    return true;
+}
+
+cora_awaitable cora_ready(cora_value outcome)
+{
+    static const struct cora_operation ready = { .name = "ready", .now = ready_now };
+    return (cora_awaitable){ .operation = &ready, .value = outcome };
+}

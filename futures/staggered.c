@@ -1,0 +1,324 @@
+/*
+ * How it works: as asyncio's: each way runs in a task of its own, which first makes the task of the
+ * next one: that waits until this way has failed, or for the delay. The futures ok_to_start and
+ * failed stand for asyncio's events with one waiter each.
+ *
+ * All share a block, which is found by an object of the race's own, so that what runs after the
+ * race was closed finds nothing.
+ */
+#include "staggered.h"
+
+#include "private_coroutine.h"
+
+struct race {
+    struct race_object *object; /* by which its tasks find it; NULL: it is closed */
+    cora_loop loop;
+    cora_future parent;
+    cora_future completed; /* who waits for the end waits for this; null: nobody does */
+    double delay;
+    size_t count, begun;  /* ways */
+    size_t made, running; /* tasks */
+    cora_value result;    /* the winner's, counted */
+    size_t winner;        /* count: none yet */
+    cora_value cancelled; /* what the race itself was cancelled with, counted */
+    struct way {
+        cora_coro coro;
+        cora_value error; /* what it has failed with, counted */
+    } * ways;
+    struct runner {
+        cora_future task;
+        cora_value error; /* what it has failed with though it should not, counted */
+    } * runners;          /* one more than ways */
+};
+
+struct race_object {
+    struct race *race;
+};
+
+/* The ways that were not begun end here. */
+static void race_close(void *memory)
+{
+    struct race *race = ((struct race_object *)memory)->race;
+    if (!race)
+        return;
+    race->object = NULL;
+    for (size_t i = race->begun; i < race->count; i++)
+        cora_coro_close(race->ways[i].coro);
+    race->begun = race->count;
+}
+
+static const struct cora_object_type race_type = { "race", sizeof(struct race_object), race_close };
+
+static struct race *race_get(uint64_t bits)
+{
+    struct race_object *object = cora_object_get(bits, &race_type);
+    return object ? object->race : NULL;
+}
+
+static size_t race_size(size_t count)
+{
+    return sizeof(struct race) + count * sizeof(struct way) + (count + 1) * sizeof(struct runner);
+}
+
+/* ---- one way ---- */
+
+struct run {
+    uint64_t race;
+    cora_future ok_to_start;     /* kept, as the next two */
+    cora_future previous_failed; /* null: it is the first */
+    cora_future failed;          /* null: the way has not begun */
+    size_t index;
+};
+
+static void run_drop(void *locals)
+{
+    struct run *run = locals;
+    cora_cancel(run->failed); /* if the next one does not wait for it */
+    cora_cancel(run->ok_to_start);
+    cora_future futures[] = { run->ok_to_start, run->previous_failed, run->failed };
+    for (size_t i = 0; i < sizeof futures / sizeof *futures; i++)
+        if (!cora_is_null(futures[i]))
+            cora_release(futures[i]);
+}
+
+static void race_task_done(cora_args bound, cora_future task)
+{
+    struct race *race = race_get((uint64_t)cora_arg_int(bound, 0));
+    if (!race)
+        return;
+    if (--race->running == 0 && !cora_is_null(race->completed) && !cora_done(race->completed))
+        cora_set_result(race->completed, cora_nothing());
+    cora_value error = cora_exception(task);
+    if (!cora_cancelled(task) && !cora_is_nothing(error))
+        race->runners[cora_arg_int(bound, 1)].error = cora_copy(error);
+}
+
+static cora_future race_parent(cora_args bound)
+{
+    struct race *race = race_get((uint64_t)cora_arg_int(bound, 0));
+    return race ? race->parent : (cora_future){ 0 };
+}
+
+const struct awaiter race_awaiter = { (cora_function)race_task_done, race_parent };
+
+static cora_next run_begin(cora_coro self);
+
+/* Makes the task of the next way, which may run as soon as it is known here. 0 or a code. */
+static int start_next(uint64_t bits, struct race *race, cora_future previous_failed)
+{
+    size_t made = race->made;
+    cora_future ok_to_start = cora_future_new(race->loop);
+    struct run run = { .race = bits,
+                       .ok_to_start = cora_keep(ok_to_start),
+                       .previous_failed = cora_is_null(previous_failed)
+                                              ? previous_failed
+                                              : cora_keep(previous_failed) };
+    if (cora_is_null(ok_to_start)) {
+        run_drop(&run);
+        return cora_error_code(cora_last_error());
+    }
+    cora_coro coro = cora_coroutine_owning(run_begin, run_drop, struct run, .race = bits,
+                                           .ok_to_start = run.ok_to_start,
+                                           .previous_failed = run.previous_failed);
+    cora_future task = cora_create_task(race->loop, coro);
+    if (cora_is_null(task) || !(race = race_get(bits)))
+        return cora_error_code(cora_last_error());
+    if (cora_add_done_callback(task, cora_partial(race_task_done, (int64_t)bits, made)) < 0) {
+        cora_cancel(task);
+        return cora_error_code(cora_last_error());
+    }
+    race->runners[made].task = cora_keep(task);
+    race->made++;
+    race->running++;
+    return cora_set_result(ok_to_start, cora_nothing());
+}
+
+/* Cancels all but this one. */
+static void cancel_others(uint64_t bits, cora_future own, const char *message)
+{
+    struct race *race = race_get(bits);
+    for (size_t i = 0; race && i < race->made; i++, race = race_get(bits)) {
+        cora_future task = race->runners[i].task;
+        if (!cora_same(task, own) && !cora_done(task))
+            cora_cancel_with(task, message);
+    }
+}
+
+/* The way has ended: it has won, or the next one may begin. */
+static cora_next run_tried(cora_coro self)
+{
+    struct run *run = cora_locals(self, struct run);
+    struct race *race = race_get(run->race);
+    cora_value error = cora_caught(self);
+    if (!race || error_is_fatal(error))
+        return cora_is_nothing(error) ? cora_return_nothing(self) : cora_raise(self, error);
+    if (cora_is_nothing(error) && race->winner < race->count)
+        return cora_return_nothing(self); /* it has taken no notice of its cancellation */
+    if (cora_is_nothing(error)) {
+        race->winner = run->index;
+        race->result = cora_copy(cora_got(self));
+        cancel_others(run->race, cora_current_task(race->loop), NULL);
+    } else {
+        race->ways[run->index].error = cora_copy(error);
+        if (!cora_done(run->failed))
+            cora_set_result(run->failed, cora_nothing());
+    }
+    return cora_return_nothing(self);
+}
+
+static cora_next run_way(cora_coro self)
+{
+    struct run *run = cora_locals(self, struct run);
+    struct race *race = race_get(run->race);
+    cora_value error = cora_caught(self);
+    if (cora_is_error(error) && !cora_error_is(error, CORA_ETIMEOUT))
+        return cora_raise(self, error);
+    if (!race || race->begun == race->count)
+        return cora_return_nothing(self);
+    run->index = race->begun++;
+    run->failed = cora_keep(cora_future_new(race->loop));
+    if (cora_is_null(run->failed) || start_next(run->race, race, run->failed) < 0)
+        return cora_raise(self, cora_last_error());
+    return cora_try(self, race->ways[run->index].coro, run_tried);
+}
+
+static cora_next run_may_begin(cora_coro self)
+{
+    struct run *run = cora_locals(self, struct run);
+    struct race *race = race_get(run->race);
+    if (!race || cora_is_null(run->previous_failed))
+        return run_way(self);
+    return cora_try(self, cora_wait_for(run->previous_failed, race->delay), run_way);
+}
+
+static cora_next run_begin(cora_coro self)
+{
+    return cora_await(self, cora_locals(self, struct run)->ok_to_start, run_may_begin);
+}
+
+/* ---- the race ---- */
+
+struct racing {
+    struct race *race;
+    uint64_t bits;
+};
+
+static void racing_drop(void *locals)
+{
+    struct race *race = ((struct racing *)locals)->race;
+    if (race->object)
+        race->object->race = NULL; /* its loop is being closed, and will close it later */
+    for (size_t i = 0; i < race->count; i++)
+        cora_drop(race->ways[i].error);
+    for (size_t i = 0; i < race->made; i++) {
+        cora_release(race->runners[i].task);
+        cora_drop(race->runners[i].error);
+    }
+    cora_drop(race->result);
+    cora_drop(race->cancelled);
+    block_put(race, race_size(race->count));
+}
+
+/* What it ends with: a list of three, or an error. */
+static cora_value race_outcome(const struct race *race)
+{
+    size_t wrong = 0, count = race->begun;
+    cora_value *errors = block_get((race->count + 1) * sizeof *errors);
+    if (!errors)
+        return memory_error();
+    for (size_t i = 0; i < race->made; i++)
+        if (cora_is_error(race->runners[i].error))
+            errors[wrong++] = race->runners[i].error;
+    cora_value outcome = race->cancelled;
+    if (wrong > 0) {
+        outcome = cora_exception_group(errors, wrong, "staggered race failed");
+    } else if (cora_is_nothing(outcome)) {
+        for (size_t i = 0; i < count; i++)
+            errors[i] = race->ways[i].error;
+        cora_value parts[] = { race->result,
+                               race->winner < race->count ? cora_from(race->winner)
+                                                          : cora_nothing(),
+                               cora_list(errors, count) };
+        outcome = cora_is_error(parts[2]) ? parts[2] : cora_list(parts, 3);
+    }
+    block_put(errors, (race->count + 1) * sizeof *errors);
+    return outcome;
+}
+
+static cora_next wait_for_all(cora_coro self);
+
+static cora_next race_woken(cora_coro self)
+{
+    struct racing *racing = cora_locals(self, struct racing);
+    struct race *race = racing->race;
+    cora_value caught = cora_caught(self);
+    race->completed = (cora_future){ 0 };
+    if (cora_is_error(caught) && cora_error_code(caught) != CORA_ECANCELLED)
+        return cora_raise(self, caught);
+    if (cora_is_error(caught)) {
+        cora_drop(race->cancelled);
+        race->cancelled = cora_copy(caught);
+        const char *message = cora_error_message(race->cancelled);
+        cancel_others(racing->bits, (cora_future){ 0 }, *message ? message : NULL);
+    }
+    return wait_for_all(self);
+}
+
+static cora_next wait_for_all(cora_coro self)
+{
+    struct race *race = cora_locals(self, struct racing)->race;
+    if (race->running > 0) {
+        race->completed = cora_future_new(race->loop);
+        return cora_try(self, race->completed, race_woken);
+    }
+    cora_value outcome = race_outcome(race);
+    return cora_is_error(outcome) ? cora_raise(self, outcome) : cora_return(self, outcome);
+}
+
+static cora_next staggered_race(cora_coro self)
+{
+    struct racing *racing = cora_locals(self, struct racing);
+    struct race *race = racing->race;
+    if (isnan(race->delay))
+        return cora_raise(self, cora_error(CORA_EVALUE, "Invalid delay: NaN (not a number)"));
+    race->loop = cora_current_loop();
+    race->parent = cora_current_task(race->loop);
+    racing->bits = cora_object_new_at(race->loop, &race_type, CORA_PLACE("race"));
+    if (!racing->bits)
+        return cora_raise(self, cora_last_error());
+    race->object = cora_object_get(racing->bits, &race_type);
+    race->object->race = race;
+    object_hold(racing->bits, &race_type);
+    if (start_next(racing->bits, race, (cora_future){ 0 }) < 0)
+        return cora_raise(self, cora_last_error());
+    return wait_for_all(self);
+}
+
+cora_awaitable cora_staggered_race_at(const cora_coro *coros, size_t count, double delay,
+                                      const struct cora_place *place)
+{
+    struct race *race = count < SIZE_MAX / 256 ? block_get(race_size(count)) : NULL;
+    cora_coro none = { 0 };
+    if (!race) {
+        fail_with(memory_error());
+        return cora_awaitable_of(none);
+    }
+    memset(race, 0, race_size(count));
+    race->ways = (struct way *)(race + 1);
+    race->runners = (struct runner *)(race->ways + count);
+    race->delay = delay;
+    race->count = race->winner = count;
+    struct racing racing = { race, 0 };
+    cora_coro coro =
+        cora_coro_new(CORA_COROUTINE, staggered_race, &racing, sizeof racing, racing_drop, place);
+    for (size_t i = 0; i < count && !cora_is_null(coro); i++) {
+        race->ways[i].coro = coros[i];
+        if (cora_is_error(cora_hold(coro, cora_from(coros[i])))) {
+            cora_coro_close(coro); /* without memory: awaiting it tells */
+            coro = none;
+        } else if (coroutine_find(coros[i])) {
+            coroutine_find(coro)->extras->quiet = true;
+        }
+    }
+    return cora_awaitable_of(coro);
+}
