@@ -3,10 +3,11 @@
 How it works: `asyncio_peer.py asyncio|uvloop WORKLOAD N` does what the C programs do, through
 asyncio's public calls: call_soon for W1, create_future and add_done_callback with a partial for W2,
 await in one task for W3, gather for W4, call_later and cancel for W5, sleep and gather for W6,
-coroutines that sleep for W6t, call_soon_threadsafe for W11.  Each round runs twice in one loop and
-the second is measured; the lines have the C programs' form, with "-" for the allocations, which
-nobody counts here.  The garbage collector stays on and the callbacks are plain functions, as in any
-asyncio program.  The driver gives small n, since a call costs hundreds of times the limit's.
+coroutines that sleep for W6t, Lock and sleep(0) for W9, call_soon_threadsafe for W11.  Each round
+runs twice in one loop and the second is measured; the lines have the C programs' form, with "-" for
+the allocations, which nobody counts here.  The garbage collector stays on and the callbacks are
+plain functions, as in any asyncio program.  The driver gives small n, since a call costs hundreds
+of times the limit's.
 """
 import sys
 
@@ -18,6 +19,7 @@ else:
 TICK = 1000  # callbacks in flight in W1b, futures in W2b
 CHILDREN = 200000  # small gathers of W4 are repeated until so many are done
 NAP = 1  # how long each sleeper of W6 sleeps, in seconds
+LOCKERS = 100  # tasks that want the lock of W9c
 
 
 class Bench:
@@ -254,6 +256,42 @@ def w6t(bench, loop, n):
     bench.memory_end("W6t.bytes", n)
 
 
+def w9b(bench, loop, n):
+    """A task that takes a lock and gives it back."""
+    import asyncio
+
+    async def take_turns():
+        lock = asyncio.Lock()
+        for _ in range(n):
+            await lock.acquire()
+            lock.release()
+
+    bench.begin()
+    loop.run_until_complete(take_turns())
+    bench.end("W9b", n)
+
+
+def w9c(bench, loop, n):
+    """Tasks that want one lock; who holds it lets a tick pass."""
+    import asyncio
+
+    turns = n // LOCKERS
+
+    async def take_turns(lock):
+        for _ in range(turns):
+            await lock.acquire()
+            await asyncio.sleep(0)
+            lock.release()
+
+    async def lock_all():
+        lock = asyncio.Lock()
+        await asyncio.gather(*[take_turns(lock) for _ in range(LOCKERS)])
+
+    bench.begin()
+    loop.run_until_complete(lock_all())
+    bench.end("W9c", turns * LOCKERS)
+
+
 def w11(bench, loop, n):
     """A bulk of calls from another thread, then one at a time; both threads on one core."""
     import _thread
@@ -312,6 +350,8 @@ def main(subject, workload, n):
         "W5": w5,
         "W6": w6,
         "W6t": w6t,
+        "W9b": w9b,
+        "W9c": w9c,
         "W11": w11,
         "W12": w12,
     }

@@ -21,6 +21,9 @@
 /* W6: how long each sleeper sleeps, in seconds. */
 #define BENCH_NAP 1
 
+/* W9c: how many tasks want the lock, all the time. */
+#define BENCH_LOCKERS 100
+
 /* The steps of one workload.  Any of setup and close may be NULL. */
 struct bench_workload {
     const char *name;

@@ -4,7 +4,8 @@
  * W2, W3, W4 and W6 are made in callbacks or steps, so that they go by themselves when they have
  * been used.  W3 is one task, whose step makes a future and a callback that completes it, and
  * awaits it; in W3n the step awaits a new coroutine, which returns its argument.  W6t gathers
- * coroutines, of which the gather makes tasks; W6 gathers the sleeps alone.  W5 starts its timers
+ * coroutines, of which the gather makes tasks; W6 gathers the sleeps alone.  W9 awaits the lock in
+ * steps that each task runs through again; in W9c it awaits a sleep of zero, too.  W5 starts timers
  * by call_at, as libev's ev_timer_start does not read the clock either; W5.later is the same by
  * call_later, which does.  Handles that are to be cancelled are at hand in that order, as a program
  * has them in the record of what it gives up. */
@@ -408,6 +409,80 @@ static void w6t_round(size_t n)
     bench_memory_end("W6t.bytes", n);
 }
 
+/* W9: tasks that take a lock and give it back, again and again. */
+
+static cora_lock lock;
+
+struct locker {
+    size_t left;    /* turns to be taken */
+    cora_step held; /* what goes on when the lock is held */
+};
+
+struct lockers {
+    size_t turns; /* of each */
+};
+
+static cora_next take_lock(cora_coro self)
+{
+    struct locker *locker = cora_locals(self, struct locker);
+    if (locker->left-- == 0)
+        return cora_return(self, cora_nothing());
+    return cora_await(self, cora_lock_acquire(lock), locker->held);
+}
+
+static cora_next give_back(cora_coro self)
+{
+    if (cora_lock_release(lock) < 0)
+        bench_fail("a lock was not held");
+    return take_lock(self);
+}
+
+static cora_next yield_once(cora_coro self)
+{
+    return cora_await(self, cora_sleep(0), give_back);
+}
+
+static cora_next lock_all(cora_coro self)
+{
+    size_t turns = cora_locals(self, struct lockers)->turns;
+    cora_coro lockers[BENCH_LOCKERS];
+
+    for (size_t i = 0; i < BENCH_LOCKERS; i++)
+        lockers[i] = cora_coroutine(take_lock, struct locker, turns, yield_once);
+    return cora_await(self, cora_gather(loop, lockers, BENCH_LOCKERS), cora_return_nothing);
+}
+
+static void w9_setup(size_t n)
+{
+    (void)n;
+    open_loop();
+    lock = cora_lock_new(loop);
+    if (cora_is_null(lock))
+        bench_fail("cannot make a lock");
+}
+
+static void w9b_round(size_t n)
+{
+    bench_begin();
+    run_task(cora_coroutine(take_lock, struct locker, n, give_back));
+    bench_end("W9b", n);
+}
+
+static void w9c_round(size_t n)
+{
+    size_t turns = n / BENCH_LOCKERS;
+
+    bench_begin();
+    run_task(cora_coroutine(lock_all, struct lockers, turns));
+    bench_end("W9c", turns * BENCH_LOCKERS);
+}
+
+static void w9_close(void)
+{
+    cora_lock_close(lock);
+    close_loop();
+}
+
 /* W11: call_soon_threadsafe. */
 
 static void receive(cora_args bound)
@@ -447,7 +522,8 @@ int main(int argc, char **argv)
         { "W2n", w1_setup, w2n_round, close_loop }, { "W3", w1_setup, w3_round, close_loop },
         { "W3n", w1_setup, w3n_round, close_loop }, { "W4", w4_setup, w4_round, w4_close },
         { "W5", w5_setup, w5_round, w5_close },     { "W6", w1_setup, w6_round, close_loop },
-        { "W6t", w1_setup, w6t_round, close_loop }, { "W11", w1_setup, w11_round, close_loop },
+        { "W6t", w1_setup, w6t_round, close_loop }, { "W9b", w9_setup, w9b_round, w9_close },
+        { "W9c", w9_setup, w9c_round, w9_close },   { "W11", w1_setup, w11_round, close_loop },
         { "W12", NULL, w12_round, NULL },           { NULL, NULL, NULL, NULL },
     };
     return bench_main(argc, argv, "cora", table);

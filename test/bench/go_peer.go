@@ -5,9 +5,10 @@
 // the other, each filled by a goroutine started for it, since Go has no other call_soon.  In W4 the
 // results are taken from the channels in turn, while another goroutine fills them in random order:
 // a goroutine for each child would cost more.  In W6 a goroutine for each sleeper sleeps, and a
-// WaitGroup waits for all; so it is in W6t, since a goroutine is a task.  One processor runs
-// goroutines, as the other subjects have one thread; the collector may use another one.  Each round
-// runs twice in one process, and the second is measured.
+// WaitGroup waits for all; so it is in W6t, since a goroutine is a task.  W9 is sync.Mutex, which
+// serves threads, too, and Gosched yields.  One processor runs goroutines, as the other subjects
+// have one thread; the collector may use another one.  Each round runs twice in one process, and
+// the second is measured.
 package main
 
 import (
@@ -26,6 +27,7 @@ const (
 	tick     = 1000        // futures in flight in W2b
 	children = 200000      // small gathers of W4 are repeated until so many are done
 	nap      = time.Second // how long each sleeper of W6 sleeps
+	lockers  = 100         // goroutines that want the lock of W9c
 )
 
 var (
@@ -194,6 +196,38 @@ func sleepers(phase string, n int) {
 	memoryEnd(phase+".bytes", n)
 }
 
+func w9b(n int) {
+	var lock sync.Mutex
+
+	begin(wall)
+	for i := 0; i < n; i++ {
+		lock.Lock()
+		lock.Unlock()
+	}
+	end("W9b", n, wall)
+}
+
+func w9c(n int) {
+	var lock sync.Mutex
+	var running sync.WaitGroup
+	turns := n / lockers
+
+	begin(wall)
+	running.Add(lockers)
+	for i := 0; i < lockers; i++ {
+		go func() {
+			for turn := 0; turn < turns; turn++ {
+				lock.Lock()
+				runtime.Gosched()
+				lock.Unlock()
+			}
+			running.Done()
+		}()
+	}
+	running.Wait()
+	end("W9c", turns*lockers, wall)
+}
+
 func main() {
 	rounds := map[string]func(n int){
 		"W2a": func(n int) { futures("W2a", n, 1) },
@@ -202,6 +236,8 @@ func main() {
 		"W4":  w4,
 		"W6":  func(n int) { sleepers("W6", n) },
 		"W6t": func(n int) { sleepers("W6t", n) },
+		"W9b": w9b,
+		"W9c": w9c,
 	}
 	if len(os.Args) != 3 || rounds[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "usage: go WORKLOAD N")

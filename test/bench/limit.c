@@ -4,9 +4,10 @@
  * W4 are bare structs from a free list, whose only callback goes through that ring.  W3 is a state
  * machine, one struct with the function it goes on with: that awaits such a future, which a call
  * in the ring completes.  By hand, W3n would be the call of a function, so it is W2a's future here:
- * that is what the price of a coroutine is compared with.  W5 is a 4-ary heap whose entries hold
- * the deadline next to the pointer, as libev's does; each timer is a bare struct that knows its
- * place.  W11 is a mailbox whose reader sleeps in epoll_wait on an eventfd.
+ * that is what the price of a coroutine is compared with; and so are W9b and W9c, that of a lock.
+ * W5 is a 4-ary heap whose entries hold the deadline next to the pointer, as libev's does; each
+ * timer is a bare struct that knows its place.  W11 is a mailbox whose reader sleeps in epoll_wait
+ * on an eventfd.
  * No cancellation handle, no order among equal deadlines, no error path: nobody can use this as an
  * event loop, so nobody has to beat it. */
 #include "bench.h"
@@ -192,6 +193,18 @@ static void w3_round(size_t n)
 static void w3n_round(size_t n)
 {
     futures("W3n", n, 1);
+}
+
+/* W9: by hand a lock is a flag, so these are W2a's future, too. */
+
+static void w9b_round(size_t n)
+{
+    futures("W9b", n, 1);
+}
+
+static void w9c_round(size_t n)
+{
+    futures("W9c", n, 1);
 }
 
 /* W4: futures that count down a gather; its results are taken from them at the end. */
@@ -481,7 +494,8 @@ int main(int argc, char **argv)
         { "W2a", NULL, w2a_round, w1_close },   { "W2b", NULL, w2b_round, w1_close },
         { "W2n", NULL, w2n_round, w1_close },   { "W3", NULL, w3_round, w1_close },
         { "W3n", NULL, w3n_round, w1_close },   { "W4", w4_setup, w4_round, w4_close },
-        { "W5", w5_setup, w5_round, w5_close }, { "W11", w11_setup, w11_round, w11_close },
+        { "W5", w5_setup, w5_round, w5_close }, { "W9b", NULL, w9b_round, w1_close },
+        { "W9c", NULL, w9c_round, w1_close },   { "W11", w11_setup, w11_round, w11_close },
         { "W12", w12_setup, w12_round, NULL },  { 0 },
     };
     return bench_main(argc, argv, "limit", table);

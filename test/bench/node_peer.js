@@ -6,8 +6,9 @@
 // other, each resolved from that queue by a promise's then: queueMicrotask, process.nextTick and
 // setImmediate cost 1.5, 2 and 9 times as much.  W4 is Promise.all of promises that are resolved in
 // random order; W6 is Promise.all of node's own promises of timers, W6t of async functions that
-// await them.  Each round runs twice in one process, and the second is measured.  The collector
-// runs when V8 wants it to.
+// await them.  W9's lock is written here, as node has none; its holder awaits a resolved promise,
+// which lets other microtasks run.  Each round runs twice in one process, and the second is
+// measured.  The collector runs when V8 wants it to.
 'use strict';
 
 const fs = require('fs');
@@ -16,6 +17,7 @@ const { setTimeout: sleep } = require('timers/promises');
 const TICK = 1000; // promises in flight in W2b
 const CHILDREN = 200000; // small gathers of W4 are repeated until so many are done
 const NAP = 1; // how long each sleeper of W6 sleeps, in seconds
+const LOCKERS = 100; // async functions that want the lock of W9c
 const SOON = Promise.resolve(); // its then calls soon, by the queue of microtasks
 
 let measured = false; // the second round
@@ -172,6 +174,67 @@ async function w6t(n) {
     memoryEnd('W6t.bytes', n);
 }
 
+// Those that wait are a list: to shift an array of a hundred costs three times as much as the rest.
+class Lock {
+    constructor() {
+        this.locked = false;
+        this.first = null;
+        this.last = null;
+    }
+
+    acquire() {
+        if (this.locked)
+            return new Promise((resolve) => this.append({ resolve, next: null }));
+        this.locked = true;
+        return SOON;
+    }
+
+    append(waiter) {
+        if (this.first === null)
+            this.first = waiter;
+        else
+            this.last.next = waiter;
+        this.last = waiter;
+    }
+
+    // Hands the lock over to who came first.
+    release() {
+        const waiter = this.first;
+        if (waiter === null) {
+            this.locked = false;
+            return;
+        }
+        this.first = waiter.next;
+        waiter.resolve();
+    }
+}
+
+async function w9b(n) {
+    const lock = new Lock();
+    begin();
+    for (let i = 0; i < n; i++) {
+        await lock.acquire();
+        lock.release();
+    }
+    end('W9b', n);
+}
+
+async function takeTurns(lock, turns) {
+    for (let i = 0; i < turns; i++) {
+        await lock.acquire();
+        await SOON;
+        lock.release();
+    }
+}
+
+async function w9c(n) {
+    const lock = new Lock();
+    const turns = Math.floor(n / LOCKERS);
+    begin();
+    await Promise.all(Array.from({ length: LOCKERS }, () => takeTurns(lock, turns)));
+    end('W9c', turns * LOCKERS);
+}
+
 async function main(workload, n) {
     const rounds = {
         W2a: () => futures('W2a', n, 1),
@@ -181,6 +244,8 @@ async function main(workload, n) {
         W4: () => w4(n),
         W6: () => w6(n),
         W6t: () => w6t(n),
+        W9b: () => w9b(n),
+        W9c: () => w9c(n),
     };
     if (!(workload in rounds) || !(n > 0)) {
         console.error('usage: node_peer.js WORKLOAD N');

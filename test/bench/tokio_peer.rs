@@ -5,18 +5,21 @@
 //! random order; W6 is join_all of sleeps, W6t of tasks that sleep.  W1 spawns a task for each
 //! call, since tokio has no other call_soon; so does W3, whose one task awaits a receiver after the
 //! other.  In W3n it awaits an async fn, which the compiler makes a part of it: black_box keeps it
-//! from vanishing altogether.  Each round runs twice in one runtime, and the second is measured.
+//! from vanishing altogether.  W9 locks tokio's own Mutex, whose guard unlocks it.  In W9c the
+//! holder yields by yield_now, after which the runtime polls; so it has I/O there, as programs do.
+//! Each round runs twice in one runtime, and the second is measured.
 use futures_util::future::join_all;
 use std::fs;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{oneshot, Notify};
+use tokio::sync::{oneshot, Mutex, Notify};
 
 const TICK: usize = 1000; // callbacks in flight in W1b, futures in W2b
 const CHILDREN: usize = 200000; // small gathers of W4 are repeated until so many are done
 const NAP: Duration = Duration::from_secs(1); // of each sleeper in W6
+const LOCKERS: usize = 100; // tasks that want the lock of W9c
 
 static MEASURED: AtomicBool = AtomicBool::new(false); // the second round
 
@@ -228,6 +231,35 @@ async fn w6t(n: usize) {
     memory_end(resident, "W6t.bytes", n);
 }
 
+async fn w9b(n: usize) {
+    let phase = Phase::begin(libc::CLOCK_MONOTONIC);
+    let task = tokio::spawn(async move {
+        let lock = Mutex::new(());
+        for _ in 0..n {
+            drop(lock.lock().await);
+        }
+    });
+    task.await.unwrap();
+    phase.end("W9b", n);
+}
+
+async fn take_turns(lock: Arc<Mutex<()>>, turns: usize) {
+    for _ in 0..turns {
+        let held = lock.lock().await;
+        tokio::task::yield_now().await;
+        drop(held);
+    }
+}
+
+async fn w9c(n: usize) {
+    let turns = n / LOCKERS;
+    let phase = Phase::begin(libc::CLOCK_MONOTONIC);
+    let lock = Arc::new(Mutex::new(()));
+    let lockers = (0..LOCKERS).map(|_| tokio::spawn(take_turns(lock.clone(), turns)));
+    join_all(lockers).await;
+    phase.end("W9c", turns * LOCKERS);
+}
+
 async fn round(workload: &str, n: usize) {
     match workload {
         "W1a" => w1("W1a", n, 1).await,
@@ -239,6 +271,8 @@ async fn round(workload: &str, n: usize) {
         "W4" => w4(n).await,
         "W6" => w6(n).await,
         "W6t" => w6t(n).await,
+        "W9b" => w9b(n).await,
+        "W9c" => w9c(n).await,
         _ => {
             eprintln!("tokio: no workload {workload}");
             std::process::exit(2);
@@ -253,7 +287,12 @@ fn main() {
         eprintln!("usage: tokio WORKLOAD N");
         std::process::exit(2);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time();
+    if arguments[1] == "W9c" {
+        builder.enable_io();
+    }
+    let runtime = builder.build().unwrap();
     runtime.block_on(round(&arguments[1], n));
     MEASURED.store(true, Relaxed);
     runtime.block_on(round(&arguments[1], n));
