@@ -34,7 +34,12 @@ WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Wvla -Wform
              -Wswitch-enum -Wimplicit-fallthrough
 C_ONLY    := -Wstrict-prototypes -Wmissing-prototypes
 CFLAGS    ?= -O2 -g
-COMPILE    = $(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(C_ONLY) $(if $(WERROR),-Werror) \
+# What does not run all the time is made small; C++ exceptions do not go through Cora (docs/limits.md).
+COLD      := $(addprefix reactor/,context error exception_handler loop object signal watcher) \
+             $(addprefix futures/,as_completed call_graph generator runner shield staggered \
+               task_group task_inspect timeout wait wait_for with)
+SMALL     := $(if $(SAN),,-fno-asynchronous-unwind-tables)
+COMPILE    = $(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) $(SMALL) $(WARNINGS) $(C_ONLY) $(if $(WERROR),-Werror) \
              $(SANFLAGS) -fPIC -fno-semantic-interposition -fvisibility=hidden -MMD -MP -I$(OUT)/include -I. -Itest/harness -Itest/virtual_clock $(EV_CFLAGS)
 LINK       = $(CC) $(CFLAGS) $(SANFLAGS)
 LIBS       = $(EV_LIBS) -lm -pthread
@@ -104,6 +109,7 @@ setup: setup-bench
 
 library: $(OUT)/libcora.a $(OUT)/libcora.so $(OUT)/libcora_virtual_clock.a $(OUT)/cora.pc
 
+$(if $(SAN),,$(COLD:%=$(OUT)/obj/%.o)): SMALL += -Os
 $(OUT)/obj/%.o: %.c | $(INSTALLED) $(OUT)/include/cora.h
 	@mkdir -p $(@D)
 	$(COMPILE) -c $< -o $@

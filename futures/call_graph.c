@@ -99,8 +99,13 @@ static cora_future callback_task(struct slot *slot)
     return (cora_future){ 0 };
 }
 
-static void add_waiting(struct capture *capture, cora_future future, size_t depth)
+/* Once each, of those that were added from here on. */
+static void add_waiting(struct capture *capture, cora_future future, size_t depth, size_t begin)
 {
+    const struct waiting_node *list = capture->waiting.items;
+    for (size_t i = begin; i < capture->waiting.count; i++)
+        if (cora_same(list[i].future, future))
+            return;
     struct waiting_node *waiting = cora_is_null(future) ? NULL : add(capture, &capture->waiting);
     if (waiting)
         *waiting = (struct waiting_node){ future, depth };
@@ -112,10 +117,10 @@ static void add_awaiters(struct capture *capture, struct future *future, size_t 
     size_t begin = capture->waiting.count;
     struct slot *last = future_has(future, FUTURE_FURTHER) ? future->more.further : NULL;
     if (future_has(future, FUTURE_CALLBACK))
-        add_waiting(capture, callback_task(&future->slot), depth);
+        add_waiting(capture, callback_task(&future->slot), depth, begin);
     for (struct slot *slot = last ? last->next : NULL; slot;
          slot = slot == last ? NULL : slot->next)
-        add_waiting(capture, callback_task(slot), depth);
+        add_waiting(capture, callback_task(slot), depth, begin);
     struct waiting_node *list = capture->waiting.items;
     for (size_t end = capture->waiting.count; begin + 1 < end; begin++) { /* it is a stack */
         struct waiting_node one = list[begin];
@@ -184,7 +189,7 @@ static struct cora_call_graph *graph_of(struct future *future, int limit)
         .path = { .size = sizeof(struct future *) },
         .limit = limit,
     };
-    add_waiting(&capture, future_handle(future), 0);
+    add_waiting(&capture, future_handle(future), 0, 0);
     while (capture.waiting.count > 0 && capture.nodes.count < NODES_MAX && !capture.failed) {
         struct waiting_node next =
             ((struct waiting_node *)capture.waiting.items)[--capture.waiting.count];

@@ -330,7 +330,8 @@ static void drop_left(struct step_run *run, struct coroutine *coro)
 {
     struct thread *thread = &cora_thread;
     struct loop *loop = run->loop;
-    bool collects = loop && loop->ev && !run->outer && run->task;
+    bool collects = loop && loop->ev && !run->outer && run->task &&
+                    !(run->task->flags & TASK_EAGER); /* who made it may look at the garbage */
     do {
         if (thread->made)
             made_sweep(loop, coro);

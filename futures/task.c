@@ -685,9 +685,11 @@ static cora_future task_start_now(struct loop *loop, struct task *task)
     cora_value error = cora_nothing();
     loop_hold(loop);
     future_reference(&task->future);
+    task->flags |= TASK_EAGER;
     eager_depth++;
     task_begin(loop, task);
     eager_depth--;
+    task->flags &= ~(uint32_t)TASK_EAGER;
     if (!loop->ev) {
         fail(CORA_ERUNTIME, "Event loop is closed: by the first step of the task");
         handle.bits = 0;

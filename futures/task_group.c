@@ -174,8 +174,8 @@ static const char *refusal(const struct group *group)
     if (!group->entered)
         return "has not been entered: create its tasks in the step that cora_with goes on with";
     if (group->exiting && group->count == 0)
-        return "is finished";
-    return group->aborting ? "is shutting down" : NULL;
+        return "is finished: it takes tasks until it is left and all have ended";
+    return group->aborting ? "is shutting down: its tasks are cancelled" : NULL;
 }
 
 static cora_future group_create(cora_task_group handle, cora_awaitable what, bool holds,
@@ -185,7 +185,7 @@ static cora_future group_create(cora_task_group handle, cora_awaitable what, boo
     cora_future task = { 0 };
     struct group *group = group_get(handle);
     if (group && refusal(group))
-        fail(CORA_ERUNTIME, "TaskGroup %s", refusal(group));
+        cora_object_error(group, CORA_ERUNTIME, "TaskGroup %s", refusal(group));
     struct note *note = NULL;
     if (group && !refusal(group) && !(note = block_get(sizeof *note)))
         fail_with(memory_error());
@@ -236,12 +236,13 @@ static bool enter_now(const cora_awaitable *what, cora_value *ret_outcome)
     if (!group)
         *ret_outcome = cora_last_error();
     else if (group->entered)
-        *ret_outcome = cora_error(CORA_ERUNTIME, "TaskGroup has already been entered: make a new "
-                                                 "one for each use");
+        *ret_outcome = cora_object_error(group, CORA_ERUNTIME,
+                                         "TaskGroup has already been entered: make a new "
+                                         "one for each use");
     else if (cora_is_null(task))
-        *ret_outcome =
-            cora_error(CORA_ERUNTIME, "TaskGroup cannot determine the parent task: enter "
-                                      "it in a step that a task runs");
+        *ret_outcome = cora_object_error(group, CORA_ERUNTIME,
+                                         "TaskGroup cannot determine the parent task: enter "
+                                         "it in a step that a task runs");
     if (cora_is_error(*ret_outcome))
         return true;
     group->entered = true;
@@ -386,9 +387,9 @@ static cora_next task_group_exit(cora_coro self)
     if (!group)
         return cora_raise(self, cora_last_error());
     if (!group->entered || group->exiting)
-        return cora_raise(self,
-                          cora_error(CORA_ERUNTIME, "Cannot leave a TaskGroup that %s",
-                                     group->entered ? "is left already" : "has not been entered"));
+        return cora_raise(
+            self, cora_object_error(group, CORA_ERUNTIME, "Cannot leave a TaskGroup that %s",
+                                    group->entered ? "is left already" : "has not been entered"));
     group->exiting = true;
     find_fatal(leaving, group);
     if (cora_is_nothing(leaving->fatal) && error_is_fatal(leaving->error))

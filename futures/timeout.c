@@ -72,6 +72,8 @@ int cora_timeout_close(cora_timeout timeout)
     return object_close_held(timeout.bits, &timeout_type);
 }
 
+#define wrong(timeout, ...) cora_error_code(cora_object_error(timeout, CORA_ERUNTIME, __VA_ARGS__))
+
 /* ---- the time ---- */
 
 static void expire(cora_args bound)
@@ -101,9 +103,9 @@ int cora_timeout_reschedule(cora_timeout handle, double when)
     if (!timeout)
         return cora_error_code(cora_last_error());
     if (timeout->state == CREATED)
-        return fail(CORA_ERUNTIME, "Timeout has not been entered");
+        return wrong(timeout, "Timeout has not been entered: cora_with does that");
     if (timeout->state != ACTIVE)
-        return fail(CORA_ERUNTIME, "Cannot change state of %s Timeout", states[timeout->state]);
+        return wrong(timeout, "Cannot change state of %s Timeout", states[timeout->state]);
     if (isnan(when))
         return fail(CORA_EVALUE, "Invalid timeout: NaN (not a number)");
     disarm(timeout);
@@ -120,11 +122,11 @@ static int enter(cora_timeout handle)
     if (!timeout)
         return cora_error_code(cora_last_error());
     if (timeout->state != CREATED)
-        return fail(CORA_ERUNTIME, "Timeout has already been entered: make a new one for each use");
+        return wrong(timeout, "Timeout has already been entered: make a new one for each use");
     cora_future task = cora_current_task(timeout->loop);
     if (cora_is_null(task))
-        return fail(CORA_ERUNTIME,
-                    "Timeout should be used inside a task: enter it in a step that a task runs");
+        return wrong(timeout,
+                     "Timeout should be used inside a task: enter it in a step that a task runs");
     timeout->state = ACTIVE;
     timeout->task = task;
     timeout->cancelling = cora_cancelling(task);
@@ -160,9 +162,10 @@ cora_awaitable cora_timeout_exit(cora_timeout handle, cora_value error)
     struct timeout *timeout = timeout_get(handle);
     if (!timeout)
         return cora_ready(error_again(cora_last_error()));
-    if (timeout->state != ACTIVE && timeout->state != EXPIRING)
-        return cora_ready(
-            cora_error(CORA_ERUNTIME, "Cannot leave a Timeout that is %s", states[timeout->state]));
+    if (timeout->state != ACTIVE && timeout->state != EXPIRING) {
+        wrong(timeout, "Cannot leave a Timeout that is %s", states[timeout->state]);
+        return cora_ready(error_again(cora_last_error()));
+    }
     return cora_ready(leave(timeout, error));
 }
 

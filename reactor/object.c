@@ -7,6 +7,9 @@
 
 #include "private.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 struct object {
     struct slot slot;
     const struct cora_object_type *type;
@@ -118,6 +121,22 @@ cora_loop cora_object_loop(uint64_t bits, const struct cora_object_type *type)
 {
     struct object *object = object_get(bits, type);
     return object ? loop_handle(slot_owner(&object->slot)) : (cora_loop){ 0 };
+}
+
+cora_value cora_object_error(const void *memory, int code, const char *format, ...)
+{
+    const struct object *object =
+        (const void *)((const char *)memory - offsetof(struct object, memory));
+    char what[400];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    cora_value error =
+        cora_error(code, "%s (%s made in %s, %s:%d)", what, object->type->name,
+                   object->place->function, object->place->file, object->place->line);
+    fail_with(error);
+    return error;
 }
 
 int cora_object_close(uint64_t bits, const struct cora_object_type *type)

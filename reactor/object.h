@@ -60,8 +60,26 @@ CORA_API void *cora_object_get(uint64_t bits, const struct cora_object_type *typ
 /* Its loop; null as cora_object_get. */
 CORA_API cora_loop cora_object_loop(uint64_t bits, const struct cora_object_type *type);
 
+/*
+ * An error of this code about the object with this memory, which tells where that was made: "Gate is
+ * shut (gate made in main, hall.c:12)". A temporary. It is the thread's last error, too.
+ */
+CORA_API cora_value cora_object_error(const void *memory, int code, const char *format, ...)
+    CORA_PRINTF(3, 4);
+
 /* Closes it. 0, also for one that is stale; CORA_EWRONGTHREAD, CORA_ETYPE. */
 CORA_API int cora_object_close(uint64_t bits, const struct cora_object_type *type);
+
+/* Its handle as a value, for bound arguments and awaitables; and back: 0 and a TypeError if not. */
+CORA_API extern const cora_type cora_type_object;
+
+static inline cora_value cora_from_object(uint64_t bits)
+{
+    cora_value value = { &cora_type_object, { bits } };
+    return value;
+}
+
+CORA_API uint64_t cora_as_object(cora_value value);
 
 CORA_END
 #endif

@@ -52,7 +52,7 @@ void thread_drop_temporaries(void)
 void thread_end(void)
 {
     struct thread *thread = &cora_thread;
-    if (thread->made || thread->coroutines)
+    if (thread->sweep && (thread->made || thread->coroutines))
         thread->sweep(NULL);
     thread_drop_temporaries();
     cora_value error = thread->last_error, failure = thread->failure;

@@ -8,6 +8,8 @@
  */
 #include "value.h"
 
+#include "object.h"
+
 #include "error.h"
 #include "private_value.h"
 
@@ -48,6 +50,7 @@ const cora_type cora_type_loop = { "loop", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_handle = { "handle", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_future = { "future", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_coro = { "coroutine", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_object = { "object", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_timeout = { "timeout", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_task_group = { "task group", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_completions = { "completions", NULL, NULL, KIND_HANDLE };
@@ -360,6 +363,11 @@ static int value_get(cora_value value, const cora_type *wanted, void *ret, size_
 cora_coro cora_as_coro(cora_value value)
 {
     return (cora_coro){ value_as(value, &cora_type_coro).as.handle };
+}
+
+uint64_t cora_as_object(cora_value value)
+{
+    return value_as(value, &cora_type_object).as.handle;
 }
 
 cora_timeout cora_as_timeout(cora_value value)

@@ -107,7 +107,7 @@ int cora_lock_release(cora_lock handle)
     if (!lock)
         return cora_error_code(cora_last_error());
     if (!lock->locked)
-        return cora_set_last_error(cora_error(CORA_ERUNTIME, "Lock is not acquired."));
+        return cora_error_code(cora_object_error(lock, CORA_ERUNTIME, "Lock is not acquired."));
     lock->locked = false;
     if (lock->waiters.first)
         cora_waiter_wake(lock->waiters.first);

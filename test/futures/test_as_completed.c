@@ -175,7 +175,8 @@ TEST(running_loop, "one coroutine in the loop that runs gives one result",
     end(loop);
 }
 
-TEST(without_loop, "without a loop there is none: null, a RuntimeError, and the coroutine is closed",
+TEST(without_loop,
+     "without a loop there is none: null, a RuntimeError, and the coroutine is closed",
      "test_tasks.BaseTaskTests.test_as_completed_coroutine_without_loop")
 {
     int drops = 0;
@@ -228,11 +229,11 @@ static cora_next same_in_as_out(cora_coro self)
     cora_loop loop = cora_running_loop();
     cora_awaitable items[4];
     for (int i = 0; i < 2; i++) {
-        mixed->tasks[i] = cora_create_task(
-            loop, cora_coroutine(give_number_later, struct job, .number = i));
+        mixed->tasks[i] =
+            cora_create_task(loop, cora_coroutine(give_number_later, struct job, .number = i));
         items[i * 2] = cora_awaitable_of(mixed->tasks[i]);
-        items[i * 2 + 1] = cora_awaitable_of(
-            cora_coroutine(give_number_later, struct job, .number = 2 - i));
+        items[i * 2 + 1] =
+            cora_awaitable_of(cora_coroutine(give_number_later, struct job, .number = 2 - i));
     }
     mixed->arrivals = cora_as_completed(loop, items, 4, NEVER);
     return meet(self);
@@ -269,8 +270,7 @@ TEST(operations, "operations start in the next tick, and come out as the futures
     cora_awaitable naps[2] = { cora_sleep_result(2, cora_chars("long")),
                                cora_sleep_result(1, cora_chars("short")) };
     cora_completions arrivals = cora_as_completed(loop, naps, 2, NEVER);
-    double seconds =
-        cora_as_real(cora_run_until_complete(loop, reading(&notes, arrivals, true)));
+    double seconds = cora_as_real(cora_run_until_complete(loop, reading(&notes, arrivals, true)));
     CHECK_TEXT(notes.text, "\"short\" \"long\"");
     CHECK_REAL(seconds, 2, LATE);
     cora_completions_close(arrivals);
@@ -328,8 +328,7 @@ TEST(duplicates, "the same one twice counts once, a coroutine or a future",
         cora_loop loop = current_loop_new();
         struct notes notes = { "" };
         cora_coro ham = cora_coroutine(give_word, struct runner, .word = "ham");
-        cora_coro coros[3] = { ham, ham,
-                               cora_coroutine(give_word, struct runner, .word = "spam") };
+        cora_coro coros[3] = { ham, ham, cora_coroutine(give_word, struct runner, .word = "spam") };
         cora_completions arrivals = cora_as_completed(loop, coros, 3, NEVER);
         CHECK_INT(cora_completions_left(arrivals), 2);
         cora_run_until_complete(loop, reading(&notes, arrivals, style));
@@ -398,8 +397,8 @@ TEST(concurrent, "two may wait at a time: each gets one",
         for (int i = 0; i < 2; i++)
             futures[i] = cora_ensure_future(loop, style ? cora_completions_next(arrivals)
                                                         : cora_completions_result(arrivals));
-        cora_value waited = cora_run_until_complete(
-            loop, cora_wait(futures, 2, NEVER, CORA_ALL_COMPLETED));
+        cora_value waited =
+            cora_run_until_complete(loop, cora_wait(futures, 2, NEVER, CORA_ALL_COMPLETED));
         CHECK_INT(cora_list_size(cora_list_at(waited, 0)), 2);
         for (int i = 0; i < 2; i++) {
             cora_value got = cora_result(futures[i]);
@@ -424,16 +423,60 @@ TEST(too_many_ask, "when as many have asked as there are, the next one gets Stop
         CHECK_INT(cora_completions_left(arrivals), 0);
         cora_awaitable none =
             style ? cora_completions_next(arrivals) : cora_completions_result(arrivals);
-        CHECK_INT(cora_error_code(cora_run_until_complete(loop, none)),
-                  CORA_ESTOPASYNCITERATION);
+        CHECK_INT(cora_error_code(cora_run_until_complete(loop, none)), CORA_ESTOPASYNCITERATION);
         cora_set_result(future, cora_int(7));
         ticks(loop, 3);
         CHECK_TEXT(notes.text, "7");
-        CHECK_INT(cora_error_code(cora_run_until_complete(loop, none)),
-                  CORA_ESTOPASYNCITERATION);
+        CHECK_INT(cora_error_code(cora_run_until_complete(loop, none)), CORA_ESTOPASYNCITERATION);
         cora_completions_close(arrivals);
         current_loop_end(loop);
     }
+}
+
+TEST(left, "a result counts as asked for when the call asks, the next future when that starts")
+{
+    cora_loop loop = current_loop_new();
+    cora_future futures[2];
+    make_futures(loop, futures, 2);
+    cora_completions arrivals = cora_as_completed(loop, futures, 2, NEVER);
+    cora_awaitable result = cora_completions_result(arrivals);
+    CHECK_INT(cora_completions_left(arrivals), 1);
+    cora_awaitable next = cora_completions_next(arrivals);
+    CHECK_INT(cora_completions_left(arrivals), 1);
+    cora_when_done(next, cora_partial(nothing_done));
+    CHECK_INT(cora_completions_left(arrivals), 0);
+    cora_when_done(result, cora_partial(nothing_done));
+    CHECK_INT(cora_completions_left(arrivals), 0);
+    cora_completions_close(arrivals);
+    ticks(loop, 2);
+    current_loop_end(loop);
+}
+
+static void note_outcome_of(cora_args bound)
+{
+    struct notes *notes = cora_arg(bound, 0, struct notes *);
+    cora_completions arrivals = cora_arg_completions(bound, 1);
+    cora_when_done(cora_completions_result(arrivals), cora_partial(note_outcome, notes));
+}
+
+TEST(barging, "who asks between the wake and the run of who waits takes that one: all get theirs")
+{
+    cora_loop loop = current_loop_new();
+    struct notes waiting = { "" }, barging = { "" };
+    cora_future futures[2];
+    make_futures(loop, futures, 2);
+    cora_completions arrivals = cora_as_completed(loop, futures, 2, NEVER);
+    cora_when_done(cora_completions_result(arrivals), cora_partial(note_outcome, &waiting));
+    cora_set_result(futures[0], cora_int(0));
+    cora_call_soon(loop, cora_partial(note_outcome_of, &barging, arrivals));
+    ticks(loop, 3);
+    CHECK_TEXT(barging.text, "0");
+    CHECK_TEXT(waiting.text, "");
+    cora_set_result(futures[1], cora_int(1));
+    ticks(loop, 3);
+    CHECK_TEXT(waiting.text, "1");
+    cora_completions_close(arrivals);
+    current_loop_end(loop);
 }
 
 TEST(none, "of none there is none to be asked for, and no timer")
@@ -449,6 +492,89 @@ TEST(none, "of none there is none to be asked for, and no timer")
     tick(loop);
     CHECK_INT(cora_live(loop), 0);
     current_loop_end(loop);
+}
+
+/* ---- ticks ---- */
+
+/* A counter that queues itself again is the first callback of each tick. */
+struct probe {
+    struct reader reader; /* futures: in which style */
+    int now, before, after;
+    cora_future future;
+};
+
+#define PROBE(self) (*cora_locals(self, struct probe *))
+
+static void count_tick(cora_args bound)
+{
+    struct probe *probe = cora_arg(bound, 0, struct probe *);
+    probe->now++;
+    cora_call_soon(cora_running_loop(), cora_partial(count_tick, probe));
+}
+
+static cora_next tick_after(cora_coro self)
+{
+    PROBE(self)->after = PROBE(self)->now;
+    return cora_return_nothing(self);
+}
+
+static cora_next take_probed(cora_coro self)
+{
+    struct probe *probe = PROBE(self);
+    probe->before = probe->now;
+    return cora_await(self,
+                      probe->reader.futures ? cora_completions_next(probe->reader.arrivals)
+                                            : cora_completions_result(probe->reader.arrivals),
+                      tick_after);
+}
+
+static cora_next probe_pending(cora_coro self)
+{
+    struct probe *probe = PROBE(self);
+    probe->reader.arrivals = cora_as_completed(cora_running_loop(), &probe->future, 1, NEVER);
+    cora_call_soon(cora_running_loop(), cora_partial(set_text, probe->future, "set"));
+    return take_probed(self);
+}
+
+static cora_next probe_done(cora_coro self)
+{
+    struct probe *probe = PROBE(self);
+    cora_set_result(probe->future, cora_nothing());
+    probe->reader.arrivals = cora_as_completed(cora_running_loop(), &probe->future, 1, NEVER);
+    return take_probed(self);
+}
+
+static cora_next probe_told(cora_coro self)
+{
+    struct probe *probe = PROBE(self);
+    cora_set_result(probe->future, cora_nothing());
+    probe->reader.arrivals = cora_as_completed(cora_running_loop(), &probe->future, 1, NEVER);
+    return cora_await(self, cora_sleep(0), take_probed);
+}
+
+static int ticks_of(cora_step step, bool style)
+{
+    cora_loop loop = current_loop_new();
+    struct probe probe = { .reader.futures = style, .future = cora_future_new(loop) };
+    struct probe *probed = &probe;
+    cora_keep(probe.future);
+    cora_call_soon(loop, cora_partial(count_tick, &probe));
+    cora_value ended = cora_run_until_complete(loop, cora_coroutine(step, struct probe *, probed));
+    CHECK(cora_is_nothing(ended));
+    current_loop_end(loop);
+    return probe.after - probe.before;
+}
+
+TEST(in_ticks,
+     "it takes as many ticks as in asyncio: 3 of one that the next callback completes, 2 of "
+     "one that is done, none of one that has told so already")
+{
+    BOTH_STYLES(style)
+    {
+        CHECK_INT(ticks_of(probe_pending, style), 3);
+        CHECK_INT(ticks_of(probe_done, style), 2);
+        CHECK_INT(ticks_of(probe_told, style), 0);
+    }
 }
 
 /* ---- how they end ---- */
@@ -516,7 +642,7 @@ TEST(unread_error, "an error that nobody asks for is reported when it is closed"
 {
     cora_loop loop = virtual_loop_new();
     struct reports reports;
-    cora_completions arrivals;
+    cora_completions arrivals = { 0 };
     collect_reports(loop, &reports);
     run_in(loop, cora_partial(fail_unkept, &arrivals));
     ticks(loop, 3);
@@ -542,7 +668,7 @@ static void complete_unkept(cora_args bound)
 TEST(kept, "it keeps the futures until it is closed; then they are given back")
 {
     cora_loop loop = virtual_loop_new();
-    cora_completions arrivals;
+    cora_completions arrivals = { 0 };
     int drops = 0;
     run_in(loop, cora_partial(complete_unkept, &arrivals, &drops));
     ticks(loop, 3);
@@ -830,8 +956,7 @@ static cora_next end_with_it(cora_coro self)
 TEST(ends_with_its_coroutine, "one that is made in a step is closed when that coroutine has ended")
 {
     cora_loop loop = current_loop_new();
-    cora_value outcome =
-        cora_run_until_complete(loop, cora_coroutine(end_with_it, struct reader));
+    cora_value outcome = cora_run_until_complete(loop, cora_coroutine(end_with_it, struct reader));
     cora_completions arrivals = cora_as_completions(outcome);
     CHECK(!cora_is_null(arrivals));
     CHECK_INT(cora_error_code(cora_run_until_complete(loop, cora_completions_next(arrivals))),
@@ -840,6 +965,26 @@ TEST(ends_with_its_coroutine, "one that is made in a step is closed when that co
     CHECK_INT(cora_live(loop), 0);
     current_loop_end(loop);
     CHECK_INT(cora_live_coroutines(), 0);
+}
+
+static cora_next leave_pending(cora_coro self)
+{
+    cora_completions arrivals = cora_as_completed(cora_running_loop(), &JOB(self)->future, 1, 1000);
+    CHECK_INT(cora_completions_left(arrivals), 1);
+    return cora_return_nothing(self);
+}
+
+TEST(leaves_no_callback, "then nothing of it is left at the futures that are still pending")
+{
+    cora_loop loop = virtual_loop_new();
+    cora_future future = cora_future_new(loop);
+    size_t live = cora_live(loop);
+    for (int i = 0; i < 3; i++)
+        cora_run_until_complete(loop, cora_coroutine(leave_pending, struct job, .future = future));
+    tick(loop);
+    CHECK(strstr(printed(future), "cb=") == NULL);
+    CHECK_INT(cora_live(loop), live);
+    end(loop);
 }
 
 TEST(loop_closed, "with the loop it goes, with those that wait, what they wait for, and the timer")

@@ -219,7 +219,8 @@ static cora_next get_one(cora_coro self)
 
 static cora_future getter(cora_loop loop, mailbox box, struct notes *notes)
 {
-    return cora_create_task(loop, cora_coroutine(get_one, struct errand, .box = box, .notes = notes));
+    return cora_create_task(loop,
+                            cora_coroutine(get_one, struct errand, .box = box, .notes = notes));
 }
 
 static void put_now_or_never(cora_args bound)
@@ -526,8 +527,7 @@ static void *visit_from_another_thread(void *argument)
 {
     struct visit *visit = argument;
     cora_loop loop = cora_loop_new(NULL);
-    visit->code =
-        cora_error_code(cora_run_until_complete(loop, mailbox_get(visit->box)));
+    visit->code = cora_error_code(cora_run_until_complete(loop, mailbox_get(visit->box)));
     cora_loop_close(loop);
     return NULL;
 }
@@ -551,12 +551,12 @@ struct probe {
     struct cora_waiters list;
     struct cora_waiter *waiters[4]; /* in the order of their starts */
     bool need_not_wait, outside;    /* outside: in no list */
-    enum cora_resumed answer;           /* of resume */
+    enum cora_resumed answer;       /* of resume */
     cora_value outcome;
     int nows, starts, resumes, drops;
-    bool cancelled; /* as the last resume was told */
-    mailbox box;        /* that start wants, if it is not null */
-    cora_loop detached; /* that resume detaches */
+    bool cancelled, woken; /* as the last resume was told */
+    mailbox box;           /* that start wants, if it is not null */
+    cora_loop detached;    /* that resume detaches */
 };
 
 /* It has a field of its own, to be dropped. */
@@ -594,6 +594,7 @@ static enum cora_resumed probe_resume(struct cora_waiter *waiter, bool cancelled
     struct probe *probe = cora_as_pointer(waiter->value);
     probe->resumes++;
     probe->cancelled = cancelled;
+    probe->woken = cora_waiter_was_woken(waiter);
     if (probe->answer != CORA_WAITS)
         cora_waiters_remove(waiter);
     if (!cora_is_null(probe->detached))
@@ -738,7 +739,8 @@ TEST(start_fails, "a start that fails: its error is the outcome; the fields are 
     current_loop_end(loop);
 }
 
-TEST(resume_a_tick_later, "one that is woken runs in the next tick, and its coroutine goes on in it")
+TEST(resume_a_tick_later,
+     "one that is woken runs in the next tick, and its coroutine goes on in it")
 {
     cora_loop loop = virtual_loop_new();
     struct probe probe = { .answer = CORA_ENDS, .outcome = cora_int(7) };
@@ -755,7 +757,8 @@ TEST(resume_a_tick_later, "one that is woken runs in the next tick, and its coro
     end(loop);
 }
 
-TEST(resume_in_a_callback, "as a callback: it calls back in that tick, too, where a task would go on")
+TEST(resume_in_a_callback,
+     "as a callback: it calls back in that tick, too, where a task would go on")
 {
     cora_loop loop = current_loop_new();
     int calls = 0;
@@ -896,7 +899,7 @@ TEST(woken_and_cancelled, "one that is woken and then cancelled is cancelled, an
     CHECK(cora_waiter_state(probe.waiters[0]) == CORA_WAITER_WOKEN);
     ticks(loop, 2);
     CHECK_INT(probe.resumes, 1);
-    CHECK(probe.cancelled);
+    CHECK(probe.cancelled && probe.woken);
     CHECK(cora_cancelled(task));
     end(loop);
 }
@@ -927,6 +930,7 @@ TEST(cancelled_and_woken, "one that was cancelled cannot be woken any more")
     CHECK(cora_waiter_state(probe.waiters[0]) == CORA_WAITER_CANCELLED);
     ticks(loop, 2);
     CHECK_INT(probe.resumes, 1);
+    CHECK(probe.cancelled && !probe.woken);
     CHECK(cora_cancelled(task));
     end(loop);
 }
@@ -1198,7 +1202,8 @@ TEST(ready_for_others, "it is given to what takes awaitables, and starts a tick 
 {
     cora_loop loop = virtual_loop_new();
     cora_awaitable both[2] = { cora_ready(cora_int(1)), cora_ready(cora_chars("two")) };
-    cora_future all = cora_gather(loop, both, 2), one = cora_ensure_future(loop, cora_ready(cora_int(3)));
+    cora_future all = cora_gather(loop, both, 2),
+                one = cora_ensure_future(loop, cora_ready(cora_int(3)));
     cora_future task = cora_create_task(loop, cora_ready(cora_int(4)));
     CHECK(!cora_done(one) && !cora_done(all) && !cora_done(task));
     tick(loop);

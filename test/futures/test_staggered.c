@@ -135,8 +135,7 @@ TEST(as_a_callback, "a callback gets the first result, its index, and what the o
 
 static cora_next race_in_a_step(cora_coro self)
 {
-    cora_coro ways[2] = { running(.word = "wrong", .code = CORA_EVALUE),
-                          running(.word = "right") };
+    cora_coro ways[2] = { running(.word = "wrong", .code = CORA_EVALUE), running(.word = "right") };
     return cora_await(self, cora_staggered_race(ways, 2, NEVER), cora_return_got);
 }
 
@@ -230,8 +229,9 @@ TEST(delay, "with a delay each begins so long after the one before, which goes o
     CHECK_REAL(begun[3], -1, 0);
 }
 
-TEST(delay_cut_short, "one that fails before the delay is over lets the next one begin at once; the "
-                      "delay then counts from there")
+TEST(delay_cut_short,
+     "one that fails before the delay is over lets the next one begin at once; the "
+     "delay then counts from there")
 {
     double begun[3] = { -1, -1, -1 };
     struct race race = { .count = 3, .delay = 2 };
@@ -332,8 +332,9 @@ static cora_next set_flag(cora_coro self)
     return cora_await(self, cora_sleep(1000), cora_return_nothing);
 }
 
-TEST(multiple_winners, "of two that would win in the same tick the first does, and the other is "
-                       "cancelled",
+TEST(multiple_winners,
+     "of two that would win in the same tick the first does, and the other is "
+     "cancelled",
      "test_staggered.StaggeredTests.test_multiple_winners")
 {
     struct flag flag = { 0 };
@@ -388,12 +389,11 @@ TEST(counted_result, "the result is dropped once, with the outcome that it is in
 TEST(waits_for_losers, "it ends when all that lose have ended: their clean-up takes its time")
 {
     struct notes notes = { "" };
-    struct race race = {
-        .ways = { running(.word = "slow", .seconds = 50, .cleanup = 3, .notes = &notes),
-                  running(.word = "fast", .seconds = 1, .notes = &notes) },
-        .count = 2,
-        .delay = 1
-    };
+    struct race race = { .ways = { running(.word = "slow", .seconds = 50, .cleanup = 3,
+                                           .notes = &notes),
+                                   running(.word = "fast", .seconds = 1, .notes = &notes) },
+                         .count = 2,
+                         .delay = 1 };
     CHECK_TEXT(raced(&race), "[\"fast\", 1, [CancelledError, None]]");
     CHECK_TEXT(notes.text, "slow fast CancelledError cleaned");
     CHECK_REAL(race.ended, 5, 3 * LATE);
@@ -463,12 +463,10 @@ TEST(cancel, "if it is cancelled all are, and it ends with Cancelled when they h
 {
     cora_loop loop = current_loop_new();
     struct notes notes = { "" };
-    cora_coro ways[3] = {
-        running(.word = "a", .seconds = 50, .notes = &notes, .cleanup = 2),
-        running(.word = "b", .seconds = 50, .notes = &notes), running(.word = "c")
-    };
-    cora_future race =
-        cora_create_task(loop, cora_staggered_race(ways, 3, 1));
+    cora_coro ways[3] = { running(.word = "a", .seconds = 50, .notes = &notes, .cleanup = 2),
+                          running(.word = "b", .seconds = 50, .notes = &notes),
+                          running(.word = "c") };
+    cora_future race = cora_create_task(loop, cora_staggered_race(ways, 3, 1));
     run_for(loop, 1.5);
     CHECK(cora_cancel_with(race, "rain"));
     run_for(loop, 1);
@@ -531,11 +529,11 @@ TEST(cancel_before, "one that is cancelled before it begins begins none of them;
     CHECK_INT(reports.count, 0);
 }
 
-TEST(cancelled_with_a_winner, "cancelled while those that have lost clean up, it ends with Cancelled")
+TEST(cancelled_with_a_winner,
+     "cancelled while those that have lost clean up, it ends with Cancelled")
 {
     cora_loop loop = current_loop_new();
-    cora_coro ways[2] = { running(.word = "a", .seconds = 50, .cleanup = 9),
-                          running(.word = "b") };
+    cora_coro ways[2] = { running(.word = "a", .seconds = 50, .cleanup = 9), running(.word = "b") };
     cora_future race = cora_create_task(loop, cora_staggered_race(ways, 2, 1));
     run_for(loop, 2);
     CHECK(!cora_done(race));
@@ -646,8 +644,8 @@ static const char *raced_eagerly(struct race *race)
 {
     cora_loop loop = current_loop_new();
     cora_set_task_factory(loop, cora_partial(cora_eager_task_factory));
-    cora_future task = cora_create_task(
-        loop, cora_staggered_race(race->ways, (size_t)race->count, race->delay));
+    cora_future task =
+        cora_create_task(loop, cora_staggered_race(race->ways, (size_t)race->count, race->delay));
     note_race(race, cora_run_until_complete(loop, task));
     current_loop_end(loop);
     CHECK_INT(cora_live_coroutines(), 0);
@@ -712,8 +710,7 @@ static void *race_many(void *unused)
             cora_set_task_factory(loop, cora_partial(cora_eager_task_factory));
         for (int i = 0; i < MANY; i++)
             ways[i] = i < MANY - 1 ? cora_coroutine(raise_bad) : running(.word = "last");
-        cora_value outcome =
-            cora_run_until_complete(loop, cora_staggered_race(ways, MANY, NEVER));
+        cora_value outcome = cora_run_until_complete(loop, cora_staggered_race(ways, MANY, NEVER));
         CHECK_INT(cora_as_int(cora_list_at(outcome, 1)), MANY - 1);
         CHECK_INT(cora_list_size(cora_list_at(outcome, 2)), MANY);
     }
@@ -763,8 +760,7 @@ TEST(nan, "a delay that is not a number is a ValueError, and none of them begins
     int drops = 0;
     cora_coro ways[2] = { running(.word = "a", .notes = &notes, .drops = &drops),
                           running(.word = "b", .notes = &notes, .drops = &drops) };
-    cora_value outcome =
-        cora_run_until_complete(loop, cora_staggered_race(ways, 2, (double)NAN));
+    cora_value outcome = cora_run_until_complete(loop, cora_staggered_race(ways, 2, (double)NAN));
     CHECK_INT(cora_error_code(outcome), CORA_EVALUE);
     tick(loop);
     CHECK_TEXT(notes.text, "");

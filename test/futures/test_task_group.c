@@ -563,6 +563,24 @@ TEST(parent_swallows, "a parent that swallows its cancellation does not swallow 
     }
 }
 
+static cora_next fail_beside_cleanup(cora_coro self)
+{
+    struct scene *scene = SCENE(self);
+    child(scene, crash(0.1, CORA_EVALUE));
+    child(scene, nap(10, 1));
+    return cora_await(self, part(.seconds = 10, .cleanup = 5), cora_return_got);
+}
+
+TEST(cancelled_at_once, "the others are cancelled at once, not when the parent has cleaned up")
+{
+    for (struct scene *scene = NULL; next_scene(&scene);) {
+        cora_future parent = parent_in(scene, 1, fail_beside_cleanup);
+        CHECK(cora_cancelled(scene->tasks[1]));
+        CHECK_TEXT(told(cora_run_until_complete(scene->loop, parent)), "{ ValueError }");
+        CHECK_REAL(cora_time(scene->loop), START + 5.1, 2 * LATE);
+    }
+}
+
 /* ---- the parent fails ---- */
 
 static cora_next fail_later(cora_coro self)
@@ -709,6 +727,53 @@ TEST(cancelled_at_the_end, "it may be cancelled while it waits for the tasks",
         cora_future parent = parent_in(scene, 0.05, two_long_naps);
         CHECK_TEXT(cancelled(scene->loop, parent), "CancelledError");
         CHECK(cora_cancelled(scene->tasks[0]));
+        CHECK(cora_cancelled(scene->tasks[1]));
+    }
+}
+
+static cora_next nap_and_sleep(cora_coro self)
+{
+    child(SCENE(self), nap(10, 1));
+    return cora_await(self, cora_sleep(10), cora_return_nothing);
+}
+
+TEST(cancelled_with_a_message, "the message of the cancellation is kept")
+{
+    for (struct scene *scene = NULL; next_scene(&scene);) {
+        cora_step bodies[2] = { nap_and_sleep, two_long_naps };
+        for (int i = 0; i < 2; i++) {
+            scene->group = cora_task_group_new(scene->loop);
+            cora_future parent = parent_in(scene, 0.1, bodies[i]);
+            CHECK(cora_cancel_with(parent, "enough"));
+            cora_value error = cora_run_until_complete(scene->loop, parent);
+            CHECK_INT(cora_error_code(error), CORA_ECANCELLED);
+            CHECK_TEXT(cora_error_message(error), "enough");
+        }
+    }
+}
+
+static void cancel_first_child(cora_args bound)
+{
+    CHECK(cora_cancel(cora_arg(bound, 0, struct scene *)->tasks[0]));
+}
+
+static cora_next await_first_child(cora_coro self)
+{
+    struct scene *scene = SCENE(self);
+    child(scene, nap(10, 1));
+    child(scene, nap(10, 1));
+    cora_call_later(scene->loop, 1, cora_partial(cancel_first_child, scene));
+    return cora_await(self, scene->tasks[0], cora_return_got);
+}
+
+TEST(awaits_a_cancelled_child, "a parent that awaits a task that somebody cancels ends cancelled, "
+                               "and the others are")
+{
+    for (struct scene *scene = NULL; next_scene(&scene);) {
+        cora_future parent = parent_in(scene, 0.5, await_first_child);
+        CHECK_TEXT(told(cora_run_until_complete(scene->loop, parent)), "CancelledError");
+        CHECK(cora_cancelled(parent));
+        CHECK_INT(cora_cancelling(parent), 0);
         CHECK(cora_cancelled(scene->tasks[1]));
     }
 }
@@ -1314,6 +1379,7 @@ static cora_next spawn_in_created(cora_coro self)
         cora_coroutine_owning(fail_at_once, drop_job, struct job, .counter = &scene->number);
     CHECK(cora_is_null(cora_task_group_create_task(scene->group, early)));
     CHECK(refused(CORA_ERUNTIME, "has not been entered"));
+    CHECK(refused(CORA_ERUNTIME, "in the step that cora_with goes on with"));
     CHECK_INT(scene->number, 1);
     return cora_return(self, cora_nothing());
 }
@@ -1333,6 +1399,7 @@ static cora_next entered_before(cora_coro self)
     cora_value error = cora_caught(self);
     CHECK_INT(cora_error_code(error), CORA_ERUNTIME);
     CHECK(says(error, "has already been entered"));
+    CHECK(says(error, "make a new one"));
     return cora_return(self, "refused");
 }
 
@@ -1375,7 +1442,8 @@ TEST(entered_outside, "it cannot be entered outside of a task",
         cora_call_soon(scene->loop, cora_partial(enter_outside, scene));
         ticks(scene->loop, 3);
         CHECK(strstr(scene->notes.text, "RuntimeError: ") == scene->notes.text);
-        CHECK(strstr(scene->notes.text, "parent task") != NULL);
+        CHECK(strstr(scene->notes.text, "cannot determine the parent task") != NULL);
+        CHECK(strstr(scene->notes.text, "in a step that a task runs") != NULL);
         CHECK_TEXT(run_scene(scene, spawn_in_created), "nothing");
     }
 }
@@ -1888,6 +1956,26 @@ TEST(long_lived, "a group that lives long holds nothing of the tasks that have e
     for (struct scene *scene = NULL; next_scene(&scene);) {
         CHECK_TEXT(grouped(scene, long_lived), "nothing");
     }
+}
+
+static void *run_elsewhere(void *argument)
+{
+    struct scene *scene = argument;
+    add_note(&scene->notes, run_scene(scene, group_and_after));
+    CHECK_INT(cora_live_coroutines(), 0);
+    cora_loop_close(scene->loop);
+    return NULL;
+}
+
+TEST(run_in_a_thread, "the loop may be run in another thread than the group was made in")
+{
+    struct scene scene = { .loop = virtual_loop_new(), .body = spawn_many };
+    scene.group = cora_task_group_new(scene.loop);
+    pthread_t thread;
+    CHECK_INT(pthread_create(&thread, NULL, run_elsewhere, &scene), 0);
+    pthread_join(thread, NULL);
+    CHECK_TEXT(scene.notes.text, "nothing");
+    cora_virtual_clock_stop();
 }
 
 /* ---- guests ---- */

@@ -382,6 +382,42 @@ TEST(who_enters, "the task that enters it is cancelled, whoever has made it")
     end(scene.loop);
 }
 
+static void start_eagerly(cora_args bound)
+{
+    struct scene *scene = cora_arg(bound, 0, struct scene *);
+    scene->task = cora_create_task(scene->loop, coro_of(scene, timed), .eager_start = 1);
+    CHECK_TEXT(limit_printed(scene->limit), "<Timeout [active] when=1001.000>");
+}
+
+TEST(eager, "a task that begins at once may enter it in its first step")
+{
+    struct scene scene = scene_new(1, 2);
+    cora_timeout_close(scene.limit);
+    scene.limit = cora_timeout_until(scene.loop, START + 1);
+    run_in(scene.loop, cora_partial(start_eagerly, &scene));
+    CHECK_TEXT(came_of(cora_run_until_complete(scene.loop, scene.task)), "TimeoutError");
+    end(scene.loop);
+}
+
+static void *run_elsewhere(void *argument)
+{
+    struct scene *scene = argument;
+    add_note(&scene->notes, run_scene(scene, timed));
+    cora_loop_close(scene->loop);
+    return NULL;
+}
+
+TEST(run_in_a_thread, "the loop may be run in another thread than the limit was made in")
+{
+    struct scene scene = scene_new(1, 10);
+    pthread_t thread;
+    CHECK_INT(pthread_create(&thread, NULL, run_elsewhere, &scene), 0);
+    pthread_join(thread, NULL);
+    CHECK_TEXT(scene.notes.text, "TimeoutError");
+    CHECK(cora_is_closed(scene.loop));
+    cora_virtual_clock_stop();
+}
+
 /* ---- errors and cancellations that meet it ---- */
 
 static cora_next raise_spilled(cora_coro self)
@@ -493,6 +529,17 @@ TEST(cancelled_in_cleanup, "who is cancelled by somebody else, too, ends cancell
     end(scene.loop);
 }
 
+TEST(cancelled_with_a_message, "and the message of the cancellation is kept")
+{
+    struct scene scene = scene_new(10, 20);
+    cora_future task = started(&scene, timed, 1);
+    CHECK(cora_cancel_with(task, "enough"));
+    cora_value error = cora_run_until_complete(scene.loop, task);
+    CHECK_INT(cora_error_code(error), CORA_ECANCELLED);
+    CHECK_TEXT(cora_error_message(error), "enough");
+    end(scene.loop);
+}
+
 static void cancel_task(cora_args bound)
 {
     CHECK(cora_cancel(cora_arg_future(bound, 0)));
@@ -534,15 +581,6 @@ TEST(cause, "the TimeoutError names the cancellation as its cause",
     cora_value error = cora_run_until_complete(scene.loop, coro_of(&scene, timed));
     CHECK(cora_error_is(error, CORA_ETIMEOUT));
     CHECK_INT(cora_error_code(cora_error_cause(error)), CORA_ECANCELLED);
-    end(scene.loop);
-}
-
-TEST(released, "after it a cancellation of the time-out is not left behind")
-{
-    struct scene scene = scene_new(1, 10);
-    cora_future task = started(&scene, try_timed, 2);
-    CHECK(cora_done(task));
-    CHECK_INT(cora_cancelling(task), 0);
     end(scene.loop);
 }
 
@@ -899,18 +937,14 @@ TEST(not_a_number, "NaN is no time: a ValueError")
 
 /* ---- wrong use ---- */
 
-/* Notes whether an error was caught that says this. */
-static cora_next note_refusal(cora_coro self, const char *words)
-{
-    cora_value error = cora_caught(self);
-    bool right = cora_error_code(error) == CORA_ERUNTIME && says(error, words);
-    add_note(&SCENE(self)->notes, right ? "refused" : came_of(error));
-    return sleep_on(self);
-}
-
 static cora_next entered_before(cora_coro self)
 {
-    return note_refusal(self, "has already been entered");
+    cora_value error = cora_caught(self);
+    CHECK_INT(cora_error_code(error), CORA_ERUNTIME);
+    CHECK(says(error, "has already been entered"));
+    CHECK(says(error, "make a new one"));
+    add_note(&SCENE(self)->notes, "refused");
+    return sleep_on(self);
 }
 
 static cora_next enter_again(cora_coro self)
@@ -955,7 +989,8 @@ TEST(entered_outside, "it cannot be entered outside of a task",
     cora_call_soon(scene.loop, cora_partial(enter_outside, &scene));
     ticks(scene.loop, 3);
     CHECK(strstr(scene.notes.text, "RuntimeError: ") == scene.notes.text);
-    CHECK(strstr(scene.notes.text, "task") != NULL);
+    CHECK(strstr(scene.notes.text, "should be used inside a task") != NULL);
+    CHECK(strstr(scene.notes.text, "in a step that a task runs") != NULL);
     CHECK_INT(cora_timeout_reschedule(scene.limit, START + 2), CORA_ERUNTIME);
     CHECK(refused(CORA_ERUNTIME, "has not been entered"));
     CHECK_TEXT(run_scene(&scene, timed), "nothing");
@@ -1262,6 +1297,28 @@ static cora_next make_and_enter(cora_coro self)
 {
     SCENE(self)->limit = cora_timeout_new(cora_running_loop(), 5);
     return cora_await(self, cora_timeout_enter(SCENE(self)->limit), sleep_on);
+}
+
+static cora_next note_expired(cora_coro self)
+{
+    add_note(&SCENE(self)->notes, limit_printed(SCENE(self)->limit));
+    return cora_go_on(self);
+}
+
+static cora_next make_and_limit(cora_coro self)
+{
+    CHECK_INT(cora_finally(self, note_expired), 0);
+    SCENE(self)->limit = cora_timeout_new(cora_running_loop(), 5);
+    return cora_with(self, cora_timeout_enter(SCENE(self)->limit), sleep_on);
+}
+
+TEST(read_in_finally, "not before: the steps that run when it ends still find it, left by then")
+{
+    struct scene scene = scene_new(1, 10);
+    cora_timeout_close(scene.limit);
+    CHECK_TEXT(run_scene(&scene, make_and_limit), "TimeoutError");
+    CHECK_TEXT(scene.notes.text, "<Timeout [expired]>");
+    end(scene.loop);
 }
 
 TEST(never_left, "also if it was entered and never left: it has no one to cancel any more")

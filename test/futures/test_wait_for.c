@@ -527,6 +527,19 @@ TEST(cancel_limit, "and with one", "test_waitfor.AsyncioWaitForTest.test_cancel_
     cancel_waiting(60);
 }
 
+TEST(cancel_with_a_message, "the message of the cancellation is kept")
+{
+    cora_loop loop = virtual_loop_new();
+    cora_future inner = cora_create_task(loop, cora_coroutine(block));
+    cora_future task = cora_create_task(loop, cora_wait_for(inner, 60));
+    run_for(loop, 1);
+    CHECK(cora_cancel_with(task, "enough"));
+    cora_value error = cora_run_until_complete(loop, task);
+    CHECK_INT(cora_error_code(error), CORA_ECANCELLED);
+    CHECK_TEXT(cora_error_message(error), "enough");
+    end(loop);
+}
+
 TEST(cancel_swallowed, "if that answers with a value, he gets it and goes on")
 {
     cora_loop loop = virtual_loop_new();
@@ -746,7 +759,7 @@ TEST(no_time_failed, "and one that has failed gives its error")
     end(loop);
 }
 
-TEST(no_time_cancelled, "who is cancelled while that cleans up is done when it has")
+TEST(no_time_cancelled, "who is cancelled while that cleans up does not wait for it any longer")
 {
     cora_loop loop = virtual_loop_new();
     struct notes notes = { .text = "" };
@@ -758,6 +771,10 @@ TEST(no_time_cancelled, "who is cancelled while that cleans up is done when it h
     CHECK(!cora_done(task));
     CHECK(cora_cancel(task));
     CHECK_TEXT(run(loop, cora_awaitable_of(task)), "CancelledError");
+    CHECK(!cora_done(inner));
+    CHECK_TEXT(run(loop, cora_awaitable_of(inner)), "CancelledError");
+    CHECK_TEXT(notes.text, "begun cleaned");
+    CHECK_REAL(cora_time(loop), START + 1, 2 * LATE);
     end(loop);
 }
 
@@ -818,6 +835,17 @@ TEST(ended_coroutine, "a coroutine that has ended before gives a RuntimeError")
     cora_value error = cora_run_until_complete(loop, cora_wait_for(coro, 1));
     CHECK(cora_error_is(error, CORA_ERUNTIME));
     CHECK(says(error, "await"));
+    end(loop);
+}
+
+TEST(given_twice, "what was awaited once cannot be awaited again: a RuntimeError")
+{
+    cora_loop loop = virtual_loop_new();
+    cora_future future = cora_future_new(loop);
+    cora_set_result(future, cora_int(5));
+    cora_awaitable waiting = cora_wait_for(future, 1);
+    CHECK_TEXT(run(loop, waiting), "5");
+    CHECK_TEXT(run(loop, waiting), "RuntimeError");
     end(loop);
 }
 
@@ -1090,13 +1118,19 @@ TEST(many, "a coroutine that waits so a thousand times holds nothing of it")
     end(loop);
 }
 
+/* A done-callback, bound to an int *. */
+static void count_timeout(cora_args bound, cora_future done)
+{
+    *cora_arg(bound, 0, int *) += cora_error_is(cora_result(done), CORA_ETIMEOUT);
+}
+
 TEST(at_the_same_time, "a thousand that wait at the same time end each in its own time")
 {
     cora_loop loop = current_loop_new();
     int ended = 0;
     for (int i = 0; i < 1000; i++)
         cora_when_done(cora_wait_for(cora_sleep(100), 1 + 0.01 * i),
-                       cora_partial(count_done, &ended));
+                       cora_partial(count_timeout, &ended));
     run_for(loop, 5.995);
     CHECK_INT(ended, 500);
     run_for(loop, 20);

@@ -1,8 +1,8 @@
 /*
- * cora_with: what a coroutine enters, it leaves when it ends, however that is. The thing to enter is
- * a door here, an operation of the test's own: it may be shut, so that entering waits, and leaving
- * may wait, fail or be a coroutine. In what is expected, "+a" says that door a was entered, "-a"
- * that it was left, and "-a:ValueError" that it was left with that error.
+ * cora_with: what a coroutine enters, it leaves when it ends, however that is. The thing to enter
+ * is a door here, an operation of the test's own: it may be shut, so that entering waits, and
+ * leaving may wait, fail or be a coroutine. In what is expected, "+a" says that door a was entered,
+ * "-a" that it was left, and "-a:ValueError" that it was left with that error.
  */
 #include "coroutines.h"
 
@@ -90,8 +90,7 @@ static cora_awaitable leave(cora_value entered, cora_value error)
     case LEAVE_LATER:
         return cora_awaitable_of(door->later);
     case LEAVE_AS_COROUTINE:
-        return cora_awaitable_of(
-            cora_coroutine(leave_slowly, struct job, .notes = door->notes));
+        return cora_awaitable_of(cora_coroutine(leave_slowly, struct job, .notes = door->notes));
     case LEAVE_AT_ONCE:
         break;
     }
@@ -272,7 +271,8 @@ TEST(loop_closed_entering, "the loop is closed while it waits to enter: it is no
     CHECK_TEXT(house.notes.text, "+a -a:GeneratorExit");
 }
 
-TEST(loop_closed_leaving, "the loop is closed while it leaves: what is outside of that is left, too")
+TEST(loop_closed_leaving,
+     "the loop is closed while it leaves: what is outside of that is left, too")
 {
     cora_loop loop = virtual_loop_new();
     struct house house;
@@ -408,8 +408,9 @@ static cora_next calm_in_between(cora_coro self)
     return cora_with(self, enter(&VISIT(self)->house->doors[0]), raise_behind_finally);
 }
 
-TEST(finally_returns, "what a finally step puts in the place of the error is what the outer is left "
-                      "with: nothing")
+TEST(finally_returns,
+     "what a finally step puts in the place of the error is what the outer is left "
+     "with: nothing")
 {
     cora_loop loop = virtual_loop_new();
     struct house house;
@@ -601,9 +602,9 @@ TEST(cancelled_before_entering,
     cora_loop loop = virtual_loop_new();
     struct house house;
     build(&house);
-    cora_future task = cora_create_task(
-        loop, cora_coroutine(cancel_and_enter, struct visit, .house = &house, .count = 1,
-                             .then = wait_inside));
+    cora_future task =
+        cora_create_task(loop, cora_coroutine(cancel_and_enter, struct visit, .house = &house,
+                                              .count = 1, .then = wait_inside));
     ticks(loop, 2);
     CHECK(cora_cancelled(task));
     CHECK_TEXT(house.notes.text, "+a -a:CancelledError");
@@ -680,8 +681,9 @@ TEST(leaving_with_a_value, "a value that leaving ends with is nobody's: the outc
     end(loop);
 }
 
-TEST(cancelled_leaving, "one that is cancelled while it leaves ends with Cancelled; what is outside "
-                        "is left with that")
+TEST(cancelled_leaving,
+     "one that is cancelled while it leaves ends with Cancelled; what is outside "
+     "is left with that")
 {
     cora_loop loop = virtual_loop_new();
     struct house house;
@@ -922,8 +924,7 @@ TEST(asked_and_not_returned, "a step that enters something and then does somethi
     cora_loop loop = virtual_loop_new();
     struct house house;
     build(&house);
-    CHECK_TEXT(
-        ran(loop, cora_coroutine(enter_and_return, struct visit, .house = &house)), "7");
+    CHECK_TEXT(ran(loop, cora_coroutine(enter_and_return, struct visit, .house = &house)), "7");
     CHECK_INT(house.doors[0].inside, 0);
     end(loop);
 }

@@ -1,110 +1,74 @@
 /*
  * cora_wait tells what is done and what is pending, by three rules of return; gather gives a list.
- *
- * Python's coroutine is here a sleep, and a callback that completes the loaf's future. A future has
- * no name, so the tray knows which is whose. Cora has no ArithmeticError: the name is the text of
- * an error of the program's own.
+ * The lists are in the order of the array: sorted here, so that they are printed so. Cora has no
+ * ArithmeticError: the name is the text of an error of the program's own.
  */
 #include <cora.h>
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define TRAYS 3
-
-struct tray {
-    const char *loaf;
-    double seconds;
-    cora_future baked;
+struct loaf {
+    const char *name;
+    int ms;
 };
 
-static void on_baked(cora_args bound, cora_future slept)
+static cora_next baked(cora_coro self)
 {
-    const struct tray *tray = cora_arg(bound, 0, struct tray *);
-    (void)slept;
-    if (strcmp(tray->loaf, "scone") == 0)
-        cora_set_exception(tray->baked, cora_error(CORA_EEXCEPTION, "ArithmeticError"));
-    else
-        cora_set_result(tray->baked, cora_static(tray->loaf));
+    const char *name = cora_locals(self, struct loaf)->name;
+    if (strcmp(name, "scone") == 0)
+        return cora_raise(self, cora_error(CORA_EEXCEPTION, "ArithmeticError"));
+    return cora_return(self, name);
 }
 
-static void oven(cora_loop loop, struct tray *trays, cora_future *ret_baked)
+static cora_next bake(cora_coro self)
 {
-    for (int i = 0; i < TRAYS; i++) {
-        ret_baked[i] = trays[i].baked = cora_future_new(loop);
-        cora_future bell = cora_ensure_future(loop, cora_sleep(trays[i].seconds));
-        cora_add_done_callback(bell, cora_partial(on_baked, &trays[i]));
-    }
+    return cora_await(self, cora_sleep(cora_locals(self, struct loaf)->ms / 1000.0), baked);
 }
 
-static int by_name(const void *one, const void *other)
+static cora_future tray(cora_loop loop, const char *name, int ms)
 {
-    return strcmp(*(const char *const *)one, *(const char *const *)other);
+    return cora_create_task(loop, cora_coroutine(bake, struct loaf, name, ms), .name = name);
 }
 
-/* The names of these futures' loaves, sorted. */
-static void print_group(const struct tray *trays, cora_value group)
+static void print_group(const char *label, cora_value group)
 {
-    const char *names[TRAYS];
-    size_t count = cora_list_size(group);
-    for (size_t i = 0; i < count; i++)
-        for (int tray = 0; tray < TRAYS; tray++)
-            if (cora_same(cora_as_future(cora_list_at(group, i)), trays[tray].baked))
-                names[i] = trays[tray].loaf;
-    qsort(names, count, sizeof names[0], by_name);
-    for (size_t i = 0; i < count; i++)
-        printf(" %s", names[i]);
-    if (count == 0)
-        printf(" none");
+    printf("%s%s", label, cora_list_size(group) ? "" : " none");
+    for (size_t i = 0; i < cora_list_size(group); i++)
+        printf(" %s", cora_get_name(cora_as_future(cora_list_at(group, i))));
 }
 
-static void tally(const char *label, const struct tray *trays, cora_value waited)
+static size_t tally(const char *label, cora_loop loop, cora_awaitable wait)
 {
-    printf("%s: done", label);
-    print_group(trays, cora_list_at(waited, 0));
-    printf("; pending");
-    print_group(trays, cora_list_at(waited, 1));
+    cora_value lists = cora_run_until_complete(loop, wait);
+    print_group(label, cora_list_at(lists, 0));
+    print_group("; pending", cora_list_at(lists, 1));
     printf("\n");
+    return cora_list_size(cora_list_at(lists, 1));
 }
 
 int main(void)
 {
-    struct tray first[TRAYS] = { { "rye", .seconds = 0.16 },
-                                 { "oat", .seconds = 0.04 },
-                                 { "spelt", .seconds = 0.26 } };
-    struct tray second[TRAYS] = { { "bun", .seconds = 0.05 },
-                                  { "scone", .seconds = 0.11 },
-                                  { "pie", .seconds = 0.2 } };
-    cora_future trays[TRAYS], pending[TRAYS];
     cora_loop loop = cora_loop_new(NULL);
+    cora_future oat = tray(loop, "oat", 40), rye = tray(loop, "rye", 160);
+    cora_future spelt = tray(loop, "spelt", 260), trays[] = { oat, rye, spelt };
+    size_t left = tally("after 100 ms: done", loop, cora_wait(trays, 3, 0.1, CORA_ALL_COMPLETED));
+    cora_future *pending = trays + 3 - left;
+    tally("first completed: done", loop, cora_wait(pending, left, INFINITY, CORA_FIRST_COMPLETED));
+    tally("all completed: done", loop, cora_wait(trays, 3, INFINITY, CORA_ALL_COMPLETED));
+    printf("results by tray: %s %s %s\n", cora_as_text(cora_result(rye)),
+           cora_as_text(cora_result(oat)), cora_as_text(cora_result(spelt)));
 
-    oven(loop, first, trays);
-    cora_value waited =
-        cora_run_until_complete(loop, cora_wait(trays, TRAYS, 0.1, CORA_ALL_COMPLETED));
-    tally("after 100 ms", first, waited);
-    size_t count = cora_list_size(cora_list_at(waited, 1));
-    for (size_t i = 0; i < count; i++)
-        pending[i] = cora_as_future(cora_list_at(cora_list_at(waited, 1), i));
-    waited =
-        cora_run_until_complete(loop, cora_wait(pending, count, INFINITY, CORA_FIRST_COMPLETED));
-    tally("first completed", first, waited);
-    waited = cora_run_until_complete(loop, cora_wait(trays, TRAYS, INFINITY, CORA_ALL_COMPLETED));
-    tally("all completed", first, waited);
-    printf("results by tray:");
-    for (int i = 0; i < TRAYS; i++)
-        printf(" %s", cora_as_text(cora_result(trays[i])));
-    printf("\n");
-
-    oven(loop, second, trays);
-    waited = cora_run_until_complete(loop, cora_wait(trays, TRAYS, INFINITY, CORA_FIRST_EXCEPTION));
-    tally("first exception", second, waited);
-    cora_future all = cora_gather(loop, trays, TRAYS, .return_exceptions = true);
-    cora_value listed = cora_run_until_complete(loop, all);
+    cora_future bun = tray(loop, "bun", 50), scone = tray(loop, "scone", 110);
+    cora_future pie = tray(loop, "pie", 200), sorted[] = { bun, pie, scone };
+    tally("first exception: done", loop, cora_wait(sorted, 3, INFINITY, CORA_FIRST_EXCEPTION));
+    cora_future all =
+        cora_gather(loop, ((cora_future[]){ bun, scone, pie }), 3, .return_exceptions = true);
+    cora_value list = cora_run_until_complete(loop, all);
     printf("gather:");
-    for (size_t i = 0; i < cora_list_size(listed); i++) {
-        cora_value item = cora_list_at(listed, i);
+    for (size_t i = 0; i < cora_list_size(list); i++) {
+        cora_value item = cora_list_at(list, i);
         printf(" %s", cora_is_error(item) ? cora_error_message(item) : cora_as_text(item));
     }
     printf("\n");

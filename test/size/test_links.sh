@@ -6,7 +6,7 @@ out=${OUT:-build}
 case "links" in *"${1:-}"*) ;; *) echo "TAP version 13"; echo "1..0"; exit 0 ;; esac
 
 # Of futures/, the callback style; everything else there is for coroutines and tasks.
-callback_style="future awaitable gather wait shield sleep run"
+callback_style="future awaitable operation gather wait shield sleep run"
 
 root=$(mktemp -d) || exit 1
 trap 'rm -rf "$root"' EXIT
