@@ -16,7 +16,7 @@ struct entry {
 };
 
 struct completions {
-    cora_loop loop;
+    cora_completions own;
     cora_handle timer; /* null: none */
     struct entry *entries;
     size_t room, count;
@@ -36,12 +36,12 @@ static void disarm(struct completions *all)
 static void on_completed(cora_args bound, cora_future done);
 
 /* Takes the callbacks of those that are left back. */
-static void unregister(struct completions *all, cora_completions handle)
+static void unregister(struct completions *all)
 {
     for (size_t i = 0; i < all->count; i++) {
         if (!all->entries[i].completed)
             cora_remove_done_callback(all->entries[i].future,
-                                      cora_partial(on_completed, handle, i));
+                                      cora_partial(on_completed, all->own, i));
         all->entries[i].completed = true;
     }
 }
@@ -50,6 +50,7 @@ static void completions_close(void *memory)
 {
     struct completions *all = memory;
     disarm(all);
+    unregister(all);
     cora_waiters_close(&all->waiters);
     for (size_t i = 0; i < all->count; i++)
         cora_release(all->entries[i].future);
@@ -67,9 +68,6 @@ static struct completions *completions_get(cora_completions handle)
 
 int cora_completions_close(cora_completions handle)
 {
-    struct completions *all = completions_get(handle);
-    if (all)
-        unregister(all, handle);
     return object_close_held(handle.bits, &completions_type);
 }
 
@@ -113,7 +111,7 @@ static void on_timeout(cora_args bound)
     cora_completions handle = cora_arg_completions(bound, 0);
     struct completions *all = completions_get(handle);
     all->timer = (cora_handle){ 0 };
-    unregister(all, handle);
+    unregister(all);
     for (; all->pending > 0; all->pending--)
         put(all, (cora_future){ 0 });
 }
@@ -187,23 +185,22 @@ static bool collect(struct loop *loop, struct completions *all, const cora_await
 }
 
 /* Begins: a callback for each, and the timer. False without memory. */
-static bool begin(struct completions *all, cora_completions handle, double timeout)
+static bool begin(cora_loop loop, struct completions *all, double timeout)
 {
     for (; all->pending < all->count; all->pending++)
         if (cora_add_done_callback(all->entries[all->pending].future,
-                                   cora_partial(on_completed, handle, all->pending)) < 0)
+                                   cora_partial(on_completed, all->own, all->pending)) < 0)
             return false;
     if (all->count > 0 && timeout != INFINITY)
-        all->timer = cora_call_later(all->loop, timeout, cora_partial(on_timeout, handle));
+        all->timer = cora_call_later(loop, timeout, cora_partial(on_timeout, all->own));
     all->left = all->count;
     return all->count == 0 || timeout == INFINITY || !cora_is_null(all->timer);
 }
 
 /* Closes what could not begin; the thread's last error stays. */
-static void give_up(struct completions *all, cora_completions handle)
+static void give_up(cora_completions handle)
 {
     cora_value error = cora_copy(cora_last_error());
-    unregister(all, handle);
     cora_object_close(handle.bits, &completions_type);
     fail_with(error);
     cora_drop(error);
@@ -232,14 +229,14 @@ cora_completions cora_as_completed_awaitables(cora_loop loop, const cora_awaitab
         return none;
     }
     loop_hold(inside); /* a task factory may close it */
-    *all = (struct completions){ .loop = loop, .entries = entries, .room = count };
-    bool begun = collect(inside, all, items, count, place) && begin(all, handle, timeout);
+    *all = (struct completions){ .own = handle, .entries = entries, .room = count };
+    bool begun = collect(inside, all, items, count, place) && begin(loop, all, timeout);
     if (!inside->ev)
         fail(CORA_ERUNTIME, "Event loop is closed");
     else if (begun)
         object_hold(handle.bits, &completions_type);
     else
-        give_up(all, handle);
+        give_up(handle);
     loop_unhold(inside);
     return begun ? handle : none;
 }

@@ -6,7 +6,8 @@
  *         cora_when_done(cora_completions_result(arrivals), cora_partial(on_arrival, board));
  *
  *     return cora_await(self, cora_completions_next(arrivals), arrived);         // in a step:
- *     ... cora_future runner = cora_as_future(cora_got(self));                   // one that is done
+ *     ... cora_future runner = cora_as_future(cora_got(self));                   // one that is
+ * done
  */
 #ifndef CORA_AS_COMPLETED_H
 #define CORA_AS_COMPLETED_H
@@ -39,7 +40,10 @@ CORA_API cora_completions cora_as_completed_coros(cora_loop loop, const cora_cor
 /* Closes it; those that wait end with a StaleHandle error, what it waited for runs on. */
 CORA_API int cora_completions_close(cora_completions completions);
 
-/* How many are still to be asked for with the two below. */
+/*
+ * How many are still to be asked for with the two below: a cora_completions_result counts when it
+ * is made, a cora_completions_next when it starts.
+ */
 CORA_API size_t cora_completions_left(cora_completions completions);
 
 /*

@@ -51,13 +51,16 @@ void cora_waiters_remove(struct cora_waiter *waiter)
 
 enum cora_waiter_state cora_waiter_state(const struct cora_waiter *waiter)
 {
-    if (future_phase(waiter->future) == FUTURE_PENDING)
+    bool starts = waiter->busy && !waiter->woken && !future_has(waiter->future, FUTURE_ASKED);
+    if (future_phase(waiter->future) == FUTURE_PENDING || starts)
         return CORA_WAITER_WAITING;
     return waiter->woken ? CORA_WAITER_WOKEN : CORA_WAITER_CANCELLED;
 }
 
 bool cora_waiter_wake(struct cora_waiter *waiter)
 {
+    if (waiter->busy)
+        waiter->again = true;
     if (future_phase(waiter->future) != FUTURE_PENDING)
         return false;
     waiter->woken = true;
@@ -96,15 +99,38 @@ static bool is_of_loop(struct loop *loop, const cora_awaitable *what)
     return !slot || slot->kind != SLOT_OBJECT || slot_owner(slot) == loop;
 }
 
-/* One of its functions has returned: false if its loop was closed meanwhile. */
-static bool waiter_is_there(struct cora_waiter *waiter)
+/*
+ * While one of its functions runs the future cannot be woken: that would queue what ends just then.
+ * It is noted instead.
+ */
+static void waiter_enter(struct cora_waiter *waiter)
+{
+    waiter->busy = true;
+    waiter->again = false;
+    future_set_phase(waiter->future, FUTURE_WOKEN);
+}
+
+/* It has returned: false if its loop was closed meanwhile. */
+static bool waiter_leave(struct cora_waiter *waiter)
 {
     waiter->busy = false;
-    if (!waiter->gone)
+    if (!waiter->gone) {
+        future_set_phase(waiter->future, FUTURE_PENDING);
         return true;
+    }
     cora_waiters_remove(waiter);
     block_put(waiter, waiter_size(waiter->operation));
     return false;
+}
+
+/* It waits, unless it was woken or cancelled in the middle. */
+static void waiter_waits(struct loop *loop, struct cora_waiter *waiter)
+{
+    waiter->woken = false;
+    if (waiter->again)
+        cora_waiter_wake(waiter);
+    if (future_has(waiter->future, FUTURE_ASKED))
+        future_wake(loop, waiter->future);
 }
 
 void waiter_begin(struct loop *loop, struct future *future, const cora_awaitable *what)
@@ -128,10 +154,14 @@ void waiter_begin(struct loop *loop, struct future *future, const cora_awaitable
     if (size > sizeof *waiter)
         memset(waiter + 1, 0, size - sizeof *waiter);
     future->as.state.as.pointer = waiter;
-    waiter->busy = true;
+    waiter_enter(waiter);
     int code = what->operation->start(waiter, what);
-    if (waiter_is_there(waiter) && code < 0)
+    if (!waiter_leave(waiter))
+        return;
+    if (code < 0)
         operation_fail(loop, future, cora_last_error());
+    else if (CORA_UNLIKELY(waiter->again || future_has(future, FUTURE_ASKED)))
+        waiter_waits(loop, waiter);
 }
 
 static void waiter_start(struct loop *loop, struct future *future, const cora_awaitable *what)
@@ -147,19 +177,18 @@ static void waiter_resume(struct loop *loop, struct future *future)
 {
     struct cora_waiter *waiter = waiter_of(future);
     cora_value outcome = cora_nothing();
-    waiter->busy = true;
-    enum cora_resumed how =
-        waiter->operation->resume(waiter, future_has(future, FUTURE_ASKED), &outcome);
-    if (!waiter_is_there(waiter))
+    bool cancelled = future_has(future, FUTURE_ASKED);
+    future_unmark(future, FUTURE_ASKED);
+    waiter_enter(waiter);
+    enum cora_resumed how = waiter->operation->resume(waiter, cancelled, &outcome);
+    if (!waiter_leave(waiter))
         return;
-    if (how == CORA_ENDS_CANCELLED) {
+    if (how == CORA_ENDS_CANCELLED)
         operation_cancelled(loop, future);
-    } else if (how == CORA_ENDS) {
+    else if (how == CORA_ENDS)
         operation_end(loop, future, outcome);
-    } else {
-        waiter->woken = false;
-        future_unmark(future, FUTURE_ASKED);
-    }
+    else
+        waiter_waits(loop, waiter);
 }
 
 static void waiter_drop(struct loop *loop, struct future *before)

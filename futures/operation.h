@@ -49,8 +49,9 @@ struct cora_waiter {
     const struct cora_operation *operation; /* private, as is what follows */
     struct future *future;
     bool woken;
-    bool busy; /* one of its functions runs, which frees it if need be */
-    bool gone;
+    bool busy;  /* one of its functions runs; meanwhile: */
+    bool again; /* it was woken */
+    bool gone;  /* its loop was closed */
 };
 
 /* How an operation goes on. */

@@ -51,7 +51,8 @@ CORA_API cora_awaitable cora_task_group_enter(cora_task_group group);
  * Leaves it, with the error that is under way (cora_caught), or nothing. Ends when all its tasks
  * have: with nothing; with an ExceptionGroup; with Cancelled if the parent was cancelled and none
  * failed; with a KeyboardInterrupt or SystemExit as it is. cora_with does this at the coroutine's
- * end. If cancelled: the tasks are cancelled, and it still waits for them. This is a coroutine: to
+ * end. If cancelled: the tasks are cancelled, and it still waits for them. If the group is closed
+ * meanwhile: a StaleHandle error. This is a coroutine: to
  * be given to somebody in the step that made it.
  */
 CORA_API cora_awaitable cora_task_group_exit(cora_task_group group, cora_value error);
@@ -74,7 +75,7 @@ CORA_API int cora_task_group_spawn_at(cora_task_group group, cora_awaitable awai
                                       const struct cora_task_options *options,
                                       const struct cora_place *place);
 
-/* How many of its tasks have not ended. */
+/* How many tasks it waits for: one that has ended counts until the tick after. */
 CORA_API size_t cora_task_group_size(cora_task_group group);
 
 /* Writes it for a person to read: <TaskGroup tasks=3 errors=1 cancelling>. As snprintf. */

@@ -16,11 +16,12 @@ CORA_BEGIN
  * seconds (INFINITY: no limit), cancels it, waits until it has ended, and ends with a TimeoutError;
  * with its value or error if it answers the cancellation with that. To let it go on, give a
  * cora_shield. A coroutine runs in the task that awaits this, not in one of its own. With 0 and
- * less: what is not done is cancelled at once; a coroutine does not begin. NaN: a ValueError.
+ * less: what is not done is cancelled at once; a coroutine does not begin, unless the loop's tasks
+ * are eager. NaN: a ValueError.
  *
- * If cancelled: it is, too, and has ended then. This is a coroutine itself: to be given to somebody
- * in the callback that made it. Outside of a task it becomes one, which begins at once. asyncio:
- * wait_for.
+ * If cancelled: it is, too, and has ended then, but for one that was given no time. This is a
+ * coroutine itself: to be given to somebody in the callback that made it. Outside of a task it
+ * becomes one, which begins at once. asyncio: wait_for.
  */
 #define cora_wait_for(awaitable, seconds)                                                          \
     cora_wait_for_at(cora_awaitable_of(awaitable), seconds, CORA_PLACE("wait_for"))

@@ -69,11 +69,26 @@ cora_value cora_raised(cora_coro self)
 
 /* ---- objects for a part of a coroutine ---- */
 
+static bool object_is_there(uint64_t bits)
+{
+    const struct slot *slot = slot_at(bits);
+    return slot_is(slot, bits) && slot->state == SLOT_WAITING;
+}
+
+/* A note to be used again, of those made last: its object was closed elsewhere. Or a new one. */
+static struct extra *note_new(struct coroutine *coro)
+{
+    struct extra *extra = coro->extras;
+    for (int i = 0; extra && i < 8; i++, extra = extra->next)
+        if (extra->kind == EXTRA_OBJECT && !object_is_there((uint64_t)extra->value.as.integer))
+            return extra;
+    return extra_new(coro, EXTRA_OBJECT);
+}
+
 void object_hold(uint64_t bits, const struct cora_object_type *type)
 {
     struct step_run *run = cora_thread.run;
-    struct extra *extra =
-        bits && run && run->bits != NO_STEP ? extra_new(run->top, EXTRA_OBJECT) : NULL;
+    struct extra *extra = bits && run && run->bits != NO_STEP ? note_new(run->top) : NULL;
     if (!extra)
         return; /* made outside of a step; without memory its loop has it */
     extra->value = cora_int((int64_t)bits);

@@ -1153,6 +1153,27 @@ TEST(eager, "with tasks that start at once those that are done then are met firs
     end(loop);
 }
 
+static void start_one_twice(cora_args bound)
+{
+    struct notes *notes = cora_arg(bound, 0, struct notes *);
+    cora_coro coro = cora_coroutine(give_word, struct runner, .word = "once");
+    cora_coro coros[2] = { coro, coro };
+    cora_completions arrivals = cora_as_completed(cora_running_loop(), coros, 2, NEVER);
+    CHECK_INT(cora_completions_left(arrivals), 1);
+    cora_create_task(cora_running_loop(), reading(notes, arrivals, true));
+}
+
+TEST(eager_duplicates, "a coroutine that has ended by then counts once all the same")
+{
+    cora_loop loop = virtual_loop_new();
+    struct notes notes = { "" };
+    cora_set_task_factory(loop, cora_partial(cora_eager_task_factory));
+    run_in(loop, cora_partial(start_one_twice, &notes));
+    ticks(loop, 3);
+    CHECK_TEXT(notes.text, "\"once\"");
+    end(loop);
+}
+
 struct tally {
     int count;
     long long sum;

@@ -546,6 +546,9 @@ TEST(another_thread, "another thread is refused a mailbox of this one's loop")
 
 /* ---- the parts of the table ---- */
 
+/* Where an operation detaches the guest that it runs in. */
+enum where { NOWHERE, IN_NOW, IN_START, BEHIND_START, IN_RESUME };
+
 /* Tells an operation how to behave, and how it was called. */
 struct probe {
     struct cora_waiters list;
@@ -556,7 +559,7 @@ struct probe {
     int nows, starts, resumes, drops;
     bool cancelled, woken; /* as the last resume was told */
     mailbox box;           /* that start wants, if it is not null */
-    cora_loop detached;    /* that resume detaches */
+    enum where detaches;
 };
 
 /* It has a field of its own, to be dropped. */
@@ -565,10 +568,17 @@ struct probing {
     struct probe *probe;
 };
 
+static void detach_in(struct probe *probe, enum where where)
+{
+    if (probe->detaches == where)
+        CHECK_INT(cora_loop_detach(cora_running_loop()), 0);
+}
+
 static bool probe_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
     struct probe *probe = cora_as_pointer(what->value);
     probe->nows++;
+    detach_in(probe, IN_NOW);
     *ret_outcome = probe->outcome;
     return probe->need_not_wait;
 }
@@ -581,10 +591,12 @@ static int probe_start(struct cora_waiter *waiter, const cora_awaitable *what)
     if (probe->starts < 4)
         probe->waiters[probe->starts] = waiter;
     probe->starts++;
+    detach_in(probe, IN_START);
     if (!cora_is_null(probe->box)) /* a stale one */
         return mailbox_open(probe->box);
     if (!probe->outside)
         cora_waiters_append(&probe->list, waiter);
+    detach_in(probe, BEHIND_START);
     return 0;
 }
 
@@ -597,8 +609,7 @@ static enum cora_resumed probe_resume(struct cora_waiter *waiter, bool cancelled
     probe->woken = cora_waiter_was_woken(waiter);
     if (probe->answer != CORA_WAITS)
         cora_waiters_remove(waiter);
-    if (!cora_is_null(probe->detached))
-        CHECK_INT(cora_loop_detach(probe->detached), 0);
+    detach_in(probe, IN_RESUME);
     if (probe->answer == CORA_ENDS)
         *ret_outcome = probe->outcome;
     return probe->answer;
@@ -807,6 +818,23 @@ TEST(waits_again, "it may wait again as often as it likes, also outside of a lis
     end(loop);
 }
 
+TEST(cancelled_after_a_wait, "one that was woken, waits again and is cancelled then was not woken")
+{
+    cora_loop loop = virtual_loop_new();
+    struct probe probe = { .answer = CORA_WAITS };
+    cora_future task = probing_task(loop, &probe);
+    tick(loop);
+    cora_waiter_wake(probe.waiters[0]);
+    tick(loop);
+    CHECK(probe.woken);
+    probe.answer = CORA_ENDS_CANCELLED;
+    cora_cancel(task);
+    CHECK(cora_waiter_state(probe.waiters[0]) == CORA_WAITER_CANCELLED);
+    tick(loop);
+    CHECK(probe.cancelled && !probe.woken);
+    end(loop);
+}
+
 TEST(cancelled, "one that is cancelled runs in the next tick, and is told so")
 {
     cora_loop loop = virtual_loop_new();
@@ -978,29 +1006,47 @@ TEST(dropped_with_the_loop, "of one that waits when the loop is closed only the 
     CHECK_INT(cora_live_coroutines(), 0);
 }
 
-TEST(detached_in_resume, "an operation may detach the guest that it runs in")
+static void start_a_probe(cora_args bound)
+{
+    cora_when_done(probing(cora_arg(bound, 0, struct probe *)),
+                   cora_partial(count_done, cora_arg(bound, 1, int *)));
+}
+
+/* Ends in the guest that an operation detaches, begun as a callback or in a step. */
+static void check_detached(enum where where, enum cora_resumed answer, bool as_callback)
+{
+    struct ev_loop *host = ev_loop_new(EVFLAG_NOENV);
+    cora_loop guest = cora_loop_attach(host, NULL);
+    int calls = 0;
+    struct probe probe = { .answer = answer, .detaches = where };
+    if (as_callback)
+        cora_call_soon(guest, cora_partial(start_a_probe, &probe, &calls));
+    else
+        probing_task(guest, &probe);
+    ev_run(host, EVRUN_NOWAIT);
+    if (where == IN_RESUME) {
+        CHECK(!cora_is_closed(guest));
+        cora_waiter_wake(probe.waiters[0]);
+        ev_run(host, EVRUN_NOWAIT);
+        CHECK_INT(probe.resumes, 1);
+    }
+    CHECK(cora_is_closed(guest));
+    CHECK_INT(probe.drops, probe.starts);
+    CHECK_INT(calls, 0);
+    CHECK(!probe.list.first && !probe.list.last);
+    ev_loop_destroy(host);
+    CHECK_INT(cora_live_coroutines(), 0);
+}
+
+TEST(detaches, "an operation may detach the guest that it runs in, wherever: it is in no list then")
 {
     for (int as_callback = 0; as_callback < 2; as_callback++) {
-        struct ev_loop *host = ev_loop_new(EVFLAG_NOENV);
-        cora_loop guest = cora_loop_attach(host, NULL);
-        int calls = 0;
-        struct probe probe = { .answer = CORA_ENDS, .detached = guest };
-        cora_set_current_loop(guest);
-        if (as_callback)
-            cora_when_done(probing(&probe), cora_partial(count_done, &calls));
-        else
-            probing_task(guest, &probe);
-        ev_run(host, EVRUN_NOWAIT);
-        CHECK_INT(probe.starts, 1);
-        cora_waiter_wake(probe.waiters[0]);
-        ev_run(host, 0);
-        CHECK(cora_is_closed(guest));
-        CHECK_INT(probe.resumes, 1);
-        CHECK_INT(probe.drops, 1);
-        CHECK_INT(calls, 0);
-        cora_set_current_loop((cora_loop){ 0 });
-        ev_loop_destroy(host);
-        CHECK_INT(cora_live_coroutines(), 0);
+        check_detached(IN_NOW, CORA_ENDS, as_callback);
+        check_detached(IN_START, CORA_ENDS, as_callback);
+        check_detached(BEHIND_START, CORA_ENDS, as_callback);
+        check_detached(IN_RESUME, CORA_ENDS, as_callback);
+        check_detached(IN_RESUME, CORA_ENDS_CANCELLED, as_callback);
+        check_detached(IN_RESUME, CORA_WAITS, as_callback);
     }
 }
 

@@ -16,7 +16,14 @@ struct door {
     struct cora_waiters list;
     bool shut;
     int refusal; /* the code that entering fails with; 0: it does not */
-    enum { LEAVE_AT_ONCE, LEAVE_WITH_ERROR, LEAVE_WITH_VALUE, LEAVE_LATER, LEAVE_AS_COROUTINE } how;
+    enum {
+        LEAVE_AT_ONCE,
+        LEAVE_WITH_ERROR,
+        LEAVE_WITH_VALUE,
+        LEAVE_LATER,
+        LEAVE_AS_COROUTINE,
+        LEAVE_AND_DETACH,
+    } how;
     cora_future later;
     int inside;
 };
@@ -91,6 +98,9 @@ static cora_awaitable leave(cora_value entered, cora_value error)
         return cora_awaitable_of(door->later);
     case LEAVE_AS_COROUTINE:
         return cora_awaitable_of(cora_coroutine(leave_slowly, struct job, .notes = door->notes));
+    case LEAVE_AND_DETACH:
+        CHECK_INT(cora_loop_detach(cora_running_loop()), 0);
+        break;
     case LEAVE_AT_ONCE:
         break;
     }
@@ -323,6 +333,21 @@ TEST(detached_inside, "or detached by the coroutine itself, while it is inside")
     ev_run(host, 0);
     CHECK(cora_is_closed(guest));
     CHECK(strstr(house.notes.text, "+a +b -b") == house.notes.text);
+    check_empty(&house);
+    ev_loop_destroy(host);
+    CHECK_INT(cora_live_coroutines(), 0);
+}
+
+TEST(detached_by_leaving, "or by what leaves it")
+{
+    struct ev_loop *host = ev_loop_new(EVFLAG_NOENV);
+    cora_loop guest = cora_loop_attach(host, NULL);
+    struct house house;
+    build(&house);
+    house.doors[1].how = LEAVE_AND_DETACH;
+    cora_spawn(guest, visitor(&house, 2, return_seven));
+    ev_run(host, 0);
+    CHECK(cora_is_closed(guest));
     check_empty(&house);
     ev_loop_destroy(host);
     CHECK_INT(cora_live_coroutines(), 0);
