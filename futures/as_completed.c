@@ -58,7 +58,7 @@ static void completions_close(void *memory)
         block_put(all->entries, all->room * sizeof *all->entries);
 }
 
-static const struct cora_object_type completions_type = { "completions", sizeof(struct completions),
+static const struct cora_object_type completions_type = { "as_completed", sizeof(struct completions),
                                                           completions_close };
 
 static struct completions *completions_get(cora_completions handle)

@@ -167,7 +167,10 @@ void waiter_begin(struct loop *loop, struct future *future, const cora_awaitable
 static void waiter_start(struct loop *loop, struct future *future, const cora_awaitable *what)
 {
     cora_value outcome = cora_nothing();
-    if (what->operation->now && what->operation->now(what, &outcome))
+    bool ends = what->operation->now && what->operation->now(what, &outcome);
+    if (future_is_done(future))
+        return; /* its loop was closed */
+    if (ends)
         operation_end(loop, future, outcome);
     else
         waiter_begin(loop, future, what);

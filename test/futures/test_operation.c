@@ -1013,12 +1013,13 @@ static void start_a_probe(cora_args bound)
 }
 
 /* Ends in the guest that an operation detaches, begun as a callback or in a step. */
-static void check_detached(enum where where, enum cora_resumed answer, bool as_callback)
+static void check_detached(enum where where, enum cora_resumed answer, bool need_not_wait,
+                           bool as_callback)
 {
     struct ev_loop *host = ev_loop_new(EVFLAG_NOENV);
     cora_loop guest = cora_loop_attach(host, NULL);
     int calls = 0;
-    struct probe probe = { .answer = answer, .detaches = where };
+    struct probe probe = { .answer = answer, .detaches = where, .need_not_wait = need_not_wait };
     if (as_callback)
         cora_call_soon(guest, cora_partial(start_a_probe, &probe, &calls));
     else
@@ -1041,12 +1042,13 @@ static void check_detached(enum where where, enum cora_resumed answer, bool as_c
 TEST(detaches, "an operation may detach the guest that it runs in, wherever: it is in no list then")
 {
     for (int as_callback = 0; as_callback < 2; as_callback++) {
-        check_detached(IN_NOW, CORA_ENDS, as_callback);
-        check_detached(IN_START, CORA_ENDS, as_callback);
-        check_detached(BEHIND_START, CORA_ENDS, as_callback);
-        check_detached(IN_RESUME, CORA_ENDS, as_callback);
-        check_detached(IN_RESUME, CORA_ENDS_CANCELLED, as_callback);
-        check_detached(IN_RESUME, CORA_WAITS, as_callback);
+        check_detached(IN_NOW, CORA_ENDS, false, as_callback);
+        check_detached(IN_NOW, CORA_ENDS, true, as_callback);
+        check_detached(IN_START, CORA_ENDS, false, as_callback);
+        check_detached(BEHIND_START, CORA_ENDS, false, as_callback);
+        check_detached(IN_RESUME, CORA_ENDS, false, as_callback);
+        check_detached(IN_RESUME, CORA_ENDS_CANCELLED, false, as_callback);
+        check_detached(IN_RESUME, CORA_WAITS, false, as_callback);
     }
 }
 

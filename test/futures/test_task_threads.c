@@ -72,6 +72,42 @@ TEST(run_elsewhere, "a loop runs the tasks that another thread has made, nested 
     cora_loop_close(job.loop);
 }
 
+static cora_next naps(cora_coro self)
+{
+    return cora_await(self, cora_sleep(0.001), cora_return_nothing);
+}
+
+/* Ends a coroutine of another thread's, and has never had one of its own. */
+static void *end_it(void *argument)
+{
+    struct job *job = argument;
+    cora_run_until_complete(job->loop, job->task);
+    cora_loop_close(job->loop);
+    return NULL;
+}
+
+static void *make_it(void *argument)
+{
+    struct job *job = argument;
+    job->loop = cora_loop_new(NULL);
+    job->task = cora_create_task(job->loop, cora_coroutine(naps));
+    return NULL;
+}
+
+TEST(ends_elsewhere, "a coroutine may be made in one thread, end in another, and both threads end")
+{
+    struct job mine = { .loop = cora_loop_new(NULL) }, theirs = { 0 };
+    pthread_t thread;
+    mine.task = cora_create_task(mine.loop, cora_coroutine(naps));
+    CHECK_INT(pthread_create(&thread, NULL, end_it, &mine), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    CHECK(cora_is_closed(mine.loop));
+    CHECK_INT(pthread_create(&thread, NULL, make_it, &theirs), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    end_it(&theirs);
+    CHECK(cora_is_closed(theirs.loop));
+}
+
 struct visit {
     cora_coro coro;
     cora_loop loop;
