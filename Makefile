@@ -35,7 +35,7 @@ WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Wvla -Wform
 C_ONLY    := -Wstrict-prototypes -Wmissing-prototypes
 CFLAGS    ?= -O2 -g
 # What does not run all the time is made small; C++ exceptions do not go through Cora (docs/limits.md).
-COLD      := $(addprefix reactor/,context error exception_handler loop object signal watcher) \
+COLD      := $(addprefix reactor/,context error exception_handler loop signal watcher) \
              $(addprefix futures/,as_completed call_graph generator runner shield staggered \
                task_group task_inspect timeout wait wait_for with)
 SMALL     := $(if $(SAN),,-fno-asynchronous-unwind-tables)

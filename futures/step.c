@@ -684,7 +684,11 @@ enum drive_end coroutine_drive(struct step_run *run)
     for (;;) {
         struct coroutine *coro = run->top;
         enum next asked = coroutine_goes_on(run, coro);
-        if (asked == NEXT_FUTURE) {
+        if (asked == NEXT_VALUE || asked == NEXT_ERROR) {
+            value_copy_plain(&run->got.value, &run->outcome);
+            run->got.raised = asked == NEXT_ERROR;
+            run->outcome = cora_nothing();
+        } else if (asked == NEXT_FUTURE) {
             forget_outcome(run);
             run->future = run->made; /* as it is marked, it is there */
             run->made = NULL;
@@ -703,10 +707,7 @@ enum drive_end coroutine_drive(struct step_run *run)
                 return DRIVE_YIELDED;
         } else if (asked == NEXT_SLEEP) {
             return DRIVE_SLEEPS;
-        } else if (asked == NEXT_VALUE || asked == NEXT_ERROR) {
-            value_copy_plain(&run->got.value, &run->outcome);
-            run->got.raised = asked == NEXT_ERROR;
-            run->outcome = cora_nothing();
+
         } else if (!coroutine_ends(run, coro, &asked)) {
             return asked == NEXT_RAISE ? DRIVE_RAISED : DRIVE_RETURNED;
         }

@@ -49,7 +49,7 @@ static bool all_are_cancelled(const struct lock *lock)
 
 static bool acquire_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
-    struct lock *lock = lock_get(cora_as_lock(what->value));
+    struct lock *lock = lock_get((cora_lock){ what->value.as.handle });
     if (!lock) {
         *ret_outcome = cora_last_error();
         return true;

@@ -99,7 +99,7 @@ static bool try_handle(struct flow *flow, struct level *level)
         handler = handler->next;
     if (!handler)
         return false;
-    note(flow->machine, handler->text, cora_static(error_class(error)));
+    note(flow->machine, handler->text, error_text(error));
     level->phase = TRY_HANDLER;
     level->next = handler->body;
     level->handled = error;

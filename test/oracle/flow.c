@@ -84,7 +84,7 @@ static cora_next ended(const struct flow *flow)
 
 static cora_next proceed(struct flow *flow)
 {
-    while (flow->depth > 0) {
+    while (flow->depth > 0 && !flow->then) {
         struct level *level = &flow->levels[flow->depth - 1];
         const struct instruction *next = level->next;
         if (flow->outcome.way != GOING_ON || !next) {
@@ -93,10 +93,8 @@ static cora_next proceed(struct flow *flow)
             level->next = next->next;
             execute(flow, next);
         }
-        if (flow->then)
-            return cora_try(flow->self, flow->awaited, resumed);
     }
-    return ended(flow);
+    return flow->then ? cora_try(flow->self, flow->awaited, resumed) : ended(flow);
 }
 
 static cora_next resumed(cora_coro self)

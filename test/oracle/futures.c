@@ -3,12 +3,6 @@
  */
 #include "oracle.h"
 
-/* The line of an instruction that gives 0 or a code. */
-static cora_value from_code(int code)
-{
-    return code == 0 ? cora_nothing() : cora_last_error();
-}
-
 static const struct operand *operand_at(const struct instruction *self, size_t index)
 {
     return &self->operands[index];

@@ -5,17 +5,6 @@
 #include "oracle.h"
 
 const struct operation missing_operations[] = {
-    { .name = "spawn_eager", .signature = ">Tc" },
-    { .name = "gspawn", .signature = "G>Tc" },
-    { .name = "gspawn_eager", .signature = "G>Tc" },
-    { .name = "reschedule", .signature = "Mo" },
-    { .name = "expired", .signature = "M" },
-    { .name = "when", .signature = "M" },
-    { .name = "event_set", .signature = "v" },
-    { .name = "event_clear", .signature = "v" },
-    { .name = "is_set", .signature = "v" },
-    { .name = "release", .signature = "x" },
-    { .name = "locked", .signature = "x" },
     { .name = "notify", .signature = "di" },
     { .name = "notify_all", .signature = "d" },
     { .name = "barrier_state", .signature = "b" },
@@ -24,10 +13,6 @@ const struct operation missing_operations[] = {
     { .name = "task_done", .signature = "q" },
     { .name = "qsize", .signature = "q" },
     { .name = "shutdown", .signature = "qw?" },
-    { .name = "wait_for", .signature = "ao", .kind = OPERATION_AWAITING },
-    { .name = "as_completed", .signature = "oA*", .kind = OPERATION_AWAITING },
-    { .name = "event_wait", .signature = "v", .kind = OPERATION_AWAITING },
-    { .name = "acquire", .signature = "x", .kind = OPERATION_AWAITING },
     { .name = "cond_wait", .signature = "d", .kind = OPERATION_AWAITING },
     { .name = "cond_wait_for", .signature = "dni", .kind = OPERATION_AWAITING },
     { .name = "barrier_wait", .signature = "b", .kind = OPERATION_AWAITING },
@@ -36,8 +21,5 @@ const struct operation missing_operations[] = {
     { .name = "put", .signature = "qi", .kind = OPERATION_AWAITING },
     { .name = "get", .signature = "q", .kind = OPERATION_AWAITING },
     { .name = "join", .signature = "q", .kind = OPERATION_AWAITING },
-    { .name = "timeout", .signature = ">Mo", .kind = OPERATION_BLOCK },
-    { .name = "taskgroup", .signature = ">G", .kind = OPERATION_BLOCK },
-    { .name = "with", .signature = "x", .kind = OPERATION_BLOCK },
     { 0 },
 };

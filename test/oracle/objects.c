@@ -66,7 +66,7 @@ static cora_future make_task(cora_args bound, cora_loop loop, cora_coro coro,
     size_t index = object_add(machine, name, (cora_future){ 0 }, true);
     struct cora_task_options named = { .name = name };
     if (options)
-        named.context = options->context;
+        named.context = options->context, named.eager_start = options->eager_start;
     cora_future task = cora_task_new(loop, coro, &named, CORA_PLACE("task"));
     machine->objects[index].future = cora_keep(task);
     return task;
@@ -79,6 +79,7 @@ int objects_set_factory(struct machine *machine)
 
 void objects_release(struct machine *machine)
 {
+    scopes_end(machine);
     for (size_t i = 0; i < machine->object_count; i++)
         if (cora_release(machine->objects[i].future) != 0)
             give_up("what was kept is gone");
@@ -146,8 +147,8 @@ static cora_value counter_make(struct machine *machine, const struct declaration
 static const struct declared kinds[] = {
     { "future", KIND_FUTURE, "", future_make, future_final },
     { "counter", KIND_COUNTER, "", counter_make, cora_from_value },
-    { "lock", KIND_LOCK, "", NULL, NULL },
-    { "event", KIND_EVENT, "", NULL, NULL },
+    { "lock", KIND_LOCK, "", lock_make, lock_final },
+    { "event", KIND_EVENT, "", event_make, event_final },
     { "semaphore", KIND_SEMAPHORE, "i", NULL, NULL },
     { "bounded_semaphore", KIND_SEMAPHORE, "i", NULL, NULL },
     { "condition", KIND_CONDITION, "l?", NULL, NULL },
@@ -168,6 +169,7 @@ const struct declared *declared_find(const char *keyword)
 void objects_declare(struct machine *machine)
 {
     const struct declaration *declaration = machine->program->declarations;
+    scopes_start(machine);
     for (; declaration; declaration = declaration->next)
         declaration->name->object = declaration->declared->make(machine, declaration);
 }

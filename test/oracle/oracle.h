@@ -7,7 +7,7 @@
  *
  *     parse.c         text -> struct program: names, declarations, trees of instructions
  *     instructions.c  the table of all tables: what an instruction is called, takes and does
- *     futures.c, tasks.c, waits.c, missing.c   those tables, one for each family
+ *     futures.c, tasks.c, waits.c, scopes.c, sync.c, missing.c   those, one for each family
  *     blocks.c        repeat, try, return, raise: what moves between instructions
  *     flow.c          a coroutine of the language as a Cora coroutine; callbacks
  *     objects.c       what names are bound to, and what objects are called in the trace
@@ -146,7 +146,7 @@ struct operation {
                         cora_awaitable *ret_awaitable);
     /* Awaiting: how the value is shown; NULL: as it is. */
     cora_value (*show)(struct machine *machine, cora_value value);
-    /* Control, blocks: goes on in another way, or into the block. */
+    /* Control, blocks: goes on in another way, or into the block; also what awaits many times. */
     void (*enter)(struct flow *flow, const struct instruction *self);
     /* Blocks: what is done when the end of the innermost level is reached, or it is left. */
     void (*leave)(struct flow *flow, struct level *level);
@@ -159,7 +159,8 @@ const struct operation *operation_find(const char *name);
 
 /* The tables; each ends with a line without a name. */
 extern const struct operation future_operations[], task_operations[], wait_operations[];
-extern const struct operation block_operations[], missing_operations[];
+extern const struct operation scope_operations[], sync_operations[], block_operations[];
+extern const struct operation missing_operations[];
 
 /* ---- a run of a coroutine ---- */
 
@@ -178,6 +179,7 @@ struct level {
     enum { TRY_BODY, TRY_HANDLER, TRY_FINALLY } phase;
     cora_value handled;    /* in a handler: the error; held */
     struct outcome behind; /* in finally: what goes on behind it */
+    cora_value entered;    /* a time limit or a group that the block has entered */
 };
 
 /* The locals of a coroutine of the language. */
@@ -190,6 +192,8 @@ struct flow {
     const struct instruction *waiting;
     cora_awaitable awaited;
     void (*then)(struct flow *flow, cora_value got); /* NULL: nothing is to be awaited */
+    cora_completions arrivals;                       /* as_completed's */
+    int64_t seen;                                    /* how many of them have arrived */
     int depth;
     struct level levels[DEPTH_MAX];
 };
@@ -233,7 +237,8 @@ struct machine {
     cora_loop loop;
     struct object *objects; /* in the order of creation */
     size_t object_count, object_room;
-    struct deadline *deadlines; /* those that have not come yet */
+    cora_coro keeper;           /* of limits and groups */
+    struct deadline *deadlines; /* all that there were */
     size_t deadline_count, deadline_room;
     int64_t now;
     cora_future waited[WORDS_MAX]; /* what the operation borrows that is awaited next */
@@ -283,6 +288,16 @@ bool operand_awaitable(struct machine *machine, const struct operand *operand,
 size_t operand_list(struct machine *machine, const struct instruction *instruction, size_t first,
                     cora_awaitable *ret_awaitables);
 
+/* The kinds of sync.c. */
+cora_value lock_make(struct machine *machine, const struct declaration *declaration);
+cora_value lock_final(cora_value object);
+cora_value event_make(struct machine *machine, const struct declaration *declaration);
+cora_value event_final(cora_value object);
+
+/* Begins and ends to keep the program's time limits and groups of tasks. */
+void scopes_start(struct machine *machine);
+void scopes_end(struct machine *machine);
+
 /* ---- the trace ---- */
 
 /* A line of what the current task does: words, and a value or an error. */
@@ -303,9 +318,18 @@ cora_value error_new(const char *class);
 bool error_is_known(const char *class);
 const char *error_class(cora_value error);
 
+/* The same, and of a group what it holds: a text. */
+cora_value error_text(cora_value error);
+
+/* What an instruction gives whose call gives 0 or a code. */
+cora_value from_code(int code);
+
 /* Notes that something is due in so many milliseconds: those as seconds. The time now. */
 double trace_delay(struct machine *machine, int64_t ms);
 int64_t trace_now(struct machine *machine);
+
+/* The millisecond of a time of the loop's clock at which something is, or was, due. */
+int64_t trace_ms(const struct machine *machine, double time);
 
 /* Ends the process: memory has run out, or something that cannot fail has. */
 void give_up(const char *what) __attribute__((noreturn));

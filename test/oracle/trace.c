@@ -47,15 +47,20 @@ double trace_delay(struct machine *machine, int64_t ms)
 int64_t trace_now(struct machine *machine)
 {
     double time = cora_time(machine->loop);
-    for (size_t i = machine->deadline_count; i-- > 0;) {
-        struct deadline *deadline = &machine->deadlines[i];
-        if (deadline->time > time)
-            continue;
-        if (deadline->ms > machine->now)
+    for (size_t i = 0; i < machine->deadline_count; i++) {
+        const struct deadline *deadline = &machine->deadlines[i];
+        if (deadline->time <= time && deadline->ms > machine->now)
             machine->now = deadline->ms;
-        *deadline = machine->deadlines[--machine->deadline_count];
     }
     return machine->now;
+}
+
+int64_t trace_ms(const struct machine *machine, double time)
+{
+    for (size_t i = 0; i < machine->deadline_count; i++)
+        if (!(machine->deadlines[i].time < time) && !(machine->deadlines[i].time > time))
+            return machine->deadlines[i].ms;
+    return -1; /* Cora's clock shows a time that the program never named */
 }
 
 /* ---- errors ---- */
@@ -76,6 +81,7 @@ static const struct class
     { "NameError", CORA_EEXCEPTION, false },
     { "RuntimeError", CORA_ERUNTIME, false },
     { "InvalidStateError", CORA_EINVALIDSTATE, false },
+    { "ExceptionGroup", CORA_EEXCEPTIONGROUP, false },
 };
 
 static const struct class *class_find(const char *name)
@@ -108,9 +114,28 @@ const char *error_class(cora_value error)
     return code == CORA_EEXCEPTION ? cora_error_message(error) : cora_error_name(code);
 }
 
+cora_value error_text(cora_value error)
+{
+    cora_value text = cora_static(error_class(error));
+    cora_value errors = cora_exceptions(error);
+    for (size_t i = 0; i < cora_list_size(errors); i++) {
+        cora_value inner = error_text(cora_list_at(errors, i));
+        text = cora_textf("%s%c%s", cora_as_text(text), i ? ' ' : '(', cora_as_text(inner));
+    }
+    return cora_list_size(errors) > 0 ? cora_textf("%s)", cora_as_text(text)) : text;
+}
+
+cora_value from_code(int code)
+{
+    return code == 0 ? cora_nothing() : cora_last_error();
+}
+
 /* Any other error is a fault of the interpreter or of Cora: it shows in the trace, and is told. */
 static void check_error(struct machine *machine, const char *words, cora_value error)
 {
+    cora_value errors = cora_exceptions(error);
+    for (size_t i = 0; i < cora_list_size(errors); i++)
+        check_error(machine, words, cora_list_at(errors, i));
     if (class_find(error_class(error)))
         return;
     char text[200];
@@ -137,7 +162,7 @@ void show(FILE *out, cora_value value)
     if (cora_is_nothing(value))
         fputc('-', out);
     else if (cora_is_error(value))
-        fprintf(out, "!%s", error_class(value));
+        fprintf(out, "!%s", cora_as_text(error_text(value)));
     else if (value.type == &cora_type_list)
         show_list(out, value);
     else if (value.type == &cora_type_int)
@@ -174,7 +199,7 @@ cora_value future_state(cora_future future)
         return cora_static("cancelled");
     cora_value error = cora_exception(future);
     if (cora_is_error(error))
-        return cora_textf("error %s", error_class(error));
+        return cora_textf("error %s", cora_as_text(error_text(error)));
     return result_text(cora_result(future));
 }
 
