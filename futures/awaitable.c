@@ -141,10 +141,13 @@ static void awaiting_task_asks(struct future *future)
     if (!future_has(future, FUTURE_DIRECT) || !(task->flags & TASK_MUST_CANCEL) ||
         future_has(future, FUTURE_ASKED))
         return;
+    struct cora_counted *before = future->as.state.cancelled; /* one that it waited on after */
     future_mark(future, FUTURE_ASKED);
     future->as.state.cancelled = task->future.as.state.cancelled;
     if (future->as.state.cancelled)
         counted_keep(future->as.state.cancelled);
+    if (before)
+        counted_drop(before);
 }
 
 bool operation_step(struct loop *loop, struct future *future)
