@@ -58,7 +58,8 @@ static void completions_close(void *memory)
         block_put(all->entries, all->room * sizeof *all->entries);
 }
 
-static const struct cora_object_type completions_type = { "as_completed", sizeof(struct completions),
+static const struct cora_object_type completions_type = { "as_completed",
+                                                          sizeof(struct completions),
                                                           completions_close };
 
 static struct completions *completions_get(cora_completions handle)
@@ -287,16 +288,17 @@ static cora_value take(struct completions *all, const struct cora_operation *ope
 static bool next_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
     struct completions *all = completions_get(cora_as_completions(what->value));
-    bool asks =
-        what->operation == &next_operation; /* the others were counted when they were made */
-    if (!all)
+    bool counts = what->operation == &next_operation; /* others were counted when they were made */
+    if (!all) {
         *ret_outcome = cora_last_error();
-    else if (asks ? all->left == 0 : what->option)
-        *ret_outcome = cora_error(CORA_ESTOPASYNCITERATION, NULL);
-    if (all && asks && all->left > 0)
-        all->left--;
-    else if (!all || asks || what->option)
         return true;
+    }
+    if (counts ? all->left == 0 : what->option) {
+        *ret_outcome = cora_error(CORA_ESTOPASYNCITERATION, NULL);
+        return true;
+    }
+    if (counts)
+        all->left--;
     if (all->taken == all->queued)
         return false;
     *ret_outcome = take(all, what->operation);

@@ -15,11 +15,13 @@ struct gather {
     struct cancel_walk walk;
     cora_future caller; /* the task that has called for it, or null: the children's call graph */
     cora_value list;    /* counted; empty until the end */
-    size_t unfinished;  /* children whose callback did not run yet */
-    size_t loud;        /* of those, such that cannot count when they are done */
+    size_t unfinished;  /* children whose callback did not run yet; one more while it is built */
+    size_t loud;        /* of those, such that cannot count when they are done; one more, too */
     bool return_exceptions;
-    bool cancelled; /* asked to end */
-    size_t room;    /* of the array */
+    bool cancelled;        /* asked to end */
+    bool building;         /* children are added, which may run the program's code */
+    struct future *failed; /* meanwhile: what it is to fail with; NULL: nothing */
+    size_t room;           /* of the array */
     size_t count;
     struct future *children[]; /* referenced */
 };
@@ -107,10 +109,15 @@ static void gather_end(struct loop *loop, struct future *outer)
 static void gather_count(struct loop *loop, struct future *outer, struct future *child)
 {
     struct gather *gather = gather_of(outer);
-    if (future_phase(child) != FUTURE_FINISHED && !gather->return_exceptions)
+    bool fails = future_phase(child) != FUTURE_FINISHED && !gather->return_exceptions;
+    if (fails && gather->building) {
+        future_read(child);
+        gather->failed = gather->failed ? gather->failed : child;
+    } else if (fails) {
         future_finish(loop, outer, FUTURE_FAILED, cora_copy(future_read(child)));
-    else if (--gather->unfinished == 0)
+    } else if (--gather->unfinished == 0) {
         gather_end(loop, outer);
+    }
 }
 
 /* A child is done; the outer future may be gone. */
@@ -196,6 +203,9 @@ static struct future *gather_new(struct loop *loop, size_t count, bool return_ex
     }
     *gather = (struct gather){ .caller = run_current_task(),
                                .list = list,
+                               .unfinished = 1,
+                               .loud = 1,
+                               .building = true,
                                .room = count,
                                .return_exceptions = return_exceptions };
     outer->as.state.as.pointer = gather;
@@ -225,17 +235,22 @@ static bool gather_register(struct loop *loop, struct future *outer, struct futu
     return true;
 }
 
-/* Takes a child, and registers with it if it is pending. False without memory. */
+/*
+ * Takes a child, and registers with it if it is pending; one that is done counts at once, as in
+ * asyncio. False without memory.
+ */
 static bool gather_add(struct loop *loop, struct future *outer, struct future *child)
 {
     struct gather *gather = gather_of(outer);
-    if (future_is_done(child) || !is_registered(outer, child)) {
-        if (!future_is_done(child) && !gather_register(loop, outer, child))
-            return false;
-        gather->unfinished++;
-    }
+    bool again = !future_is_done(child) && is_registered(outer, child);
+    if (!future_is_done(child) && !again && !gather_register(loop, outer, child))
+        return false;
     future_reference(child);
     gather->children[gather->count++] = child;
+    if (!again)
+        gather->unfinished++;
+    if (future_is_done(child))
+        gather_child(loop, outer, child);
     return true;
 }
 
@@ -252,14 +267,15 @@ static void gather_undo(struct loop *loop, struct future *outer)
     gather_free(loop, gather);
 }
 
-/* Counts those that were done when the gather was made. */
-static void gather_count_done(struct loop *loop, struct future *outer)
+/* All children are there: what came of them so far counts. */
+static void gather_built(struct loop *loop, struct future *outer)
 {
     struct gather *gather = gather_of(outer);
-    for (size_t i = 0; i < gather->count; i++)
-        if (future_is_done(gather->children[i]))
-            gather_child(loop, outer, gather->children[i]);
-    if (gather->count == 0)
+    gather->building = false;
+    gather->loud--;
+    if (gather->failed)
+        future_finish(loop, outer, FUTURE_FAILED, cora_copy(future_read(gather->failed)));
+    else if (--gather->unfinished == 0)
         gather_end(loop, outer);
 }
 
@@ -307,7 +323,7 @@ static cora_future gather(cora_loop handle, const cora_awaitable *awaitables,
     }
     if (added) {
         future_hold(loop, outer);
-        gather_count_done(loop, outer);
+        gather_built(loop, outer);
     } else if (outer && loop->ev) {
         gather_undo(loop, outer);
     }

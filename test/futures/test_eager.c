@@ -1644,3 +1644,46 @@ TEST(resets_the_factory, "a first step may take away the factory that has just m
     tick(loop);
     end(loop);
 }
+
+static cora_next complete(cora_coro self)
+{
+    cora_set_result(JOB(self)->future, cora_int(1));
+    return cora_return(self, 2);
+}
+
+static cora_next fail_it(cora_coro self)
+{
+    cora_set_exception(JOB(self)->future, cora_error(CORA_EKEY, "gone"));
+    return cora_return(self, 2);
+}
+
+static void gather_completing(cora_args bound)
+{
+    cora_loop loop = cora_running_loop();
+    cora_future first = cora_future_new(loop);
+    bool fails = cora_arg_int(bound, 1);
+    cora_awaitable items[] = {
+        cora_awaitable_of(first),
+        cora_awaitable_of(cora_coroutine(fails ? fail_it : complete, struct job, .future = first)),
+    };
+    cora_future all = cora_gather(loop, items, 2);
+    CHECK(cora_done(first));
+    CHECK(!cora_done(all));
+    *cora_arg(bound, 0, cora_future *) = cora_keep(all);
+}
+
+TEST(completes_a_child, "a gather whose eager task completes another child counts it a tick later")
+{
+    for (int fails = 0; fails < 2; fails++) {
+        cora_loop loop = eager_loop_new();
+        cora_future all = { 0 };
+        cora_call_soon(loop, cora_partial(gather_completing, &all, fails));
+        tick(loop);
+        CHECK(!cora_done(all));
+        tick(loop);
+        CHECK(cora_done(all));
+        CHECK_TEXT(outcome(all), fails ? "KeyError: gone" : "[1, 2]");
+        cora_release(all);
+        end(loop);
+    }
+}
