@@ -89,11 +89,9 @@ void operation_end(struct loop *loop, struct future *future, cora_value outcome)
         future_finish(loop, future, FUTURE_FINISHED, outcome);
         return;
     }
-    enum future_phase phase = cora_is_error(outcome) ? FUTURE_FAILED : FUTURE_FINISHED;
-    if (!value_keep(outcome, &kept)) {
+    if (!value_keep(outcome, &kept))
         kept = cora_copy(memory_error());
-        phase = FUTURE_FAILED;
-    }
+    enum future_phase phase = cora_is_error(kept) ? FUTURE_FAILED : FUTURE_FINISHED;
     if (cora_error_code(kept) == CORA_ECANCELLED)
         phase = FUTURE_CANCELLED;
     future_finish(loop, future, phase, kept);

@@ -43,10 +43,10 @@ static void shield_outer_done(cora_args bound, cora_future outer)
 static cora_future shield_caller(cora_args bound)
 {
     struct future *outer = future_find(cora_arg_future(bound, 0));
-    const struct callback *first =
-        outer && future_has(outer, FUTURE_CALLBACK) ? &outer->callback : NULL;
-    bool is_shield = first && first->function == (cora_function)shield_outer_done;
-    return is_shield ? cora_arg_future(callback_args(&outer->slot, first), 1) : (cora_future){ 0 };
+    if (!outer || !future_has(outer, FUTURE_CALLBACK) ||
+        outer->callback.function != (cora_function)shield_outer_done)
+        return (cora_future){ 0 };
+    return cora_arg_future(callback_args(&outer->slot, &outer->callback), 1);
 }
 
 const struct awaiter shield_awaiter = { (cora_function)cora_copy_outcome, shield_caller };

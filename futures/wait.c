@@ -76,10 +76,9 @@ static void wait_one_done(cora_args bound, cora_future done)
 static cora_future waiting_task(cora_args bound)
 {
     struct future *future = future_find(cora_arg_future(bound, 0));
-    bool awaited = future && !future_is_done(future) && future_has(future, FUTURE_AWAITED) &&
-                   future_has(future, FUTURE_CALLBACK);
-    return awaited ? cora_arg_future(callback_args(&future->slot, &future->callback), 0)
-                   : (cora_future){ 0 };
+    if (!future || !future_has(future, FUTURE_AWAITED) || !future_has(future, FUTURE_CALLBACK))
+        return (cora_future){ 0 };
+    return cora_arg_future(callback_args(&future->slot, &future->callback), 0);
 }
 
 const struct awaiter wait_awaiter = { (cora_function)wait_one_done, waiting_task };

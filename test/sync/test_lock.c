@@ -1275,13 +1275,19 @@ BOTH(many_cancelled, "of ten thousand that wait all but the last may be cancelle
     end(loop);
 }
 
+static void count_stale(cora_args bound, cora_future done)
+{
+    CHECK(is_error(done, CORA_ESTALE));
+    ++*cora_arg(bound, 0, int *);
+}
+
 TEST(many_closed, "ten thousand that wait for a lock that is closed end with an error")
 {
     cora_loop loop = current_loop_new();
     cora_lock lock = held_new(loop);
     int ended = 0;
     for (int i = 0; i < MANY; i++)
-        cora_when_done(cora_lock_acquire(lock), cora_partial(count_done, &ended));
+        cora_when_done(cora_lock_acquire(lock), cora_partial(count_stale, &ended));
     cora_lock_close(lock);
     CHECK_INT(ended, 0);
     tick(loop);
