@@ -87,7 +87,8 @@ static struct slot *ring_first(const struct future *future)
 }
 
 /* cb=[first, <8 more>, last] */
-static void print_callbacks(const struct future *future, char *buffer, size_t size)
+static __attribute__((cold)) void print_callbacks(const struct future *future, char *buffer,
+                                                  size_t size)
 {
     const struct slot *slots[3] = { NULL };
     size_t count = 0, length = 0;
@@ -112,7 +113,7 @@ static void print_callbacks(const struct future *future, char *buffer, size_t si
         snprintf(buffer + length, size - length, "]");
 }
 
-int future_print(const struct future *future, char *buffer, size_t size)
+__attribute__((cold)) int future_print(const struct future *future, char *buffer, size_t size)
 {
     static const char *const states[] = {
         [FUTURE_PENDING] = "pending", [FUTURE_STARTING] = "pending",
@@ -139,9 +140,7 @@ int future_print(const struct future *future, char *buffer, size_t size)
         future->operation->describe(future, about, sizeof about);
     if (is_task(future) && phase < FUTURE_FINISHED && task_of_const(future)->cancelling > 0)
         state = "cancelling";
-    return snprintf(buffer, size, "<%s %s%s%s%s%s>",
-                    name, state, about, outcome,
-                    callbacks, place);
+    return snprintf(buffer, size, "<%s %s%s%s%s%s>", name, state, about, outcome, callbacks, place);
 }
 
 int cora_future_print(cora_future handle, char *buffer, size_t size)
@@ -160,7 +159,7 @@ static bool future_is_kept(const struct future *future)
            future->slot.state != SLOT_WAITING;
 }
 
-static void report_unread(struct loop *loop, struct future *future)
+static __attribute__((cold)) void report_unread(struct loop *loop, struct future *future)
 {
     char text[400], message[80];
     bool composite = future->operation && future->operation->walk;

@@ -486,7 +486,8 @@ static void task_free(struct loop *loop, void *block)
 }
 
 /* In its context. */
-static void task_report(struct loop *loop, struct future *future, const struct cora_report *report)
+static __attribute__((cold)) void task_report(struct loop *loop, struct future *future,
+                                              const struct cora_report *report)
 {
     struct task *task = task_of(future);
     struct thread *thread = &cora_thread;
@@ -510,7 +511,7 @@ static void task_report(struct loop *loop, struct future *future, const struct c
     }
 }
 
-static void report_destroyed(struct loop *loop, struct task *task)
+static __attribute__((cold)) void report_destroyed(struct loop *loop, struct task *task)
 {
     char text[600];
     if (task->flags & TASK_QUIET)
@@ -551,7 +552,7 @@ static void task_close(struct loop *loop, struct task *task)
     }
 }
 
-static void tasks_close(struct loop *loop)
+static __attribute__((cold)) void tasks_close(struct loop *loop)
 {
     struct task *first = task_list(&loop->tasks), *next;
     for (struct task *task = first; task; task = next_task(task))

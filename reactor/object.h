@@ -61,8 +61,8 @@ CORA_API void *cora_object_get(uint64_t bits, const struct cora_object_type *typ
 CORA_API cora_loop cora_object_loop(uint64_t bits, const struct cora_object_type *type);
 
 /*
- * An error of this code about the object with this memory, which tells where that was made: "Gate is
- * shut (gate made in main, hall.c:12)". A temporary. It is the thread's last error, too.
+ * An error of this code about the object with this memory, which tells where that was made: "Gate
+ * is shut (gate made in main, hall.c:12)". A temporary. It is the thread's last error, too.
  */
 CORA_API cora_value cora_object_error(const void *memory, int code, const char *format, ...)
     CORA_PRINTF(3, 4);
@@ -79,7 +79,10 @@ static inline cora_value cora_from_object(uint64_t bits)
     return value;
 }
 
-CORA_API uint64_t cora_as_object(cora_value value);
+static inline uint64_t cora_as_object(cora_value value)
+{
+    return cora_as_bits(value, &cora_type_object);
+}
 
 CORA_END
 #endif

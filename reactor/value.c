@@ -365,34 +365,9 @@ cora_coro cora_as_coro(cora_value value)
     return (cora_coro){ value_as(value, &cora_type_coro).as.handle };
 }
 
-uint64_t cora_as_object(cora_value value)
+uint64_t cora_as_bits(cora_value value, const cora_type *type)
 {
-    return value_as(value, &cora_type_object).as.handle;
-}
-
-cora_timeout cora_as_timeout(cora_value value)
-{
-    return (cora_timeout){ value_as(value, &cora_type_timeout).as.handle };
-}
-
-cora_task_group cora_as_task_group(cora_value value)
-{
-    return (cora_task_group){ value_as(value, &cora_type_task_group).as.handle };
-}
-
-cora_completions cora_as_completions(cora_value value)
-{
-    return (cora_completions){ value_as(value, &cora_type_completions).as.handle };
-}
-
-cora_lock cora_as_lock(cora_value value)
-{
-    return (cora_lock){ value_as(value, &cora_type_lock).as.handle };
-}
-
-cora_event cora_as_event(cora_value value)
-{
-    return (cora_event){ value_as(value, &cora_type_event).as.handle };
+    return value_as(value, type).as.handle;
 }
 
 int cora_get_int(cora_value value, int64_t *ret_integer)

@@ -213,11 +213,40 @@ CORA_API cora_loop cora_as_loop(cora_value value);
 CORA_API cora_handle cora_as_handle(cora_value value);
 CORA_API cora_future cora_as_future(cora_value value);
 CORA_API cora_coro cora_as_coro(cora_value value);
-CORA_API cora_timeout cora_as_timeout(cora_value value);
-CORA_API cora_task_group cora_as_task_group(cora_value value);
-CORA_API cora_completions cora_as_completions(cora_value value);
-CORA_API cora_lock cora_as_lock(cora_value value);
-CORA_API cora_event cora_as_event(cora_value value);
+
+/* The handle's bits of a value of this type, one of those above; 0 and a TypeError if it is
+ * another. */
+CORA_API uint64_t cora_as_bits(cora_value value, const cora_type *type);
+
+static inline cora_timeout cora_as_timeout(cora_value value)
+{
+    cora_timeout handle = { cora_as_bits(value, &cora_type_timeout) };
+    return handle;
+}
+
+static inline cora_task_group cora_as_task_group(cora_value value)
+{
+    cora_task_group handle = { cora_as_bits(value, &cora_type_task_group) };
+    return handle;
+}
+
+static inline cora_completions cora_as_completions(cora_value value)
+{
+    cora_completions handle = { cora_as_bits(value, &cora_type_completions) };
+    return handle;
+}
+
+static inline cora_lock cora_as_lock(cora_value value)
+{
+    cora_lock handle = { cora_as_bits(value, &cora_type_lock) };
+    return handle;
+}
+
+static inline cora_event cora_as_event(cora_value value)
+{
+    cora_event handle = { cora_as_bits(value, &cora_type_event) };
+    return handle;
+}
 
 /* The same with a code: 0, or CORA_ETYPE and *ret untouched. */
 CORA_API int cora_get_int(cora_value value, int64_t *ret_integer) CORA_MUST_CHECK;

@@ -87,7 +87,8 @@ static void stop(cora_args bound)
 /* Callbacks are bound to its handle, so that one that is closed meanwhile does no harm. */
 static void open_door(cora_args bound)
 {
-    struct door *door = cora_object_get((uint64_t)cora_arg_int(bound, 0), &door_type);
+    uint64_t bits = cora_as_object(cora_arg_value(bound, 0));
+    struct door *door = cora_object_get(bits, &door_type);
     if (door)
         door->opened++;
 }
@@ -97,15 +98,44 @@ TEST(found_in_callbacks,
 {
     cora_loop loop = cora_loop_new(NULL);
     uint64_t door = door_new(loop, NULL);
-    cora_call_soon(loop, cora_partial(open_door, door));
-    cora_call_soon(loop, cora_partial(open_door, door));
+    cora_call_soon(loop, cora_partial(open_door, cora_from_object(door)));
+    cora_call_soon(loop, cora_partial(open_door, cora_from_object(door)));
     tick(loop);
     CHECK_INT(door_get(door)->opened, 2);
-    cora_call_soon(loop, cora_partial(open_door, door));
+    cora_call_soon(loop, cora_partial(open_door, cora_from_object(door)));
     cora_object_close(door, &door_type);
     tick(loop);
     CHECK(!cora_object_get(door, &door_type));
     cora_loop_close(loop);
+}
+
+TEST(as_value, "its handle goes into a value and comes back; of any other value it is a TypeError")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    uint64_t door = door_new(loop, NULL), other = door_new(loop, NULL);
+    CHECK(cora_as_object(cora_from_object(door)) == door);
+    CHECK(cora_equal(cora_from_object(door), cora_from_object(door)));
+    CHECK(!cora_equal(cora_from_object(door), cora_from_object(other)));
+    CHECK(!cora_equal(cora_from_object(door), cora_int((int64_t)door)));
+    CHECK_INT(cora_as_object(cora_int((int64_t)door)), 0);
+    CHECK_INT(cora_error_code(cora_last_error()), CORA_ETYPE);
+    CHECK_INT(cora_as_object(cora_nothing()), 0);
+    CHECK(cora_is_null(cora_as_loop(cora_from_object(door))));
+    CHECK_INT(cora_error_code(cora_last_error()), CORA_ETYPE);
+    cora_loop_close(loop);
+}
+
+TEST(stale_as_value, "a value outlives the object it names: its handle is stale then")
+{
+    char text[100];
+    cora_loop loop = cora_loop_new(NULL);
+    uint64_t door = door_new(loop, NULL);
+    cora_value value = cora_copy(cora_from_object(door));
+    cora_loop_close(loop);
+    CHECK(!cora_object_get(cora_as_object(value), &door_type));
+    CHECK_INT(cora_error_code(cora_last_error()), CORA_ESTALE);
+    CHECK(cora_print(value, text, sizeof text) > 0);
+    cora_drop(value);
 }
 
 TEST(zeros_at_first, "the memory of a new object is zeros, also where another one was before")
@@ -271,8 +301,9 @@ TEST(other_things, "the bits of a loop, of a callback and of nothing at all are 
     cora_handle handle = cora_call_soon(loop, cora_partial(count, &runs));
     CHECK(!cora_object_get(loop.bits, &door_type));
     CHECK(!cora_object_get(handle.bits, &door_type));
+    CHECK(refused(CORA_ETYPE, "a door was expected"));
+    CHECK_INT(cora_object_close(handle.bits, &door_type), CORA_ETYPE);
     cora_object_close(loop.bits, &door_type);
-    cora_object_close(handle.bits, &door_type);
     for (size_t i = 0; i < sizeof strange / sizeof *strange; i++) {
         CHECK(!cora_object_get(strange[i], &door_type));
         cora_object_close(strange[i], &door_type);
@@ -292,6 +323,31 @@ TEST(made_in_no_loop, "no object is made in a loop that is closed, or null")
     CHECK(cora_error_is(cora_last_error(), CORA_ERUNTIME));
     CHECK_INT(cora_object_new((cora_loop){ 0 }, &door_type), 0);
     CHECK_INT(cora_error_code(cora_last_error()), CORA_ESTALE);
+}
+
+TEST(error_names_it, "an error about an object tells its type and where it was made")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    uint64_t door = door_new(loop, NULL);
+    cora_value error = cora_object_error(door_get(door), CORA_EVALUE, "locked by %s", "Mull");
+    CHECK_INT(cora_error_code(error), CORA_EVALUE);
+    CHECK(strncmp(cora_error_message(error), "locked by Mull (door made in door_new, ", 39) == 0);
+    CHECK(strstr(cora_error_message(error), "test_object.c:") != NULL);
+    CHECK_TEXT(cora_error_message(cora_last_error()), cora_error_message(error));
+    cora_loop_close(loop);
+}
+
+TEST(object_is_nothing_else, "an object's bits are no callback to cancel, and no loop to run")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    int closes = 0;
+    uint64_t door = door_new(loop, &closes);
+    CHECK(!cora_handle_cancel((cora_handle){ door }));
+    CHECK(!cora_handle_cancelled((cora_handle){ door }));
+    CHECK(cora_run_forever((cora_loop){ door }) < 0);
+    CHECK(door_get(door));
+    cora_loop_close(loop);
+    CHECK_INT(closes, 1);
 }
 
 /* ---- in a close function ---- */
