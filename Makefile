@@ -222,7 +222,7 @@ $(eval $(call test_rule,virtual_clock,))
 $(eval $(call test_rule,reliability,$(UPTO_queue)))
 $(eval $(call test_rule,examples,$(UPTO_queue)))
 $(eval $(call test_rule,fault,$(UPTO_queue)))
-$(OUT)/test/fault/%: LIBS += -Wl,--wrap=malloc,--wrap=mmap
+$(OUT)/test/fault/%: LIBS += -Wl,--wrap=malloc,--wrap=realloc,--wrap=mmap
 
 programs = $(patsubst test/%.c,$(OUT)/test/%,$(wildcard $(1)))
 UNIT_TESTS  := $(call programs,test/harness/test_*.c test/virtual_clock/test_*.c test/fault/test_*.c $(FOLDERS:%=test/%/test_*.c))

@@ -234,9 +234,11 @@ static void print_node(FILE *out, const struct cora_call_graph_node *node)
 {
     int indent = (int)node->depth * 4;
     unsigned long long id = node->future.bits;
-    if (cora_is_task(node->future))
-        fprintf(out, "%*s* Task(name='%s', id=0x%llx)\n", indent, "", cora_get_name(node->future),
-                id);
+    const struct future *future = future_find(node->future);
+    char name[40];
+    if (future && is_task(future))
+        fprintf(out, "%*s* Task(name='%s', id=0x%llx)\n", indent, "",
+                task_name(task_of_const(future), name, sizeof name), id);
     else
         fprintf(out, "%*s* Future(id=0x%llx)\n", indent, "", id);
     if (node->frame_count > 0)

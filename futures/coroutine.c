@@ -72,6 +72,7 @@ static inline struct coroutine *slot_new(bool generator)
     thread->coroutines_free--;
     if (CORA_UNLIKELY(__builtin_add_overflow(slot->bits, GENERATION_STEP, &bits)))
         return slot_new_again(generator); /* it has used all generations */
+    slot_show(slot, sizeof(struct coroutine));
     bits = generator ? bits | GENERATOR_BIT : bits & ~GENERATOR_BIT;
     __atomic_store_n(&slot->bits, bits, __ATOMIC_RELAXED);
     __atomic_store_n(&slot->state, SLOT_WAITING, __ATOMIC_RELAXED);
@@ -88,6 +89,7 @@ static void slot_give(struct coroutine *coro)
 {
     struct thread *thread = &cora_thread;
     __atomic_store_n(&coro->slot.state, SLOT_FREE, __ATOMIC_RELAXED);
+    slot_hide(&coro->slot, sizeof *coro);
     coro->slot.next = thread->coroutines;
     thread->coroutines = &coro->slot;
     if (CORA_UNLIKELY(++thread->coroutines_free > FREE_MAX))
@@ -107,8 +109,8 @@ struct coroutine *coroutine_find(cora_coro handle)
     if (CORA_UNLIKELY(!slot || !slot_is(slot, handle.bits) || slot->kind != SLOT_COROUTINE))
         return NULL;
     struct coroutine *coro = coroutine_of(slot);
-    if (CORA_UNLIKELY(atomic_load_explicit(&coro->thread, memory_order_relaxed) != &cora_thread ||
-                      slot_state(slot) != SLOT_WAITING))
+    if (CORA_UNLIKELY(slot_state(slot) != SLOT_WAITING ||
+                      atomic_load_explicit(&coro->thread, memory_order_relaxed) != &cora_thread))
         return NULL;
     return coro;
 }

@@ -48,6 +48,7 @@ static cora_value refusal(cora_future handle)
     if (slot->kind < SLOT_FUTURE || !slot_is(slot, handle.bits))
         return cora_error(CORA_ESTALE,
                           "the future is stale: it was done, and nobody kept it (cora_keep)");
+    slot_show(slot, sizeof(struct future)); /* the place stays when it is given back */
     const struct cora_place *place = future_of(slot)->place;
     return cora_error(
         CORA_ESTALE,

@@ -127,9 +127,8 @@ struct step_run {
     bool closed;             /* the task is gone: everything ends */
     bool saved;              /* the thread had something of the outer's, which is at the end here */
 
-    struct future *future;          /* what it awaits, at the end */
-    const struct cora_place *place; /* of the outermost, when it has ended */
-    struct coroutine *inner;        /* what it awaits, if that was made just now */
+    struct future *future;   /* what it awaits, at the end */
+    struct coroutine *inner; /* what it awaits, if that was made just now */
     struct cora_counted *temporaries;
     cora_value failure;
     struct coroutine *made_outside;
@@ -142,7 +141,7 @@ struct task {
     struct future future;
     union {
         struct coroutine *top;          /* the innermost of its coroutines, while it is pending */
-        const struct cora_place *place; /* done: where its coroutine was made */
+        const struct cora_place *place; /* its coroutine has ended: where that was made */
     } as;
     cora_coro coro;               /* the outermost */
     struct cora_counted *name;    /* a text; NULL: the number */
@@ -160,7 +159,7 @@ struct task {
 #define TASK_RUNNING 8     /* a step_run is its */
 #define TASK_IN_CONTEXT 16 /* runs in this very context */
 #define TASK_QUIET 32      /* nobody needs to be told if it is destroyed */
-#define TASK_EAGER 128   /* its first step runs in the call that made it */
+#define TASK_EAGER 128     /* its first step runs in the call that made it */
 #define TASK_SLEEPING 64   /* the innermost coroutine awaits a timer, which wakes the task */
 
 static inline struct task *task_of(struct future *future)
@@ -300,13 +299,18 @@ static inline void run_enter(struct step_run *run, struct coroutine *top, struct
     thread->depth++;
 }
 
+static inline void run_unlink(struct step_run *run)
+{
+    cora_thread.depth--;
+    cora_thread.run = run->outer;
+}
+
 static inline void run_leave(struct step_run *run)
 {
     struct thread *thread = &cora_thread;
     if (CORA_UNLIKELY(thread->attention || thread->made || run->saved || thread->context))
         run_settle(run);
-    thread->depth--;
-    thread->run = run->outer;
+    run_unlink(run);
 }
 
 static inline cora_value generator_exit(void)
@@ -330,6 +334,12 @@ void coroutine_close_unstarted(struct coroutine *coro);
 
 /* The task of this handle; NULL, and the error is set. */
 struct task *task_get(cora_future handle);
+
+/* Its name: its own text, or in the buffer. */
+const char *task_name(const struct task *task, char *buffer, size_t size);
+
+/* A task's coroutine that it was made of; NULL if that has ended. */
+struct coroutine *task_root(const struct task *task);
 
 /* The pending tasks of a pool, linked by walk.up in the order of creation: no cancel is under way.
  */

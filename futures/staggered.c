@@ -35,16 +35,18 @@ struct race_object {
     struct race *race;
 };
 
-/* The ways that were not begun end here. */
+/* The ways that were not begun end here, but for such that are somebody else's. */
 static void race_close(void *memory)
 {
-    struct race *race = ((struct race_object *)memory)->race;
-    if (!race)
-        return;
-    race->object = NULL;
-    for (size_t i = race->begun; i < race->count; i++)
-        cora_coro_close(race->ways[i].coro);
-    race->begun = race->count;
+    struct race_object *object = memory;
+    while (object->race && object->race->begun < object->race->count) {
+        cora_coro way = object->race->ways[object->race->begun++].coro;
+        struct coroutine *coro = coroutine_find(way);
+        if (coro && !(coro->slot.flags & CORO_TAKEN))
+            coroutine_close_unstarted(coro); /* its drop function may end the race itself */
+    }
+    if (object->race)
+        object->race->object = NULL;
 }
 
 static const struct cora_object_type race_type = { "race", sizeof(struct race_object), race_close };
@@ -314,11 +316,13 @@ cora_awaitable cora_staggered_race_at(const cora_coro *coros, size_t count, doub
     for (size_t i = 0; i < count && !cora_is_null(coro); i++) {
         race->ways[i].coro = coros[i];
         if (cora_is_error(cora_hold(coro, cora_from(coros[i])))) {
-            cora_coro_close(coro); /* without memory: awaiting it tells */
-            coro = none;
-        } else if (coroutine_find(coros[i])) {
-            coroutine_find(coro)->extras->quiet = true;
+            cora_coro_close(coro);
+            fail_with(memory_error());
+            coro = none; /* awaiting it tells */
         }
     }
+    struct coroutine *made = coroutine_find(coro);
+    for (struct extra *held = made ? made->extras : NULL; held; held = held->next)
+        held->quiet = true;
     return cora_awaitable_of(coro);
 }

@@ -416,7 +416,15 @@ static void inner_relist(struct step_run *run, struct coroutine *coro)
 static __attribute__((noinline)) enum next step_left(struct step_run *run, struct coroutine *coro,
                                                      enum next asked)
 {
+    /* It may be garbage, if the step has read it. */
+    struct future *awaited =
+        asked == NEXT_FUTURE ? future_find((cora_future){ coro->awaited }) : NULL;
+    struct loop *loop = awaited ? future_loop(awaited) : NULL;
+    if (awaited)
+        future_reference(awaited);
     cora_value failure = step_settle(run, coro);
+    if (awaited && loop->ev)
+        future_unreference(loop, awaited);
     if (cora_is_nothing(failure))
         return asked;
     cora_drop(run->outcome);
@@ -632,7 +640,8 @@ static bool coroutine_ends(struct step_run *run, struct coroutine *coro, enum ne
             pass_on(coro, cora_as_coro(run->outcome));
     }
     run->top = coro->up;
-    run->place = coro->place;
+    if (!run->top && run->task)
+        run->task->as.place = coro->place;
     coroutine_end(coro);
     if (CORA_UNLIKELY(!cora_is_nothing(cora_thread.failure)))
         report_drop_failure(run->loop);

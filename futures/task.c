@@ -280,9 +280,7 @@ static inline void task_driven(struct loop *loop, struct task *task, enum drive_
 {
     task->flags &= ~(uint32_t)TASK_RUNNING;
     if (CORA_LIKELY(run->top != NULL))
-        task->as.top = run->top;
-    else
-        task->as.place = run->place;
+        task->as.top = run->top; /* else the place is there already */
     if (CORA_LIKELY(end == DRIVE_AWAITS))
         task_suspend(loop, task, run->future);
     else if (end == DRIVE_SLEEPS)
@@ -302,8 +300,9 @@ static __attribute__((noinline)) enum drive_end drive_in_context(struct step_run
     struct scope scope = scope_enter(task);
     run_enter(run, task->as.top, task, run->loop);
     enum drive_end end = coroutine_drive(run);
-    run_leave(run);
-    scope_leave(scope, run->task);
+    run_settle(run);
+    scope_leave(scope, run->task); /* a drop function may close the loop, which must find the run */
+    run_unlink(run);
     return end;
 }
 
@@ -476,6 +475,7 @@ unsigned cora_uncancel(cora_future handle)
 static void task_free(struct loop *loop, void *block)
 {
     struct task *task = block;
+    slot_show(&task->future.slot, sizeof *task); /* it was given back just now */
     struct cora_counted *name = task->name, *context = task->context;
     (void)loop;
     task->name = task->context = NULL;
@@ -540,14 +540,15 @@ static struct step_run *task_run(const struct task *task)
 /* Closes a pending one. */
 static void task_close(struct loop *loop, struct task *task)
 {
-    struct coroutine *top = task->as.top;
+    struct coroutine *top = task->as.top, *root = task_root(task);
     struct step_run *run = task->flags & TASK_RUNNING ? task_run(task) : NULL;
-    task->as.place = top->place; /* others may print it still */
+    if (root)
+        task->as.place = root->place; /* others may print it still */
     future_close(&task->future.slot);
     if (run) {
         run->closed = true; /* its steps end when the running one returns */
         run->task = NULL;
-    } else {
+    } else if (root) {
         coroutine_abandon(loop, top);
     }
 }

@@ -13,10 +13,11 @@
 
 /* ---- what is asked of one ---- */
 
-/* A pending task's coroutine that it was made of; NULL if it is done. */
-static struct coroutine *task_root(const struct task *task)
+struct coroutine *task_root(const struct task *task)
 {
-    return future_is_done(&task->future) ? NULL : coroutine_of(slot_at(task->coro.bits));
+    struct slot *slot = slot_at(task->coro.bits);
+    bool lives = slot_is(slot, task->coro.bits) && slot_state(slot) == SLOT_WAITING;
+    return lives && !future_is_done(&task->future) ? coroutine_of(slot) : NULL;
 }
 
 bool cora_is_task(cora_future handle)
@@ -25,7 +26,7 @@ bool cora_is_task(cora_future handle)
     return future && is_task(future);
 }
 
-static const char *task_name(const struct task *task, char *buffer, size_t size)
+const char *task_name(const struct task *task, char *buffer, size_t size)
 {
     if (task->name)
         return cora_as_text(counted_value(task->name));
@@ -37,7 +38,10 @@ const char *cora_get_name(cora_future handle)
 {
     char buffer[40];
     struct task *task = task_get(handle);
-    return task ? cora_as_text(cora_text(task_name(task, buffer, sizeof buffer))) : "";
+    cora_value name = task ? cora_text(task_name(task, buffer, sizeof buffer)) : cora_static("");
+    if (cora_is_error(name))
+        fail_with(name);
+    return cora_is_error(name) ? "" : cora_as_text(name);
 }
 
 int cora_set_name(cora_future handle, const char *name)

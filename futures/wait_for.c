@@ -93,7 +93,10 @@ cora_awaitable cora_wait_for_at(cora_awaitable what, double seconds, const struc
     cora_coro coro =
         cora_coro_new(CORA_COROUTINE, begin, &waiting, sizeof waiting, stored_drop, place);
     if (!cora_is_null(coro) && what.operation && operation_of(&what)->make &&
-        cora_is_error(cora_hold(coro, what.value)))
-        cora_coro_close(coro); /* without memory: awaiting it tells */
+        cora_is_error(cora_hold(coro, what.value))) {
+        cora_coro_close(coro);
+        fail_with(memory_error());
+        coro = none; /* awaiting it tells */
+    }
     return cora_awaitable_of(coro);
 }

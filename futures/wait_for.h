@@ -21,7 +21,7 @@ CORA_BEGIN
  *
  * If cancelled: it is, too, and has ended then, but for one that was given no time. This is a
  * coroutine itself: to be given to somebody in the callback that made it. Outside of a task it
- * becomes one, which begins at once. asyncio: wait_for.
+ * becomes one, which begins at once in a run. asyncio: wait_for.
  */
 #define cora_wait_for(awaitable, seconds)                                                          \
     cora_wait_for_at(cora_awaitable_of(awaitable), seconds, CORA_PLACE("wait_for"))

@@ -160,6 +160,34 @@ static inline struct loop *slot_owner(const struct slot *slot)
 #define GENERATION_STEP ((uint64_t)1 << 32)
 
 /*
+ * Under ASan what is behind the head of a free slot cannot be read, so that a late use is found
+ * where it happens: of futures and what is built like them.
+ */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define SLOTS_HIDE 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define SLOTS_HIDE 1
+#endif
+
+#ifdef SLOTS_HIDE
+#include <sanitizer/asan_interface.h>
+#define slot_hide(slot, size)                                                                      \
+    ASAN_POISON_MEMORY_REGION((char *)(slot) + sizeof(struct slot), (size) - sizeof(struct slot))
+#define slot_show(slot, size)                                                                      \
+    ASAN_UNPOISON_MEMORY_REGION((char *)(slot) + sizeof(struct slot), (size) - sizeof(struct slot))
+#else
+#define slot_hide(slot, size) ((void)(slot))
+#define slot_show(slot, size) ((void)(slot))
+#endif
+
+static inline bool pool_hides(const struct pool *pool)
+{
+    return pool->kind >= SLOT_OBJECT && pool->kind != SLOT_COROUTINE;
+}
+
+/*
  * The usual case of pool_take: a slot that was used before; NULL if there is none at hand, or it
  * has used all generations.
  */
@@ -171,6 +199,8 @@ static inline struct slot *pool_take_fast(struct pool *pool)
         return NULL;
     pool->free = slot->next;
     pool->live++;
+    if (pool_hides(pool))
+        slot_show(slot, pool->slot_size);
     __atomic_store_n(&slot->bits, bits, __ATOMIC_RELAXED);
     __atomic_store_n(&slot->state, SLOT_WAITING, __ATOMIC_RELAXED); /* stale handles look */
     return slot;
@@ -185,6 +215,8 @@ static inline struct slot *pool_take(struct pool *pool)
 static inline void pool_give(struct pool *pool, struct slot *slot)
 {
     slot->state = SLOT_FREE;
+    if (pool_hides(pool))
+        slot_hide(slot, pool->slot_size);
     slot->next = pool->free;
     pool->free = slot;
     pool->live--;

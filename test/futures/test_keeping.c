@@ -1025,3 +1025,30 @@ TEST(reported_in_a_close,
     CHECK_INT(cora_loop_close(loop), 0);
     CHECK_INT(reports, 3);
 }
+
+static cora_next read_and_await(cora_coro self)
+{
+    cora_future future = cora_future_new(cora_running_loop());
+    cora_set_result(future, cora_text("in one step"));
+    CHECK_TEXT(cora_as_text(cora_result(future)), "in one step");
+    return cora_await(self, future, cora_return_got);
+}
+
+static cora_next read_and_await_all(cora_coro self)
+{
+    cora_future future = cora_future_new(cora_running_loop());
+    cora_set_result(future, cora_text("of one"));
+    cora_future all = cora_gather(cora_running_loop(), &future, 1);
+    CHECK_INT((int64_t)cora_list_size(cora_result(all)), 1);
+    return cora_await(self, all, cora_return_got);
+}
+
+TEST(read_and_awaited, "a future that a step has made, completed and read can be awaited by it, too")
+{
+    cora_loop loop = virtual_loop_new();
+    cora_value outcome = cora_run_until_complete(loop, cora_coroutine(read_and_await));
+    CHECK_TEXT(cora_as_text(outcome), "in one step");
+    outcome = cora_run_until_complete(loop, cora_coroutine(read_and_await_all));
+    CHECK_TEXT(cora_as_text(cora_list_at(outcome, 0)), "of one");
+    virtual_loop_end(loop);
+}
