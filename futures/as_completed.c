@@ -53,7 +53,7 @@ static void completions_close(void *memory)
     unregister(all);
     cora_waiters_close(&all->waiters);
     for (size_t i = 0; i < all->count; i++)
-        cora_release(all->entries[i].future);
+        future_let_go(all->entries[i].future);
     if (all->entries)
         block_put(all->entries, all->room * sizeof *all->entries);
 }
@@ -307,7 +307,10 @@ static bool next_now(const cora_awaitable *what, cora_value *ret_outcome)
 
 static int next_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
-    cora_waiters_append(&completions_get(cora_as_completions(what->value))->waiters, waiter);
+    struct completions *all = completions_get(cora_as_completions(what->value));
+    if (!all)
+        return cora_error_code(cora_last_error());
+    cora_waiters_append(&all->waiters, waiter);
     return 0;
 }
 

@@ -2,12 +2,11 @@
  * as_completed.h: meets futures in the order in which they are done.
  *
  *     cora_completions arrivals = cora_as_completed(loop, runners, 4, INFINITY);
- *     while (cora_completions_left(arrivals) > 0)                                // callback style
+ *     while (cora_completions_left(arrivals) > 0)                            // callback style
  *         cora_when_done(cora_completions_result(arrivals), cora_partial(on_arrival, board));
  *
- *     return cora_await(self, cora_completions_next(arrivals), arrived);         // in a step:
- *     ... cora_future runner = cora_as_future(cora_got(self));                   // one that is
- * done
+ *     return cora_await(self, cora_completions_next(arrivals), arrived);     // in a step, and in
+ *     cora_future runner = cora_as_future(cora_got(self));                   // the one after it
  */
 #ifndef CORA_AS_COMPLETED_H
 #define CORA_AS_COMPLETED_H

@@ -134,10 +134,11 @@ static void operation_start(struct loop *loop, struct future *future)
  */
 static void awaiting_task_asks(struct future *future)
 {
+    if (!future_has(future, FUTURE_DIRECT) || future_has(future, FUTURE_ASKED))
+        return;
     struct slot *slot = slot_at(future->callback.arguments.inline_values[0].as.handle);
     struct task *task = task_of(future_of(slot));
-    if (!future_has(future, FUTURE_DIRECT) || !(task->flags & TASK_MUST_CANCEL) ||
-        future_has(future, FUTURE_ASKED))
+    if (!(task->flags & TASK_MUST_CANCEL))
         return;
     struct cora_counted *before = future->as.state.cancelled; /* one that it waited on after */
     future_mark(future, FUTURE_ASKED);
@@ -231,8 +232,11 @@ cora_future cora_when_done_at(cora_awaitable what, cora_done_callback callback,
     if (loop && operation->make) {
         what.option = 1; /* a task that starts now */
         struct future *made = operation->make(loop, &what, place);
-        return made && future_add_callback(loop, made, callback.partial) ? future_handle(made)
-                                                                         : none;
+        if (made && future_add_callback(loop, made, callback.partial))
+            return future_handle(made);
+        if (made)
+            future_cancel(made, cancelled_error()); /* nobody would learn of it */
+        return none;
     }
     struct future *future = loop ? future_new(loop, operation, place) : NULL;
     if (!future)

@@ -8,7 +8,9 @@
  *     cora_ensure_future(loop, cora_sleep(1.5));                        // starts in the next tick
  *     cora_gather(loop, items, count), cora_shield(...), cora_run_until_complete(...)
  *
- * What it was given by pointer is borrowed until then. A started operation stands behind a future.
+ * A few do something in the very call that makes them, and say so: those that leave a scope, and
+ * those that are coroutines (cora_wait_for). What an operation was given by pointer is borrowed
+ * until it starts. A started operation stands behind a future.
  * Cancelling that asks the operation to end, which it does in the next tick, with Cancelled; also
  * in the gap when it has what it waited for and has not told yet: then that is given back.
  */
@@ -78,10 +80,10 @@ CORA_END
 #ifndef __cplusplus
 /* clang-format off: it knows no _Generic */
 #define cora_awaitable_of(x)                                                                       \
-    _Generic((x),                                                                                  \
-        cora_future: cora_awaitable_of_future,                                                     \
-        cora_coro: cora_awaitable_of_coro,                                                         \
-        cora_awaitable: cora_awaitable_of_awaitable)(x)
+    _Generic((x), cora_future                                                                      \
+             : cora_awaitable_of_future, cora_coro                                                 \
+             : cora_awaitable_of_coro, cora_awaitable                                              \
+             : cora_awaitable_of_awaitable)(x)
 /* clang-format on */
 #else
 static inline cora_awaitable cora_awaitable_of(cora_future future)

@@ -99,16 +99,22 @@ static cora_future callback_task(struct slot *slot)
     return (cora_future){ 0 };
 }
 
-/* Once each, of those that were added from here on. */
-static void add_waiting(struct capture *capture, cora_future future, size_t depth, size_t begin)
+static void add_waiting(struct capture *capture, cora_future future, size_t depth)
 {
-    const struct waiting_node *list = capture->waiting.items;
-    for (size_t i = begin; i < capture->waiting.count; i++)
-        if (cora_same(list[i].future, future))
-            return;
-    struct waiting_node *waiting = cora_is_null(future) ? NULL : add(capture, &capture->waiting);
+    struct waiting_node *waiting =
+        capture->waiting.count < NODES_MAX ? add(capture, &capture->waiting) : NULL;
     if (waiting)
         *waiting = (struct waiting_node){ future, depth };
+}
+
+/* A task that awaits it, once: it may in several ways. */
+static void add_awaiter(struct capture *capture, struct slot *callback, size_t depth)
+{
+    struct future *future = future_find(callback_task(callback));
+    if (!future || !is_task(future) || task_of(future)->flags & TASK_LISTED)
+        return;
+    task_of(future)->flags |= TASK_LISTED;
+    add_waiting(capture, future_handle(future), depth);
 }
 
 /* Lets the tasks that await a future be next, the first registered first. */
@@ -117,11 +123,13 @@ static void add_awaiters(struct capture *capture, struct future *future, size_t 
     size_t begin = capture->waiting.count;
     struct slot *last = future_has(future, FUTURE_FURTHER) ? future->more.further : NULL;
     if (future_has(future, FUTURE_CALLBACK))
-        add_waiting(capture, callback_task(&future->slot), depth, begin);
+        add_awaiter(capture, &future->slot, depth);
     for (struct slot *slot = last ? last->next : NULL; slot;
          slot = slot == last ? NULL : slot->next)
-        add_waiting(capture, callback_task(slot), depth, begin);
+        add_awaiter(capture, slot, depth);
     struct waiting_node *list = capture->waiting.items;
+    for (size_t i = begin; i < capture->waiting.count; i++)
+        task_of(future_find(list[i].future))->flags &= ~(uint32_t)TASK_LISTED;
     for (size_t end = capture->waiting.count; begin + 1 < end; begin++) { /* it is a stack */
         struct waiting_node one = list[begin];
         list[begin] = list[--end];
@@ -189,7 +197,7 @@ static struct cora_call_graph *graph_of(struct future *future, int limit)
         .path = { .size = sizeof(struct future *) },
         .limit = limit,
     };
-    add_waiting(&capture, future_handle(future), 0, 0);
+    add_waiting(&capture, future_handle(future), 0);
     while (capture.waiting.count > 0 && capture.nodes.count < NODES_MAX && !capture.failed) {
         struct waiting_node next =
             ((struct waiting_node *)capture.waiting.items)[--capture.waiting.count];
@@ -269,9 +277,12 @@ int cora_print_call_graph(cora_future future, int limit, char *buffer, size_t si
         if (i + 1 < graph->count && graph->nodes[i + 1].depth > graph->nodes[i].depth)
             fprintf(out, "%*s  + Awaited by:\n", (int)graph->nodes[i].depth * 4, "");
     }
-    fclose(out);
+    bool written = fclose(out) == 0 && text;
     cora_call_graph_free(graph);
-    snprintf(buffer, size, "%s", text ? text : "");
+    if (written)
+        snprintf(buffer, size, "%s", text);
     free(text);
+    if (!written)
+        return fail_with(memory_error());
     return length > INT32_MAX ? INT32_MAX : (int)length;
 }

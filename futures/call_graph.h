@@ -44,7 +44,9 @@ struct cora_call_graph {
 /*
  * The graph of this future; of a null one: of the current task. Of each stack at most limit frames:
  * the innermost ones, with a negative limit the outermost ones. One that would come below itself,
- * as tasks that await each other, comes there once more and has nothing below. Yours, to be freed.
+ * as tasks that await each other, comes there once more and has nothing below; of more than 100,000
+ * nodes the rest is left out. The futures are not kept, the frames' texts are static. Yours, to be
+ * freed.
  * NULL: a RuntimeError without a future and a running loop; without an error if there is no current
  * task; a StaleHandle; a MemoryError. asyncio: capture_call_graph.
  */

@@ -469,12 +469,42 @@ static void report_unawaited(struct loop *loop, const struct coroutine *coro)
     loop_report(loop, &report);
 }
 
-static void close_unawaited(struct loop *loop, struct coroutine *coro)
+/* Coroutines that end because who held them does, linked by up: a long chain must not recurse. */
+static _Thread_local struct coroutine *ending;
+static _Thread_local bool ends;
+
+static void close_unawaited(struct loop *loop, struct coroutine *coro, bool quiet)
 {
+    if (coro->slot.flags & CORO_HELD)
+        coro->slot.flags &= (uint8_t)~CORO_HELD;
     coro->slot.flags |= CORO_TAKEN;
-    if (coroutine_kind(coro) == CORA_COROUTINE)
+    coro->up = NULL;
+    if (!quiet && coroutine_kind(coro) == CORA_COROUTINE)
         report_unawaited(loop, coro);
-    coroutine_end(coro);
+    coro->up = ending;
+    ending = coro;
+    if (ends)
+        return;
+    ends = true;
+    while ((coro = ending)) {
+        ending = coro->up;
+        coro->up = NULL;
+        coroutine_end(coro);
+    }
+    ends = false;
+}
+
+static void extra_drop(struct loop *loop, struct extra extra)
+{
+    struct coroutine *made =
+        extra.kind == EXTRA_COROUTINE ? coroutine_find(cora_as_coro(extra.value)) : NULL;
+    uint64_t bits = extra.kind == EXTRA_OBJECT ? (uint64_t)extra.value.as.integer : 0;
+    if (made && !(made->slot.flags & CORO_TAKEN))
+        close_unawaited(loop, made, extra.quiet);
+    else if (bits && object_is_there(bits))
+        cora_object_close(bits, extra.as.type);
+    else if (extra.kind != EXTRA_COROUTINE)
+        cora_drop(extra.value);
 }
 
 static void extras_drop(struct extra *extras)
@@ -482,22 +512,10 @@ static void extras_drop(struct extra *extras)
     const struct step_run *run = cora_thread.run;
     struct loop *loop = run && run->loop ? run->loop : cora_thread.running;
     for (struct extra *extra = extras, *next; extra; extra = next) {
+        struct extra copy = *extra;
         next = extra->next;
-        enum extra_kind kind = extra->kind;
-        cora_value value = extra->value;
-        const struct cora_object_type *type = extra->as.type;
-        bool quiet = extra->quiet;
         block_put(extra, sizeof *extra);
-        struct coroutine *made =
-            kind == EXTRA_COROUTINE ? coroutine_find(cora_as_coro(value)) : NULL;
-        if (made && !(made->slot.flags & CORO_TAKEN) && quiet)
-            coroutine_close_unstarted(made);
-        else if (made && !(made->slot.flags & CORO_TAKEN))
-            close_unawaited(loop, made);
-        else if (kind == EXTRA_OBJECT)
-            cora_object_close((uint64_t)value.as.integer, type);
-        else if (kind != EXTRA_COROUTINE)
-            cora_drop(value);
+        extra_drop(loop, copy);
     }
 }
 
@@ -554,7 +572,7 @@ void made_sweep(struct loop *loop, struct coroutine *owner)
         else if (coro->slot.state == SLOT_WAITING && /* else it is ending */
                  !(coro->slot.flags & (CORO_TAKEN | CORO_HELD)) &&
                  (!owner || !cora_is_nothing(coroutine_adopt(owner, coro))))
-            close_unawaited(loop, coro);
+            close_unawaited(loop, coro, false);
     }
 }
 

@@ -356,6 +356,7 @@ void future_close(struct slot *slot)
     if (future->operation && future->operation->free && block)
         future->operation->free(loop, block);
     future_set_phase(future, FUTURE_CANCELLED); /* future_find_used finds nothing pending */
+    future->as.outcome = cora_nothing();
     if (!running && future_has(future, FUTURE_CALLBACK))
         callback_drop(slot, &future->callback);
     value_drop_later(outcome); /* somebody may have read it, and still look at it */

@@ -50,7 +50,10 @@ void hand_resume(struct coroutine *top, struct result *input)
     }
     if (!future)
         return;
-    if (!future_is_done(future) && future_has(future, FUTURE_AWAITED))
+    bool awaited = future_has(future, FUTURE_AWAITED);
+    if (awaited && input->raised && future_phase(future) == FUTURE_FINISHED)
+        with_entered_in_vain(top);
+    if (!future_is_done(future) && awaited)
         future_cancel(future, cancelled_error());
     future_unreference(future_loop(future), future);
 }

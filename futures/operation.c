@@ -23,6 +23,7 @@ static size_t waiter_size(const struct cora_operation *operation)
 
 void cora_waiters_append(struct cora_waiters *list, struct cora_waiter *waiter)
 {
+    cora_waiters_remove(waiter);
     waiter->list = list;
     waiter->next = NULL;
     waiter->previous = list->last;
@@ -110,6 +111,17 @@ static void waiter_enter(struct cora_waiter *waiter)
     future_set_phase(waiter->future, FUTURE_WOKEN);
 }
 
+/* It is over, but for its memory. */
+static void waiter_end(struct cora_waiter *waiter)
+{
+    cora_waiters_remove(waiter);
+    if (!waiter->operation->drop)
+        return;
+    waiter->busy = true;
+    waiter->operation->drop(waiter);
+    waiter->busy = false;
+}
+
 /* It has returned: false if its loop was closed meanwhile. */
 static bool waiter_leave(struct cora_waiter *waiter)
 {
@@ -118,7 +130,7 @@ static bool waiter_leave(struct cora_waiter *waiter)
         future_set_phase(waiter->future, FUTURE_PENDING);
         return true;
     }
-    cora_waiters_remove(waiter);
+    waiter_end(waiter);
     block_put(waiter, waiter_size(waiter->operation));
     return false;
 }
@@ -135,14 +147,16 @@ static void waiter_waits(struct loop *loop, struct cora_waiter *waiter)
 
 void waiter_begin(struct loop *loop, struct future *future, const cora_awaitable *what)
 {
-    size_t size = waiter_size(what->operation);
-    struct cora_waiter *waiter = is_of_loop(loop, what) ? block_get(size) : NULL;
-    if (!waiter) {
+    if (!is_of_loop(loop, what)) {
         operation_fail(loop, future,
-                       is_of_loop(loop, what)
-                           ? memory_error()
-                           : cora_error(CORA_ERUNTIME, "the %s is bound to a different event loop",
-                                        what->value.type->name));
+                       cora_error(CORA_ERUNTIME, "the %s is bound to a different event loop",
+                                  what->value.type->name));
+        return;
+    }
+    size_t size = waiter_size(what->operation);
+    struct cora_waiter *waiter = block_get(size);
+    if (!waiter) {
+        operation_fail(loop, future, memory_error());
         return;
     }
     waiter->next = waiter->previous = NULL;
@@ -198,11 +212,11 @@ static void waiter_drop(struct loop *loop, struct future *before)
 {
     struct cora_waiter *waiter = before->as.state.as.pointer;
     (void)loop;
-    if (!waiter)
-        return; /* it never waited */
-    cora_waiters_remove(waiter);
-    if (waiter->operation->drop)
-        waiter->operation->drop(waiter);
+    if (!waiter || waiter->busy)
+        return; /* it never waited; or its function ends it when it returns */
+    waiter_end(waiter);
+    if (waiter->gone)
+        block_put(waiter, waiter_size(waiter->operation));
 }
 
 static void waiter_free(struct loop *loop, void *block)

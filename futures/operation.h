@@ -33,9 +33,6 @@
 
 CORA_BEGIN
 
-struct future;
-struct operation;
-
 /* Those that wait for one thing, in the order in which they came. All zeros: nobody. */
 struct cora_waiters {
     struct cora_waiter *first, *last;
@@ -44,10 +41,10 @@ struct cora_waiters {
 /* An operation that waits. It is given back when it has ended, and is in no list by then. */
 struct cora_waiter {
     struct cora_waiter *next, *previous;
-    struct cora_waiters *list;              /* that it is in; NULL: none */
-    cora_value value;                       /* the awaitable's; a counted one only during start */
+    struct cora_waiters *list; /* that it is in; NULL: none */
+    cora_value value; /* the awaitable's: a number or handle; anything counted only during start */
     const struct cora_operation *operation; /* private, as is what follows */
-    struct future *future;
+    void *future;
     bool woken;
     bool busy;  /* one of its functions runs; meanwhile: */
     bool again; /* it was woken */
@@ -65,17 +62,20 @@ struct cora_operation {
     const char *name; /* as it is printed: <acquire pending> */
 
     /*
-     * Whether it need not wait, and then its outcome, a value or an error. Called first, in the
-     * very call that starts it. NULL: it always waits.
+     * Whether it need not wait, and then its outcome, a value or an error, borrowed. Called first,
+     * in the very call that starts it. NULL: it always waits.
      */
     bool (*now)(const cora_awaitable *what, cora_value *ret_outcome);
 
-    /* Begins to wait: puts the waiter into a list. 0, or a code: the thread's last error. */
+    /*
+     * Begins to wait: puts the waiter into a list. 0, or a code: the thread's last error. This and
+     * resume may be NULL only if it never waits.
+     */
     int (*start)(struct cora_waiter *waiter, const cora_awaitable *what);
 
     /*
      * Goes on, a tick after it was woken or cancelled; or both, and then it is cancelled. The
-     * waiter may be in its list still: cora_waiters_remove.
+     * waiter may be in its list still: cora_waiters_remove. Its outcome is borrowed, too.
      */
     enum cora_resumed (*resume)(struct cora_waiter *waiter, bool cancelled,
                                 cora_value *ret_outcome);
@@ -83,16 +83,17 @@ struct cora_operation {
     /* A waiter with fields of its own: the size of a struct that begins with it. 0: has none. */
     size_t size;
 
-    /* Gives back what those fields hold; in every case, last. NULL: nothing. */
+    /* Gives back what those fields hold; last, also if start has failed. NULL: nothing. */
     void (*drop)(struct cora_waiter *waiter);
 
     /*
-     * What ends that which it has begun (cora_with): gets the awaitable's value and the error that
-     * the coroutine ends with, or nothing. What this awaitable fails with is then the outcome.
+     * What ends that which it has begun (cora_with): gets the awaitable's value (not what it has
+     * ended with), and the error that the coroutine ends with, or nothing. What this awaitable
+     * fails with is then the outcome. NULL: it begins nothing.
      */
     cora_awaitable (*leave)(cora_value entered, cora_value error);
 
-    const struct operation *own; /* Cora's own, private: NULL */
+    const void *own; /* Cora's own, private: NULL */
 };
 
 /* Puts a waiter at the end of a list; takes it out of the one that it is in, if it is in one. */
@@ -115,14 +116,17 @@ static inline bool cora_waiter_was_woken(const struct cora_waiter *waiter)
     return waiter->woken;
 }
 
-/* Wakes all that wait, in their order; those of an object that is closed, and takes them out. */
+/*
+ * Wakes all that wait, in their order. cora_waiters_close also takes them out: what has such a list
+ * calls it before its memory is gone (object.h: in its close function).
+ */
 CORA_API void cora_waiters_wake(struct cora_waiters *list);
 CORA_API void cora_waiters_close(struct cora_waiters *list);
 
 /* Writes how many they are for a person to read: ", waiters:2", or nothing. As snprintf. */
 CORA_API int cora_waiters_print(const struct cora_waiters *list, char *buffer, size_t size);
 
-/* Something to await that has this outcome already: a value, or an error. */
+/* Something to await that has this outcome already: a value, or an error; borrowed until then. */
 CORA_API cora_awaitable cora_ready(cora_value outcome);
 
 CORA_END

@@ -159,6 +159,7 @@ struct task {
 #define TASK_RUNNING 8     /* a step_run is its */
 #define TASK_IN_CONTEXT 16 /* runs in this very context */
 #define TASK_QUIET 32      /* nobody needs to be told if it is destroyed */
+#define TASK_LISTED 256    /* a call graph is being made that it is in */
 #define TASK_EAGER 128     /* its first step runs in the call that made it */
 #define TASK_SLEEPING 64   /* the innermost coroutine awaits a timer, which wakes the task */
 
@@ -237,6 +238,16 @@ struct coroutine *coroutine_stepping(cora_coro self);
 
 /* with.c: the finally step that leaves what was entered; what it entered is in cora_got. */
 cora_next with_leave(cora_coro self);
+
+/* What its operation has entered is to be left, though its step will not run. */
+void with_entered_in_vain(struct coroutine *coro);
+
+static inline bool object_is_there(uint64_t bits)
+{
+    const struct slot *slot = slot_at(bits);
+    return slot_is(slot, bits) && slot->state == SLOT_WAITING && owner_of(bits) &&
+           owner_of(bits)->ev;
+}
 
 /* An object made in a step is the coroutine's, which closes it; closed before, it is not. */
 void object_hold(uint64_t bits, const struct cora_object_type *type);

@@ -78,8 +78,8 @@ struct operation_state {
 };
 
 struct future {
-    struct slot slot;                       /* flags and count are the first callback's */
-    struct callback callback;               /* the first */
+    struct slot slot;                  /* flags and count are the first callback's */
+    struct callback callback;          /* the first */
     const struct operation *operation; /* NULL: a plain future */
     union {
         cora_value outcome; /* done: result or error, counted */
@@ -242,6 +242,13 @@ cora_value null_error(const char *what);
 /* The error of a handle that is not found: a temporary, and the thread's last error. */
 cora_value future_refuse(cora_future handle);
 
+/* Releases what the library has kept with cora_keep, if it is there still. */
+static inline void future_let_go(cora_future handle)
+{
+    if (future_find(handle))
+        cora_release(handle);
+}
+
 /* The same with future_find; NULL, and the error is set. */
 static inline struct future *future_get(cora_future handle)
 {
@@ -323,7 +330,6 @@ extern const struct future_layer future_layer;
 void future_layer_run(struct loop *loop, struct slot *slot);
 void future_layer_collect(struct loop *loop);
 void future_close(struct slot *slot);
-
 
 /* ---- operation.c: those written on operation.h ---- */
 

@@ -16,11 +16,11 @@ struct race {
     cora_future parent;
     cora_future completed; /* who waits for the end waits for this; null: nobody does */
     double delay;
-    size_t count, begun;  /* ways */
-    size_t made, running; /* tasks */
-    cora_value result;    /* the winner's, counted */
-    size_t winner;        /* count: none yet */
-    cora_value cancelled; /* what the race itself was cancelled with, counted */
+    size_t count, begun;         /* ways */
+    size_t made, running, wrong; /* tasks */
+    cora_value result;           /* the winner's, counted */
+    size_t winner;               /* count: none yet */
+    cora_value cancelled;        /* what the race itself was cancelled with, counted */
     struct way {
         cora_coro coro;
         cora_value error; /* what it has failed with, counted */
@@ -75,12 +75,12 @@ struct run {
 static void run_drop(void *locals)
 {
     struct run *run = locals;
-    cora_cancel(run->failed); /* if the next one does not wait for it */
-    cora_cancel(run->ok_to_start);
     cora_future futures[] = { run->ok_to_start, run->previous_failed, run->failed };
     for (size_t i = 0; i < sizeof futures / sizeof *futures; i++)
-        if (!cora_is_null(futures[i]))
+        if (future_find(futures[i])) {
+            cora_cancel(futures[i]); /* nobody is to complete it, or to wait for it */
             cora_release(futures[i]);
+        }
 }
 
 static void race_task_done(cora_args bound, cora_future task)
@@ -92,7 +92,7 @@ static void race_task_done(cora_args bound, cora_future task)
         cora_set_result(race->completed, cora_nothing());
     cora_value error = cora_exception(task);
     if (!cora_cancelled(task) && !cora_is_nothing(error))
-        race->runners[cora_arg_int(bound, 1)].error = cora_copy(error);
+        race->runners[race->wrong++].error = cora_copy(error);
 }
 
 static cora_future race_parent(cora_args bound)
@@ -125,7 +125,7 @@ static int start_next(uint64_t bits, struct race *race, cora_future previous_fai
     cora_future task = cora_create_task(race->loop, coro);
     if (cora_is_null(task) || !(race = race_get(bits)))
         return cora_error_code(cora_last_error());
-    if (cora_add_done_callback(task, cora_partial(race_task_done, (int64_t)bits, made)) < 0) {
+    if (cora_add_done_callback(task, cora_partial(race_task_done, (int64_t)bits)) < 0) {
         cora_cancel(task);
         return cora_error_code(cora_last_error());
     }
@@ -184,13 +184,24 @@ static cora_next run_way(cora_coro self)
     return cora_try(self, race->ways[run->index].coro, run_tried);
 }
 
+/* asyncio's Event.wait: a coroutine, so that it takes as many ticks. */
+struct failure {
+    cora_future future;
+};
+
+static cora_next wait_for_failure(cora_coro self)
+{
+    return cora_await(self, cora_locals(self, struct failure)->future, cora_return_nothing);
+}
+
 static cora_next run_may_begin(cora_coro self)
 {
     struct run *run = cora_locals(self, struct run);
     struct race *race = race_get(run->race);
     if (!race || cora_is_null(run->previous_failed))
         return run_way(self);
-    return cora_try(self, cora_wait_for(run->previous_failed, race->delay), run_way);
+    cora_coro failure = cora_coroutine(wait_for_failure, struct failure, run->previous_failed);
+    return cora_try(self, cora_wait_for(failure, race->delay), run_way);
 }
 
 static cora_next run_begin(cora_coro self)
@@ -213,7 +224,7 @@ static void racing_drop(void *locals)
     for (size_t i = 0; i < race->count; i++)
         cora_drop(race->ways[i].error);
     for (size_t i = 0; i < race->made; i++) {
-        cora_release(race->runners[i].task);
+        future_let_go(race->runners[i].task);
         cora_drop(race->runners[i].error);
     }
     cora_drop(race->result);
@@ -224,13 +235,12 @@ static void racing_drop(void *locals)
 /* What it ends with: a list of three, or an error. */
 static cora_value race_outcome(const struct race *race)
 {
-    size_t wrong = 0, count = race->begun;
+    size_t wrong = race->wrong, count = race->begun;
     cora_value *errors = block_get((race->count + 1) * sizeof *errors);
     if (!errors)
         return memory_error();
-    for (size_t i = 0; i < race->made; i++)
-        if (cora_is_error(race->runners[i].error))
-            errors[wrong++] = race->runners[i].error;
+    for (size_t i = 0; i < wrong; i++)
+        errors[i] = race->runners[i].error;
     cora_value outcome = race->cancelled;
     if (wrong > 0) {
         outcome = cora_exception_group(errors, wrong, "staggered race failed");

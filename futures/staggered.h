@@ -14,10 +14,10 @@ CORA_BEGIN
 
 /*
  * Runs the first coroutine in a task of its own, and the next one when the one before has failed,
- * or after so many seconds (INFINITY: only then; NaN: a ValueError). The first that returns wins: the others are
- * cancelled, and it ends when all have ended; those that were not begun are closed. Ends with a
- * list of three: the winner's result and its index, or nothing twice; and a list that has, for each
- * that was begun, the error that it failed with, nothing for the winner.
+ * or after so many seconds (INFINITY: only then; NaN: a ValueError). The first that returns wins:
+ * the others are cancelled, and it ends when all have ended; those that were not begun are closed.
+ * Ends with a list of three: the winner's result and its index, or nothing twice; and a list that
+ * has, for each that was begun, the error that it failed with, nothing for the winner.
  *
  * If cancelled: all are, and it ends with Cancelled when they have ended. The array is copied; this
  * is a coroutine itself, and theirs is who awaits it: to be given to somebody in the callback that

@@ -62,8 +62,8 @@ static void task_raised(struct loop *loop, struct task *task, cora_value error)
 {
     bool cancelled = cora_error_code(error) == CORA_ECANCELLED;
     task->flags &= ~(uint32_t)(TASK_MUST_CANCEL | TASK_ERROR); /* their error goes with the state */
-    if (CORA_UNLIKELY(error_is_fatal(error)))
-        loop_fail(loop, error);
+    if (CORA_UNLIKELY(error_is_fatal(error)) && !(task->flags & TASK_EAGER))
+        loop_fail(loop, error); /* of an eager task it fails who makes it */
     future_finish(loop, &task->future, cancelled ? FUTURE_CANCELLED : FUTURE_FAILED, error);
 }
 
@@ -167,8 +167,9 @@ static void task_suspend(struct loop *loop, struct task *task, struct future *fu
         return;
     }
     future_given_up(task->as.top, future);
-    if (future_has(future, FUTURE_AWAITED))
-        future_mark(future, FUTURE_DIRECT);
+    if (future_has(future, FUTURE_AWAITED) &&
+        future->callback.function == (cora_function)task_wakeup)
+        future_mark(future, FUTURE_DIRECT); /* else the program has registered before */
     task->flags |= TASK_SUSPENDED;
     if (CORA_UNLIKELY(task->flags & TASK_MUST_CANCEL))
         cancel_awaited(task, future);
@@ -650,10 +651,10 @@ static struct task *task_new(struct loop *loop, struct coroutine *coro,
  * is not the thread's own nothing is known: there they may take so much.
  */
 #define EAGER_STACK ((size_t)32 * 1024)
-static _Thread_local const char *eager_end; /* no eager start beyond */
+static _Thread_local const char *eager_end, *eager_top; /* no eager start below, or above */
 static _Thread_local unsigned eager_depth;
 
-/* Finds where this thread's stack becomes short. */
+/* Finds the part of the stack that this is in which eager starts may take. */
 static __attribute__((noinline)) void eager_measure(const char *here)
 {
     pthread_attr_t attributes;
@@ -665,14 +666,15 @@ static __attribute__((noinline)) void eager_measure(const char *here)
     }
     bool known = here > (char *)low && here <= (char *)low + size;
     eager_end = known ? (char *)low + EAGER_STACK : here - EAGER_STACK;
+    eager_top = known ? (char *)low + size : here;
 }
 
 static bool has_stack(void)
 {
     const char *here = __builtin_frame_address(0);
-    if (eager_depth == 0 && (!eager_end || here <= eager_end))
+    if (eager_depth == 0 && (here <= eager_end || here > eager_top))
         eager_measure(here);
-    return here > eager_end;
+    return here > eager_end && here <= eager_top;
 }
 
 static bool starts_now(struct loop *loop, const struct cora_task_options *options)
@@ -764,11 +766,15 @@ static cora_future task_make(cora_loop handle, cora_coro coro_handle,
         struct callback *callback = slot_callback(factory);
         struct cora_task_options placed = options ? *options : (struct cora_task_options){ 0 };
         bool outermost = factory->state == SLOT_WAITING;
+        cora_value before = cora_copy(cora_last_error());
         placed.place = place;
         factory->state = SLOT_RUNNING;
         loop_hold(loop); /* it may close it */
         task = ((cora_task_function)callback->function)(callback_args(factory, callback), handle,
                                                         coro_handle, &placed);
+        if (cora_is_null(task) && cora_last_error().as.counted == before.as.counted)
+            fail(CORA_ERUNTIME, "the task factory gave no task");
+        cora_drop(before);
         if (outermost && factory->state == SLOT_RUNNING) {
             factory->state = SLOT_WAITING;
         } else if (outermost) {
@@ -807,7 +813,7 @@ void stored_drop(void *locals)
 {
     struct stored *stored = locals;
     if (stored->keeps)
-        cora_release(cora_as_future(stored->what.value));
+        future_let_go(cora_as_future(stored->what.value));
     if (stored->what.operation && operation_of(&stored->what)->unkeep)
         operation_of(&stored->what)->unkeep(&stored->what);
     cora_drop(stored->what.value);

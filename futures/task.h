@@ -35,8 +35,9 @@ struct cora_task_options {
  * kept as futures are (future.h). Options: .name, .context, .eager_start. asyncio: create_task.
  *
  * With .eager_start it runs up to where it first waits before this returns, if the loop is running;
- * it may be done then. A KeyboardInterrupt or SystemExit of that first step also fails the caller's
- * step or callback.
+ * it may be done then. Where there is little stack left, as first steps start each other, it starts
+ * in the next tick. A KeyboardInterrupt or SystemExit of that first step fails the caller's step or
+ * callback, and this gives null.
  *
  * cora_spawn: the same for a task that nobody wants to know of again. 0 or a code.
  */
@@ -117,6 +118,11 @@ CORA_API int cora_reset_task_factory(cora_loop loop);
  */
 CORA_API cora_future cora_eager_task_factory(cora_args bound, cora_loop loop, cora_coro coro,
                                              const struct cora_task_options *options);
+
+/*
+ * For a task factory: a task of this coroutine, which nobody keeps. Null and an error as
+ * cora_create_task, but then the coroutine is as it was. The place is where it was asked for.
+ */
 CORA_API cora_future cora_task_new(cora_loop loop, cora_coro coro,
                                    const struct cora_task_options *options,
                                    const struct cora_place *place);

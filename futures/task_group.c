@@ -72,7 +72,7 @@ static void group_close(void *memory)
     struct group *group = memory;
     notes_free(&group->tasks);
     notes_free(&group->errors);
-    if (!cora_done(group->completed))
+    if (!cora_is_null(group->completed) && !cora_done(group->completed))
         cora_set_result(group->completed, cora_nothing());
 }
 

@@ -1,8 +1,7 @@
 /*
  * task_group.h: tasks that begin and end together.
  *
- *     static cora_next gather_news(cora_coro self)         // async with asyncio.TaskGroup() as
- * group:
+ *     static cora_next gather_news(cora_coro self)     // async with asyncio.TaskGroup() as group:
  *     {
  *         struct news *news = cora_locals(self, struct news);
  *         news->group = cora_task_group_new(cora_running_loop());
@@ -60,7 +59,8 @@ CORA_API cora_awaitable cora_task_group_exit(cora_task_group group, cora_value e
 /*
  * Makes a task that the group waits for, as cora_create_task, with its options. Null and a
  * RuntimeError if the group was not entered, has ended or is being aborted, and then the coroutine
- * is closed. cora_task_group_spawn: the same for a task that nobody wants to know of again; 0 or a
+ * is closed. A task whose first step, an eager one, closes the group is given all the same, and is
+ * nobody's. cora_task_group_spawn: the same for a task that nobody wants to know of again; 0 or a
  * code. asyncio: TaskGroup.create_task.
  */
 #define cora_task_group_create_task(group, ...)                                                    \

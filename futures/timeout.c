@@ -84,17 +84,21 @@ static void expire(cora_args bound)
     cora_cancel(timeout->task);
 }
 
-/* Arms it. 0 or a code. */
-static int arm(cora_timeout handle, struct timeout *timeout)
+/* Arms it for this time, in the place of another. 0 or a code, and then it is as before. */
+static int arm(cora_timeout handle, struct timeout *timeout, double when)
 {
-    if (timeout->when == INFINITY)
-        return 0;
     cora_callback callback = cora_partial(expire, handle);
-    if (timeout->when <= cora_time(timeout->loop))
-        timeout->handle = cora_call_soon(timeout->loop, callback);
-    else
-        timeout->handle = cora_call_at(timeout->loop, timeout->when, callback);
-    return cora_is_null(timeout->handle) ? cora_error_code(cora_last_error()) : 0;
+    cora_handle armed = { 0 };
+    if (when <= cora_time(timeout->loop))
+        armed = cora_call_soon(timeout->loop, callback);
+    else if (when != INFINITY)
+        armed = cora_call_at(timeout->loop, when, callback);
+    if (cora_is_null(armed) && when != INFINITY)
+        return cora_error_code(cora_last_error());
+    disarm(timeout);
+    timeout->handle = armed;
+    timeout->when = when;
+    return 0;
 }
 
 int cora_timeout_reschedule(cora_timeout handle, double when)
@@ -108,9 +112,7 @@ int cora_timeout_reschedule(cora_timeout handle, double when)
         return wrong(timeout, "Cannot change state of %s Timeout", states[timeout->state]);
     if (isnan(when))
         return fail(CORA_EVALUE, "Invalid timeout: NaN (not a number)");
-    disarm(timeout);
-    timeout->when = when;
-    return arm(handle, timeout);
+    return arm(handle, timeout, when);
 }
 
 /* ---- entering and leaving ---- */
@@ -130,7 +132,7 @@ static int enter(cora_timeout handle)
     timeout->state = ACTIVE;
     timeout->task = task;
     timeout->cancelling = cora_cancelling(task);
-    int code = arm(handle, timeout);
+    int code = arm(handle, timeout, timeout->when);
     if (code < 0)
         timeout->state = CREATED;
     return code;

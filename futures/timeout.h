@@ -27,9 +27,9 @@
 CORA_BEGIN
 
 /*
- * A limit of so many seconds from now, or until this time of the loop's clock; INFINITY: none. To be
- * entered. Null and a ValueError for NaN; null also as cora_future_new.
- * asyncio: timeout, timeout_at.
+ * A limit of so many seconds from now, or until this time of the loop's clock; INFINITY: none. To
+ * be entered. Null and a ValueError for NaN; null also as cora_future_new. asyncio: timeout,
+ * timeout_at.
  */
 #define cora_timeout_new(loop, seconds) cora_timeout_new_at(loop, seconds, CORA_PLACE("timeout"))
 #define cora_timeout_until(loop, when) cora_timeout_until_at(loop, when, CORA_PLACE("timeout"))
@@ -49,7 +49,8 @@ CORA_API int cora_timeout_close(cora_timeout timeout);
 CORA_API cora_awaitable cora_timeout_enter(cora_timeout timeout);
 
 /*
- * Leaves it, with the error that is under way (cora_caught), or nothing; never waits. Ends with
+ * Leaves it, in this call, with the error that is under way (cora_caught), or nothing; what this
+ * gives only tells the outcome, without waiting:
  * that error, with a TimeoutError in the place of the Cancelled that it has caused itself, or with
  * nothing. cora_with does this at the coroutine's end. A RuntimeError if it is not active.
  */

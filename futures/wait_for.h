@@ -1,8 +1,8 @@
 /*
  * wait_for.h: waits for one thing, but not for ever.
  *
- *     cora_when_done(cora_wait_for(page, 2.5), cora_partial(on_page, url));         // callback
- * style return cora_await(self, cora_wait_for(cora_coroutine(fetch), 2.5), parse);    // in a step
+ *     cora_when_done(cora_wait_for(page, 2.5), cora_partial(on_page, url));     // callback style
+ *     return cora_await(self, cora_wait_for(page, 2.5), parse);                 // in a step
  */
 #ifndef CORA_WAIT_FOR_H
 #define CORA_WAIT_FOR_H

@@ -43,6 +43,17 @@ cora_next cora_with_at(cora_coro self, cora_awaitable what, cora_step step,
     return next;
 }
 
+void with_entered_in_vain(struct coroutine *coro)
+{
+    struct extra *extra = coro->extras;
+    while (extra && extra->kind != EXTRA_ENTERING)
+        extra = extra->next;
+    if (!extra)
+        return;
+    extra->kind = EXTRA_LEAVE;
+    extra->step = NULL;
+}
+
 static cora_next with_left(cora_coro self)
 {
     cora_value error = cora_caught(self);
@@ -68,12 +79,6 @@ cora_value cora_raised(cora_coro self)
 }
 
 /* ---- objects for a part of a coroutine ---- */
-
-static bool object_is_there(uint64_t bits)
-{
-    const struct slot *slot = slot_at(bits);
-    return slot_is(slot, bits) && slot->state == SLOT_WAITING;
-}
 
 /* A note to be used again, of those made last: its object was closed elsewhere. Or a new one. */
 static struct extra *note_new(struct coroutine *coro)

@@ -173,13 +173,23 @@ static inline struct loop *slot_owner(const struct slot *slot)
 
 #ifdef SLOTS_HIDE
 #include <sanitizer/asan_interface.h>
-#define slot_hide(slot, size)                                                                      \
-    ASAN_POISON_MEMORY_REGION((char *)(slot) + sizeof(struct slot), (size) - sizeof(struct slot))
-#define slot_show(slot, size)                                                                      \
-    ASAN_UNPOISON_MEMORY_REGION((char *)(slot) + sizeof(struct slot), (size) - sizeof(struct slot))
+static inline void slot_hide(struct slot *slot, size_t size)
+{
+    ASAN_POISON_MEMORY_REGION(slot + 1, size - sizeof *slot);
+}
+static inline void slot_show(struct slot *slot, size_t size)
+{
+    ASAN_UNPOISON_MEMORY_REGION(slot + 1, size - sizeof *slot);
+}
 #else
-#define slot_hide(slot, size) ((void)(slot))
-#define slot_show(slot, size) ((void)(slot))
+static inline void slot_hide(struct slot *slot, size_t size)
+{
+    (void)slot, (void)size;
+}
+static inline void slot_show(struct slot *slot, size_t size)
+{
+    (void)slot, (void)size;
+}
 #endif
 
 static inline bool pool_hides(const struct pool *pool)

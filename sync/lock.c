@@ -63,7 +63,9 @@ static bool acquire_now(const cora_awaitable *what, cora_value *ret_outcome)
 
 static int acquire_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
-    struct lock *lock = lock_get(cora_as_lock(what->value));
+    struct lock *lock = lock_get((cora_lock){ what->value.as.handle });
+    if (!lock)
+        return cora_error_code(cora_last_error());
     cora_waiters_append(&lock->waiters, waiter);
     return 0;
 }
@@ -71,7 +73,7 @@ static int acquire_start(struct cora_waiter *waiter, const cora_awaitable *what)
 static enum cora_resumed acquire_resume(struct cora_waiter *waiter, bool cancelled,
                                         cora_value *ret_outcome)
 {
-    struct lock *lock = lock_get(cora_as_lock(waiter->value));
+    struct lock *lock = lock_get((cora_lock){ waiter->value.as.handle });
     cora_waiters_remove(waiter);
     if (cancelled) {
         if (lock && !lock->locked && lock->waiters.first)

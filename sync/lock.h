@@ -5,9 +5,8 @@
  *     ...
  *     cora_lock_release(lid);
  *
- *     return cora_await(self, cora_lock_acquire(lid), held);        // in a step, to be released
- *     return cora_with(self, cora_lock_acquire(lid), held);         // held until the coroutine
- * ends
+ *     return cora_await(self, cora_lock_acquire(lid), held);     // in a step, to be released
+ *     return cora_with(self, cora_lock_acquire(lid), held);      // until the coroutine ends
  *
  *     unlocked --cora_lock_acquire--> locked --cora_lock_release--> unlocked
  *
@@ -43,7 +42,10 @@ static inline cora_awaitable cora_lock_acquire(cora_lock lock)
     return acquire;
 }
 
-/* Gives it back, and wakes who waits first. 0; CORA_ERUNTIME if it is not locked; CORA_ESTALE. */
+/*
+ * Gives it back, and wakes who waits first. 0; CORA_ERUNTIME if it is not locked; CORA_ESTALE,
+ * CORA_EWRONGTHREAD, ... asyncio: Lock.release.
+ */
 CORA_API int cora_lock_release(cora_lock lock);
 
 /* Whether somebody holds it. */

@@ -1295,3 +1295,41 @@ TEST(many_closed, "ten thousand that wait for a lock that is closed end with an 
     CHECK_INT(cora_live(loop), 0);
     current_loop_end(loop);
 }
+
+/* ---- driven by hand ---- */
+
+struct by_hand {
+    cora_lock lock;
+};
+
+static cora_next take_by_hand(cora_coro self)
+{
+    return cora_with(self, cora_lock_acquire(cora_locals(self, struct by_hand)->lock),
+                     cora_return_nothing);
+}
+
+/* A coroutine waits for a lock that is held, and is woken. */
+static void take_and_release(cora_args bound)
+{
+    cora_lock lock = cora_arg_lock(bound, 0);
+    cora_coro coro = cora_coroutine(take_by_hand, struct by_hand, .lock = lock);
+    cora_when_done(cora_lock_acquire(lock), cora_partial(nothing_done));
+    CHECK_INT(cora_send(coro, cora_nothing(), NULL), 1);
+    CHECK_INT(cora_lock_release(lock), 0);
+    *cora_arg(bound, 1, cora_coro *) = coro;
+}
+
+TEST(taken_and_not_sent_to,
+     "by hand: what was taken for a coroutine that is closed then is released")
+{
+    cora_loop loop = virtual_loop_new();
+    cora_lock lock = cora_lock_new(loop);
+    cora_coro coro = { 0 };
+    run_in(loop, cora_partial(take_and_release, lock, &coro));
+    ticks(loop, 2);
+    CHECK(cora_lock_locked(lock));
+    CHECK_INT(cora_coro_close(coro), 0);
+    CHECK(!cora_lock_locked(lock));
+    cora_lock_close(lock);
+    end(loop);
+}
