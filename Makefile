@@ -255,6 +255,7 @@ $(OUT)/fuzz_calls: $(FUZZ:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
 	$(LINK) -o $@ $^ $(LIBS)
 
 FUZZ_STEPS := $(wildcard test/fuzz/steps/*.c) test/virtual_clock/virtual_clock.c
+$(OUT)/fuzz_steps: LIBS += -Wl,--wrap=malloc
 $(OUT)/fuzz_steps: $(FUZZ_STEPS:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
 	$(LINK) -o $@ $^ $(LIBS)
 

@@ -766,15 +766,19 @@ static cora_future task_make(cora_loop handle, cora_coro coro_handle,
         struct callback *callback = slot_callback(factory);
         struct cora_task_options placed = options ? *options : (struct cora_task_options){ 0 };
         bool outermost = factory->state == SLOT_WAITING;
-        cora_value before = cora_copy(cora_last_error());
+        cora_value before = cora_thread.last_error;
+        cora_thread.last_error = cora_nothing(); /* to see whether it tells one */
         placed.place = place;
         factory->state = SLOT_RUNNING;
         loop_hold(loop); /* it may close it */
         task = ((cora_task_function)callback->function)(callback_args(factory, callback), handle,
                                                         coro_handle, &placed);
-        if (cora_is_null(task) && cora_last_error().as.counted == before.as.counted)
+        if (cora_is_null(task) && cora_is_nothing(cora_last_error()))
             fail(CORA_ERUNTIME, "the task factory gave no task");
-        cora_drop(before);
+        if (cora_is_nothing(cora_thread.last_error))
+            cora_thread.last_error = before;
+        else
+            value_drop_later(before);
         if (outermost && factory->state == SLOT_RUNNING) {
             factory->state = SLOT_WAITING;
         } else if (outermost) {

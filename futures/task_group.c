@@ -363,6 +363,7 @@ static cora_next woken(cora_coro self)
         leaving->cancelled = cora_copy(caught);
         group_abort(leaving->group, group);
     } else if (cora_is_error(caught) && cora_error_code(caught) != CORA_ECANCELLED) {
+        group_abort(leaving->group, group);
         return cora_raise(self, caught);
     }
     return wait_for_tasks(self);
@@ -401,10 +402,17 @@ static cora_next task_group_exit(cora_coro self)
     return wait_for_tasks(self);
 }
 
-cora_awaitable cora_task_group_exit(cora_task_group group, cora_value error)
+cora_awaitable cora_task_group_exit(cora_task_group handle, cora_value error)
 {
-    return cora_awaitable_of(cora_coroutine_owning(task_group_exit, leaving_drop, struct leaving,
-                                                   .group = group, .error = cora_copy(error)));
+    cora_coro coro = cora_coroutine_owning(task_group_exit, leaving_drop, struct leaving,
+                                           .group = handle, .error = cora_copy(error));
+    struct group *group = cora_is_null(coro) ? group_get(handle) : NULL;
+    if (group && group->entered) {
+        group->exiting = true;
+        group_abort(handle, group);
+        fail_with(memory_error());
+    }
+    return cora_awaitable_of(coro);
 }
 
 /* ---- looking at one ---- */

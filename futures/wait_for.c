@@ -64,8 +64,11 @@ static cora_next cancel_now(cora_coro self, struct waiting *waiting, cora_loop l
     waiting->future = future;
     waiting->waiter = cora_future_new(loop);
     if (cora_is_null(waiting->waiter) || cora_finally(self, unregister) < 0 ||
-        cora_add_done_callback(future, cora_partial(on_end, waiting->waiter)) < 0)
-        return cora_raise(self, cora_last_error());
+        cora_add_done_callback(future, cora_partial(on_end, waiting->waiter)) < 0) {
+        cora_cancel(future);
+        cora_cancel(waiting->waiter);
+        return cora_raise(self, memory_error());
+    }
     cora_cancel(future);
     return cora_await(self, waiting->waiter, ended);
 }

@@ -92,9 +92,9 @@ CORA_API int cora_handle_print(cora_handle handle, char *buffer, size_t size);
 /*
  * How many objects of this loop are alive: scheduled callbacks (cancelled ones until their tick),
  * timers, readers, writers, signal handlers, and futures but for those that are done and kept by
- * nobody, with the done-callbacks that they have beyond one; not the loop itself, nor its exception
- * handler. A test or a server that cleans up after itself sees it return to where it was. 0 for a
- * loop that is closed, and, with a WrongThread, from another thread.
+ * nobody, with the done-callbacks that they have beyond one, locks and other objects; not the loop
+ * itself, nor its exception handler. A test or a server that cleans up after itself sees it return
+ * to where it was. 0 for a loop that is closed, and, with a WrongThread, from another thread.
  */
 CORA_API size_t cora_live(cora_loop loop);
 

@@ -47,6 +47,11 @@ void thread_drop_temporaries(void)
         cora_thread.temporaries = list->next_temporary;
         counted_drop(list);
     }
+    for (size_t i = 0; i < LATER && cora_thread.depth == 0; i++) {
+        cora_value value = cora_thread.later[i];
+        cora_thread.later[i] = cora_nothing();
+        cora_drop(value);
+    }
 }
 
 void thread_end(void)

@@ -14,6 +14,9 @@
 /* Equals no handle, not even the null one. */
 #define NO_LOOP_RUNS UINT64_MAX
 
+/* Values that are kept for a while when there is no memory to make them temporaries. */
+#define LATER 4
+
 struct step_run;
 struct coroutine;
 struct future;
@@ -35,9 +38,10 @@ struct thread {
     void (*hold)(struct future *future); /* lets the coroutine whose step runs hold it */
     struct slot *coroutines;             /* free slots of coroutines */
     unsigned coroutines_free;
-    size_t coroutines_live; /* made less given back, by this thread */
-    cora_loop current;      /* cora_set_current_loop */
-    cora_value last_error;  /* counted */
+    size_t coroutines_live;  /* made less given back, by this thread */
+    cora_loop current;       /* cora_set_current_loop */
+    cora_value last_error;   /* counted */
+    cora_value later[LATER]; /* to be temporaries, for which there was no memory; counted */
     struct block_cache blocks;
 };
 

@@ -264,13 +264,17 @@ void cora_drop(cora_value value)
 
 void value_drop_later(cora_value value)
 {
-    cora_value shell = value_is_plain(value) ? cora_nothing() : list_new(1);
-    if (value_is_plain(value) || cora_is_error(shell)) {
-        cora_drop(value);
+    if (value_is_plain(value))
+        return;
+    cora_value shell = list_new(1), oldest = cora_thread.later[0];
+    if (!cora_is_error(shell)) {
+        list_add(shell, value);
+        counted_temporary(shell.as.counted);
         return;
     }
-    list_add(shell, value);
-    counted_temporary(shell.as.counted);
+    memmove(cora_thread.later, cora_thread.later + 1, (LATER - 1) * sizeof oldest);
+    cora_thread.later[LATER - 1] = value;
+    cora_drop(oldest);
 }
 
 void cora_drop_temporaries(void)

@@ -1,59 +1,10 @@
 /*
  * Memory runs out: a program of coroutines, tasks, generators and runners, repeated with the first
- * allocation failing, then the second, and so on, until it needs no more. The linker puts our
- * malloc and mmap in the place of those that the library calls.
+ * allocation failing, then the second, and so on, until it needs no more.
  */
-#include "harness.h"
-
-#include <cora.h>
-#include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-
-void *__real_malloc(size_t size);
-void *__real_mmap(void *start, size_t size, int protection, int flags, int file, off_t offset);
-void *__wrap_malloc(size_t size);
-void *__wrap_mmap(void *start, size_t size, int protection, int flags, int file, off_t offset);
-
-static long left = -1; /* allocations until one fails; negative: none does */
-static long allocated;
-
-static bool fails_now(void)
-{
-    allocated++;
-    return left >= 0 && left-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_mmap(void *start, size_t size, int protection, int flags, int file, off_t offset)
-{
-    return fails_now() ? MAP_FAILED : __real_mmap(start, size, protection, flags, file, offset);
-}
+#include "failing.h"
 
 /* ---- the program ---- */
-
-struct worker {
-    char padding[100];
-    int *drops;
-};
-
-static int made, dropped;
-
-static void worker_drop(void *locals)
-{
-    ++*((struct worker *)locals)->drops;
-}
-
-static cora_coro new_worker(cora_step step)
-{
-    made++;
-    return cora_coroutine_owning(step, worker_drop, struct worker, .drops = &dropped);
-}
 
 static cora_next over(cora_coro self)
 {
@@ -155,7 +106,7 @@ static void program(void)
 static void *program_in_thread(void *coroutines)
 {
     program();
-    left = -1;
+    let_all_succeed();
     *(size_t *)coroutines = cora_live_coroutines();
     return NULL;
 }
@@ -166,8 +117,7 @@ TEST_WITH_LIMIT(60, every_allocation_fails, "whichever allocation fails, nothing
     for (long failing = 0;; failing++) {
         pthread_t thread;
         made = dropped = 0;
-        allocated = 0;
-        left = failing;
+        fail_allocation(failing);
         CHECK_INT(pthread_create(&thread, NULL, program_in_thread, &coroutines), 0);
         CHECK_INT(pthread_join(thread, NULL), 0);
         CHECK_INT(dropped, made);

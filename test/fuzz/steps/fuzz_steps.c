@@ -118,25 +118,36 @@ static void forget_paces(void)
 
 static cora_loop own_loop(void)
 {
+    long before = memory_hold();
     struct cora_loop_options options = { .debug = rarely(4) };
     cora_loop loop = cora_loop_new(&options);
     keep_pace(cora_loop_ev(loop));
     cora_set_exception_handler(loop, cora_partial(on_report));
+    memory_release(before);
     return loop;
 }
 
 static cora_loop guest_loop(void)
 {
+    long before = memory_hold();
     cora_loop loop = cora_loop_attach(host, NULL);
     cora_set_exception_handler(loop, cora_partial(on_report));
+    memory_release(before);
     return loop;
+}
+
+static void stop_later(cora_loop loop, cora_callback callback)
+{
+    long before = memory_hold();
+    cora_call_later(loop, 3, callback);
+    memory_release(before);
 }
 
 static void stop_again(cora_args bound)
 {
     cora_loop loop = cora_running_loop();
     cora_stop(loop);
-    cora_call_later(loop, 3, cora_partial(stop_again));
+    stop_later(loop, cora_partial(stop_again));
     (void)bound;
 }
 
@@ -144,7 +155,7 @@ static void stop_again(cora_args bound)
 cora_loop ending_loop(void)
 {
     cora_loop loop = own_loop();
-    cora_call_later(loop, 3, cora_partial(stop_again));
+    stop_later(loop, cora_partial(stop_again));
     return loop;
 }
 
@@ -162,7 +173,7 @@ static void run_in_runner(void)
 
 static void run_somehow(void)
 {
-    cora_call_later(loops[0], 3, cora_partial(stop));
+    stop_later(loops[0], cora_partial(stop));
     switch (below(9)) {
     case 0:
         CALL(cora_run_until_complete(loops[0], cora_sleep(1)));
@@ -199,7 +210,7 @@ static void renew_loops(void)
         CALL(cora_loop_close(loops[0]));
         loops[0] = own_loop();
     }
-    if (rarely(8) && cora_is_closed(loops[1]))
+    if (rarely(2) && cora_is_closed(loops[1]))
         loops[1] = guest_loop();
 }
 
@@ -226,8 +237,10 @@ static void wind_up(void)
     if (rarely(2))
         CALL(cora_loop_detach(loops[1]));
     ev_loop_destroy(last_host);
+    close_runner();
     close_driven();
     acts_left = -1;
+    memory_begin(false);
     cora_drop_temporaries();
     close_driven();
     cora_set_current_loop((cora_loop){ 0 });
@@ -246,6 +259,7 @@ static void episode(uint64_t seed)
     random_begin(seed);
     acts_left = ACTS;
     depth = 0;
+    memory_begin(rarely(4));
     forget_things();
     cora_virtual_clock_start(10);
     live_before = (long)live_values();

@@ -1,2 +1,2 @@
 # futures/timeout.c: the old time of a limit that was set anew still counts
-/^int cora_timeout_reschedule/,/^}/ s/^    disarm(timeout);//
+/^static int arm/,/^}/ s/^    disarm(timeout);//
