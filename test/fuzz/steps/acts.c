@@ -66,7 +66,7 @@ void stop(cora_args bound)
 
 static struct cora_task_options pick_options(void)
 {
-    struct cora_task_options options = { .eager_start = (int)below(3) - 1, .place = &place };
+    struct cora_task_options options = { .eager_start = (int)below(3) - 1 };
     if (rarely(4))
         options.name = "named";
     switch (below(8)) {
@@ -107,11 +107,11 @@ static void act_task(void)
         CALL(cora_spawn(loop, awaitable));
         break;
     case 6:
-        keep_future(CALL(cora_task_new(loop, pick_coro(), &options, &place)));
+        keep_future(CALL(cora_task_new(loop, pick_coro(), rarely(8) ? NULL : &options, &place)));
         break;
     default:
-        keep_future(
-            CALL(cora_eager_task_factory((cora_args){ NULL, 0 }, loop, pick_coro(), &options)));
+        keep_future(CALL(cora_eager_task_factory((cora_args){ NULL, 0 }, loop, pick_coro(),
+                                                 rarely(8) ? NULL : &options)));
         break;
     }
 }
@@ -391,8 +391,11 @@ static void act_loop(void)
 
 static void act_somehow(cora_coro self)
 {
-    switch (below(20)) {
+    switch (below(21)) {
     case 0:
+        break;
+    case 20:
+        act_honest();
         break;
     case 1:
     case 2:

@@ -150,13 +150,6 @@ static cora_awaitable stored(void)
     return found;
 }
 
-static cora_awaitable leave_limit(void)
-{
-    cora_timeout limit = pick_timeout();
-    return isnan(cora_timeout_when(limit)) ? cora_sleep(0)
-                                           : CALL(cora_timeout_exit(limit, pick_value()));
-}
-
 static cora_awaitable synchronisation(void)
 {
     switch (below(10)) {
@@ -169,7 +162,7 @@ static cora_awaitable synchronisation(void)
     case 4:
         return CALL(cora_timeout_enter(pick_timeout()));
     case 5:
-        return leave_limit();
+        return CALL(cora_timeout_exit(pick_timeout(), pick_value()));
     case 6:
         return CALL(cora_task_group_enter(pick_group()));
     case 7:

@@ -209,6 +209,7 @@ static void renew_loops(void)
     if (rarely(40)) {
         CALL(cora_loop_close(loops[0]));
         loops[0] = own_loop();
+        honest_begin();
     }
     if (rarely(2) && cora_is_closed(loops[1]))
         loops[1] = guest_loop();
@@ -230,8 +231,11 @@ static size_t live_values(void)
 static void wind_up(void)
 {
     struct ev_loop *last_host = host;
-    if (acts_left > 0)
-        acts_left = LAST_ACTS;
+    long left = acts_left;
+    acts_left = -1;
+    memory_begin(false);
+    honest_check();
+    acts_left = left > 0 ? LAST_ACTS : -1;
     host = NULL;
     CALL(cora_loop_close(loops[0]));
     if (rarely(2))
@@ -267,6 +271,7 @@ static void episode(uint64_t seed)
     host = ev_loop_new(0);
     keep_pace(host);
     loops[1] = guest_loop();
+    honest_begin();
     for (int round = 0; round < ROUNDS && acts_left > 0; round++) {
         together(true);
         while (below(5) > 0)
@@ -283,6 +288,7 @@ static void episode(uint64_t seed)
     check("locals made and dropped", locals);
     check("values made and dropped", values);
     check_mailboxes();
+    honest_end();
     if (cora_live_coroutines() != 0)
         broken("coroutines left", (long)cora_live_coroutines(), 0);
     if (live_after != live_before)

@@ -98,6 +98,13 @@ cora_awaitable take_from_mailbox(void);
 void act_mailbox(void);
 void check_mailboxes(void); /* at the end of an episode */
 
+/* ---- honest.c: coroutines that do nothing wrong ---- */
+
+void honest_begin(void); /* with loops[0] */
+void act_honest(void);
+void honest_check(void); /* before the loops end */
+void honest_end(void);   /* after */
+
 /* ---- asks.c: steps, and what they ask for ---- */
 
 cora_coro new_coro(void);
