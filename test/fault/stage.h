@@ -3,7 +3,7 @@
  * else failing:
  *
  * - each allocation in turn; then each with all that come after it. The address sanitizer's build
- * sees all of them; in others small blocks come from the thread's cache once there are such.
+ *   sees all of them; in others small blocks come from the thread's cache once there are such.
  * - for each kind of handle, the pool with room for none, for one, for two, and so on, until the
  *   scene needs no more.
  *
@@ -46,7 +46,7 @@ struct scene {
     const char *expected; /* its outcome, as it is printed */
     double seconds;       /* and which: for its own use */
     int which;
-    int last;
+    int last; /* lets SCENE leave out the two */
 };
 
 static bool is_of_handles(enum kind kind)
@@ -246,7 +246,7 @@ static void *play_in_thread(void *failing)
         CHECK_INT(cora_run_forever(on.loop), 0);
     cora_stop(on.loop);
     CHECK_INT(cora_run_forever(on.loop), 0); /* now the outcome is given back */
-    if (!right && !(failed && (told || on.out_of_memory)))
+    if (hangs || (!right && !(failed && (told || on.out_of_memory))))
         harness_fail(__FILE__, __LINE__, "%s %s %ld failing%s: %s, not %s", kind_names[on.kind],
                      on.called ? "(called back)" : "(awaited)",
                      is_of_handles(on.kind) ? (long)on.spare : *(const long *)failing,

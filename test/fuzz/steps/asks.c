@@ -117,9 +117,15 @@ static cora_awaitable waited(void)
 }
 
 /* Some that hold nothing but a handle, to be awaited again. */
+static cora_awaitable awaitables[STORED];
+
+void forget_stored(void)
+{
+    memset(awaitables, 0, sizeof awaitables);
+}
+
 static cora_awaitable stored(void)
 {
-    static cora_awaitable awaitables[STORED];
     unsigned index = below(STORED);
     cora_awaitable found = awaitables[index];
     switch (below(8)) {

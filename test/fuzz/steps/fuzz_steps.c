@@ -87,10 +87,10 @@ struct pace {
 };
 
 static struct pace *paces;
+static unsigned iterations;
 
 static void on_iteration(struct ev_loop *loop, struct ev_prepare *watcher, int events)
 {
-    static unsigned iterations;
     (void)loop, (void)watcher, (void)events;
     if (++iterations % 300 == 0)
         cora_virtual_clock_advance(1);
@@ -265,6 +265,8 @@ static void episode(uint64_t seed)
     depth = 0;
     memory_begin(rarely(4));
     forget_things();
+    forget_stored();
+    iterations = 0;
     cora_virtual_clock_start(10);
     live_before = (long)live_values();
     loops[0] = own_loop();

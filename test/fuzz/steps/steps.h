@@ -113,6 +113,7 @@ cora_next clean_up(cora_coro self);
 cora_future factory(cora_args bound, cora_loop loop, cora_coro coro,
                     const struct cora_task_options *options);
 
+void forget_stored(void);         /* awaitables of an earlier episode */
 void keep_driven(cora_coro coro); /* nobody but who sends to it closes it */
 void close_driven(void);
 
