@@ -428,7 +428,7 @@ void on_check(struct ev_loop *ev, ev_check *watcher, int events)
     loop->clock_known = false;
     struct queue outside; /* garbage of a callback that runs further out, around an ev_run */
     queue_clear(&outside);
-    if (loop->garbage.head && ev_depth(ev) == 1)
+    if (loop->garbage.head && ev_depth(ev) == 1 && cora_thread.depth == 1)
         loop->future_layer->collect(loop); /* the host's callback has returned */
     else
         queue_join(&outside, &loop->garbage);

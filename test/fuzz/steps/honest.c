@@ -125,6 +125,22 @@ void act_honest(void)
         CALL(cora_cancel(tasks[index]));
 }
 
+/* Those that are left, and the lock. */
+static void tell(void)
+{
+    char text[2000];
+    cora_value all = cora_all_tasks(loops[0]);
+    for (size_t i = 0; i < cora_list_size(all); i++) {
+        cora_print_call_graph(cora_as_future(cora_list_at(all, i)), CORA_ALL_FRAMES, text,
+                              sizeof text);
+        trace("%s", text);
+        cora_future_print(cora_as_future(cora_list_at(all, i)), text, sizeof text);
+        trace("%s", text);
+    }
+    cora_lock_print(lock, text, sizeof text);
+    trace("%s", text);
+}
+
 /* Nobody acts any more: they all must end, unless the memory runs out for that. */
 void honest_check(void)
 {
@@ -132,6 +148,8 @@ void honest_check(void)
         cora_call_later(loops[0], 3, cora_partial(stop));
         cora_run_forever(loops[0]);
     }
+    if (alive > 0)
+        tell();
     if (alive > 0)
         broken("honest coroutines wait for ever", alive, holders);
 }
