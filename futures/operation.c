@@ -96,8 +96,10 @@ int cora_waiters_print(const struct cora_waiters *list, char *buffer, size_t siz
 /* A thing of another loop cannot be waited for in this one. */
 static bool is_of_loop(struct loop *loop, const cora_awaitable *what)
 {
-    struct slot *slot = value_is_handle(what->value) ? slot_at(what->value.as.handle) : NULL;
-    return !slot || slot->kind != SLOT_OBJECT || slot_owner(slot) == loop;
+    if (!value_is_handle(what->value) || CORA_LIKELY(owner_of(what->value.as.handle) == loop))
+        return true;
+    const struct slot *slot = slot_at(what->value.as.handle);
+    return !slot || slot->kind != SLOT_OBJECT;
 }
 
 /*

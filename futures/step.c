@@ -118,8 +118,11 @@ static void operation_over(struct step_run *run, uint64_t awaited)
 static cora_next await_operation(struct coroutine *coro, const cora_awaitable *what)
 {
     const struct operation *operation = operation_of(what);
-    cora_loop current = cora_current_loop();
-    struct loop *loop = cora_is_null(current) ? NULL : loop_get(current);
+    struct loop *loop = cora_thread.running;
+    if (CORA_UNLIKELY(!loop || !loop->ev)) {
+        cora_loop current = cora_current_loop();
+        loop = cora_is_null(current) ? NULL : loop_get(current);
+    }
     struct future *future = loop ? future_new(loop, operation, coro->where) : NULL;
     if (!future)
         return ask_with(NEXT_ERROR, error_again(cora_last_error()));

@@ -7,6 +7,7 @@
 
 #include <cora/coroutine.h>
 #include <cora/object.h>
+#include <stddef.h>
 #include <stdio.h>
 
 struct lock {
@@ -70,10 +71,18 @@ static int acquire_start(struct cora_waiter *waiter, const cora_awaitable *what)
     return 0;
 }
 
+/* The lock that it waits for; NULL, and the error is set, if that is closed. */
+static struct lock *waited_for(const struct cora_waiter *waiter)
+{
+    if (!waiter->list)
+        return lock_get(cora_as_lock(waiter->value));
+    return (struct lock *)(void *)((char *)waiter->list - offsetof(struct lock, waiters));
+}
+
 static enum cora_resumed acquire_resume(struct cora_waiter *waiter, bool cancelled,
                                         cora_value *ret_outcome)
 {
-    struct lock *lock = lock_get((cora_lock){ waiter->value.as.handle });
+    struct lock *lock = waited_for(waiter);
     cora_waiters_remove(waiter);
     if (cancelled) {
         if (lock && !lock->locked && lock->waiters.first)
