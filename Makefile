@@ -123,7 +123,7 @@ $(OUT)/libcora.a: $(OBJECTS)
 	$(AR) rcs $@ $(OUT)/archive/*.o
 
 $(OUT)/libcora.so.$(SOVERSION): $(OBJECTS)
-	$(LINK) -shared -Wl,-soname,libcora.so.$(SOVERSION),-Bsymbolic-functions $(if $(SAN),,-Wl,-z,defs) -o $@ $^ $(LIBS)
+	$(LINK) -shared -Wl,-soname,libcora.so.$(SOVERSION),-Bsymbolic-functions,-z,pack-relative-relocs $(if $(SAN),,-Wl,-z,defs) -o $@ $^ $(LIBS)
 
 $(OUT)/libcora.so: $(OUT)/libcora.so.$(SOVERSION)
 	ln -sf libcora.so.$(SOVERSION) $@

@@ -9,6 +9,8 @@
 
 #include "reactor/timer.h"
 
+const cora_type cora_type_completions = { "completions", NULL, NULL, KIND_HANDLE };
+
 struct entry {
     cora_future future; /* kept */
     cora_future done;   /* the queue's item at this place */

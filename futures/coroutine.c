@@ -121,7 +121,7 @@ const char *coroutine_kind_name(enum cora_coro_kind kind)
 }
 
 /* The error of a handle that is not found: a temporary, and the thread's last error. */
-cora_value coroutine_refuse(cora_coro handle)
+__attribute__((cold)) cora_value coroutine_refuse(cora_coro handle)
 {
     struct slot *slot = slot_at(handle.bits);
     cora_value error;
@@ -148,7 +148,8 @@ bool generator_has_ended(cora_coro handle)
 }
 
 /* An error that names the coroutine: a temporary, and the thread's last error. */
-cora_value coroutine_error(const struct coroutine *coro, int code, const char *what)
+__attribute__((cold)) cora_value coroutine_error(const struct coroutine *coro, int code,
+                                                 const char *what)
 {
     cora_value error = cora_error(code, "%s: %s, made in %s (%s:%d)", what, coro->place->name,
                                   coro->place->function, coro->place->file, coro->place->line);
@@ -366,7 +367,8 @@ static struct future *held_future(uint64_t bits)
     return future && future_has(future, FUTURE_STEP) ? future : NULL;
 }
 
-static void warn_of_held(struct future *future, uint32_t count, const struct coroutine *coro)
+static __attribute__((cold)) void warn_of_held(struct future *future, uint32_t count,
+                                               const struct coroutine *coro)
 {
     char message[200];
     snprintf(message, sizeof message,
@@ -460,7 +462,7 @@ static void held_release(struct held_futures *held)
 /* ---- ending ---- */
 
 /* Reports that it was never awaited: to the loop's handler if there is a loop. */
-static void report_unawaited(struct loop *loop, const struct coroutine *coro)
+static __attribute__((cold)) void report_unawaited(struct loop *loop, const struct coroutine *coro)
 {
     char message[200];
     snprintf(message, sizeof message, "%s '%s' was never awaited",
@@ -603,7 +605,7 @@ enum cora_coro_kind cora_coro_kind(cora_coro handle)
     return coro ? coroutine_kind(coro) : CORA_COROUTINE;
 }
 
-int cora_coro_print(cora_coro handle, char *buffer, size_t size)
+__attribute__((cold)) int cora_coro_print(cora_coro handle, char *buffer, size_t size)
 {
     static const char *const states[] = { "created", "running", "suspended", "closed" };
     struct coroutine *coro = coroutine_find(handle);

@@ -360,7 +360,7 @@ static cora_future woken_task(cora_args bound)
 const struct awaiter task_awaiter = { (cora_function)task_wakeup, woken_task };
 
 /* Its first step, or after a yield. */
-static void task_begin(struct loop *loop, struct task *task)
+static __attribute__((noinline)) void task_begin(struct loop *loop, struct task *task)
 {
     struct step_run run;
     run.got = (struct result){ cora_nothing(), false };

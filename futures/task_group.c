@@ -12,6 +12,8 @@
 
 #include <stdio.h>
 
+const cora_type cora_type_task_group = { "task group", NULL, NULL, KIND_HANDLE };
+
 /* Of one task. */
 struct note {
     struct note *next, *previous;

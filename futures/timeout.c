@@ -11,6 +11,8 @@
 
 #include <stdio.h>
 
+const cora_type cora_type_timeout = { "timeout", NULL, NULL, KIND_HANDLE };
+
 struct timeout {
     enum timeout_state { CREATED, ACTIVE, EXPIRING, EXPIRED, FINISHED } state;
     unsigned cancelling; /* of the task, when it was entered */

@@ -179,7 +179,7 @@ double cora_handle_when(cora_handle handle)
 }
 
 /* The object's text: "TimerHandle when=12.345 on_ring(3)"; parts that are left out are empty. */
-static int object_print(struct slot *slot, char *buffer, size_t size)
+static __attribute__((cold)) int object_print(struct slot *slot, char *buffer, size_t size)
 {
     struct callback *callback = slot_callback(slot);
     bool cancelled = slot_state(slot) == SLOT_CANCELLED;

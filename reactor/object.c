@@ -10,6 +10,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+const cora_type cora_type_object = { "object", NULL, NULL, KIND_HANDLE };
+
 struct object {
     struct slot slot;
     const struct cora_object_type *type;

@@ -8,8 +8,6 @@
  */
 #include "value.h"
 
-#include "object.h"
-
 #include "error.h"
 #include "private_value.h"
 
@@ -50,10 +48,6 @@ const cora_type cora_type_loop = { "loop", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_handle = { "handle", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_future = { "future", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_coro = { "coroutine", NULL, NULL, KIND_HANDLE };
-const cora_type cora_type_object = { "object", NULL, NULL, KIND_HANDLE };
-const cora_type cora_type_timeout = { "timeout", NULL, NULL, KIND_HANDLE };
-const cora_type cora_type_task_group = { "task group", NULL, NULL, KIND_HANDLE };
-const cora_type cora_type_completions = { "completions", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_lock = { "lock", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_event = { "event", NULL, NULL, KIND_HANDLE };
 
@@ -497,7 +491,7 @@ struct print {
 };
 
 /* Goes on behind what snprintf, or a function like it, has written. Returns the length so far. */
-static size_t print_wrote(struct print *print, int written)
+static __attribute__((cold)) size_t print_wrote(struct print *print, int written)
 {
     size_t length = written > 0 ? (size_t)written : 0;
     size_t used = length < print->room ? length : print->room;
@@ -516,7 +510,7 @@ CORA_PRINTF(2, 3) static size_t print_format(struct print *print, const char *fo
     return print_wrote(print, written);
 }
 
-static size_t print_bytes(struct print *print, cora_value value)
+static __attribute__((cold)) size_t print_bytes(struct print *print, cora_value value)
 {
     size_t length = 0;
     const char *bytes = bytes_of(value, &length);
@@ -533,9 +527,9 @@ static size_t print_bytes(struct print *print, cora_value value)
     return print_format(print, "\"");
 }
 
-static size_t print_value(struct print *print, cora_value value);
+static __attribute__((cold)) size_t print_value(struct print *print, cora_value value);
 
-static size_t print_list(struct print *print, const struct list *list)
+static __attribute__((cold)) size_t print_list(struct print *print, const struct list *list)
 {
     if (print->depth == DEPTH_MAX)
         return print_format(print, "[...]");
@@ -549,14 +543,15 @@ static size_t print_list(struct print *print, const struct list *list)
     return print_format(print, "]");
 }
 
-static size_t print_owned(struct print *print, const cora_type *type, const void *pointer)
+static __attribute__((cold)) size_t print_owned(struct print *print, const cora_type *type,
+                                                const void *pointer)
 {
     if (type->print)
         return print_wrote(print, type->print(pointer, print->at, print->room));
     return print_format(print, "<%s %p>", type->name, pointer);
 }
 
-static size_t print_value(struct print *print, cora_value value)
+static __attribute__((cold)) size_t print_value(struct print *print, cora_value value)
 {
     const char *message = cora_error_message(value);
     switch (kind_of(value)) {

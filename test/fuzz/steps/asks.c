@@ -64,6 +64,8 @@ cora_future factory(cora_args bound, cora_loop loop, cora_coro coro,
                     const struct cora_task_options *options)
 {
     struct cora_task_options others = *options;
+    if (honest_making)
+        return cora_task_new(loop, coro, options, &place);
     if (rarely(5))
         act_nowhere(1);
     others.eager_start = (int)below(3) - 1;

@@ -102,8 +102,9 @@ void check_mailboxes(void); /* at the end of an episode */
 
 void honest_begin(void); /* with loops[0] */
 void act_honest(void);
-void honest_check(void); /* before the loops end */
-void honest_end(void);   /* after */
+extern unsigned honest_making; /* their tasks, which the factory must make */
+void honest_check(void);       /* before the loops end */
+void honest_end(void);         /* after */
 
 /* ---- asks.c: steps, and what they ask for ---- */
 
