@@ -8,7 +8,7 @@
  * The file is a text: each number is a choice, to be taken modulo what there is to choose from, and
  * "(" and ")" are around those that belong together: an act, a step, a round. When it is over,
  * every choice is 0 and nobody acts any more. So any part of it may be left out, or made 0, and an
- * episode that ends badly can be cut down by a program. 0 is the dull choice everywhere.
+ * episode that ends badly can be cut down: shrink.py does it. 0 is the dull choice everywhere.
  */
 #include "steps.h"
 
