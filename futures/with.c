@@ -46,6 +46,8 @@ cora_next cora_with_at(cora_coro self, cora_awaitable what, cora_step step,
 void with_entered_in_vain(struct coroutine *coro)
 {
     struct extra *extra = coro->extras;
+    if (coro->step != with_entered)
+        return; /* what it awaits is no entering, whatever failed to be entered before */
     while (extra && extra->kind != EXTRA_ENTERING)
         extra = extra->next;
     if (!extra)

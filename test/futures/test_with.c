@@ -974,3 +974,57 @@ TEST(failed_and_entered, "so has a step that failed before: the error goes on, a
         CHECK(!house.doors[0].list.first);
     }
 }
+
+/* ---- driven by hand ---- */
+
+static int left_by_mistake;
+
+static bool refuse_entry(const cora_awaitable *what, cora_value *ret_outcome)
+{
+    (void)what;
+    *ret_outcome = cora_error(CORA_EKEY, "no entry");
+    return true;
+}
+
+static cora_awaitable leave_by_mistake(cora_value entered, cora_value error)
+{
+    (void)entered;
+    left_by_mistake++;
+    return cora_ready(error);
+}
+
+static const struct cora_operation no_entry = {
+    .name = "no entry",
+    .now = refuse_entry,
+    .leave = leave_by_mistake,
+};
+
+static cora_next sleep_at_the_end(cora_coro self)
+{
+    return cora_try(self, cora_sleep(0), cora_go_on);
+}
+
+static cora_next try_to_enter(cora_coro self)
+{
+    cora_finally(self, sleep_at_the_end);
+    return cora_with(self, (cora_awaitable){ .operation = &no_entry }, cora_return_nothing);
+}
+
+static void send_once(cora_args bound)
+{
+    cora_coro coro = cora_coroutine(try_to_enter);
+    CHECK_INT(cora_send(coro, cora_nothing(), NULL), 1);
+    *cora_arg(bound, 0, cora_coro *) = coro;
+}
+
+TEST(never_entered_by_hand,
+     "by hand: what failed to be entered is not left when a later await is given up")
+{
+    cora_loop loop = virtual_loop_new();
+    cora_coro coro = { 0 };
+    run_in(loop, cora_partial(send_once, &coro));
+    ticks(loop, 2);
+    CHECK_INT(cora_coro_close(coro), CORA_EKEY);
+    CHECK_INT(left_by_mistake, 0);
+    end(loop);
+}
