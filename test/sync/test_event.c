@@ -4,7 +4,7 @@
  *
  * What holds for callbacks and for tasks alike is told once (BOTH) and tested with each.
  */
-#include "test/futures/coroutines.h"
+#include "helpers.h"
 
 #include <pthread.h>
 
@@ -17,23 +17,6 @@ static const char *event_text(cora_event event)
     int length = cora_event_print(event, text, sizeof text);
     CHECK_INT(length, strlen(text));
     return text;
-}
-
-/* Notes the word alone for true, and with the error's name for an error: "a:StaleHandle". */
-static void note_end(struct notes *notes, const char *word, cora_value outcome)
-{
-    char text[100] = "";
-    if (cora_is_error(outcome))
-        snprintf(text, sizeof text, "%s:%s", word, cora_error_name(cora_error_code(outcome)));
-    else
-        CHECK(cora_equal(outcome, cora_int(true)));
-    add_note(notes, cora_is_error(outcome) ? text : word);
-}
-
-/* Bound to notes and a word. */
-static void note_waited(cora_args bound, cora_future done)
-{
-    note_end(cora_arg(bound, 0, struct notes *), cora_arg_text(bound, 1), cora_result(done));
 }
 
 /* A coroutine that waits for an event, and tells. */
@@ -58,34 +41,16 @@ static cora_next wait_for_event(cora_coro self)
     return cora_try(self, cora_event_wait(SAILOR(self)->event), waited);
 }
 
-enum style {
-    CALLBACKS,
-    TASKS,
-};
-
 /* Begins to wait. The future is kept: until the loop is closed it can be read. */
 static cora_future begin(enum style style, cora_loop loop, cora_event event, struct notes *notes,
                          const char *word)
 {
     if (style == CALLBACKS)
         return cora_keep(
-            cora_when_done(cora_event_wait(event), cora_partial(note_waited, notes, word)));
+            cora_when_done(cora_event_wait(event), cora_partial(note_ended, notes, word)));
     return cora_create_task(loop, cora_coroutine(wait_for_event, struct sailor, .notes = notes,
                                                  .event = event, .word = word));
 }
-
-/* A test that is made with callbacks and with tasks. */
-#define BOTH(name, ...)                                                                            \
-    static void name(enum style style);                                                            \
-    TEST(name##_callbacks, __VA_ARGS__)                                                            \
-    {                                                                                              \
-        name(CALLBACKS);                                                                           \
-    }                                                                                              \
-    TEST(name##_tasks, __VA_ARGS__)                                                                \
-    {                                                                                              \
-        name(TASKS);                                                                               \
-    }                                                                                              \
-    static void name(enum style style)
 
 /* Three that wait for an event: a, b, c. */
 struct three {
@@ -104,15 +69,6 @@ static void three_wait(struct three *three, enum style style)
     three->c = begin(style, three->loop, three->event, &three->notes, "c");
     tick(three->loop);
     CHECK_TEXT(event_text(three->event), "<Event [unset, waiters:3]>");
-}
-
-/* Ends a test; what still waits is dropped with the loop, without a word. */
-static void three_end(struct three *three)
-{
-    struct reports reports;
-    collect_reports(three->loop, &reports);
-    cora_set_current_loop((cora_loop){ 0 });
-    end(three->loop);
 }
 
 /* ---- set and waited for ---- */
@@ -307,7 +263,7 @@ BOTH(all_go_on, "all that wait go on in the tick after the set, in the order of 
     tick(three.loop);
     CHECK_TEXT(three.notes.text, "a b c");
     CHECK_TEXT(event_text(three.event), "<Event [set]>");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(used_again, "an event that was cleared is waited for again")
@@ -323,7 +279,7 @@ BOTH(used_again, "an event that was cleared is waited for again")
     cora_event_set(three.event);
     tick(three.loop);
     CHECK_TEXT(three.notes.text, "a b c d");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(one_cancelled, "who is cancelled while waiting ends so, and the others wait on")
@@ -337,7 +293,7 @@ BOTH(one_cancelled, "who is cancelled while waiting ends so, and the others wait
     cora_event_set(three.event);
     tick(three.loop);
     CHECK_TEXT(three.notes.text, "b:CancelledError a c");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 TEST(ready_made, "waiting may be given to whatever takes operations: task, gather, run")
@@ -381,7 +337,7 @@ BOTH(stay_in_queue, "those that were woken leave the event when they run, not be
     CHECK_TEXT(event_text(three.event), "<Event [set, waiters:3]>");
     tick(three.loop);
     CHECK_TEXT(event_text(three.event), "<Event [set]>");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(cleared_in_gap, "who was woken goes on with true, also if the event was cleared since")
@@ -394,7 +350,7 @@ BOTH(cleared_in_gap, "who was woken goes on with true, also if the event was cle
     tick(three.loop);
     CHECK_TEXT(three.notes.text, "a b c");
     CHECK_TEXT(event_text(three.event), "<Event [unset, waiters:1]>");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(cancelled_in_gap, "who was woken and is cancelled before running is cancelled")
@@ -408,7 +364,7 @@ BOTH(cancelled_in_gap, "who was woken and is cancelled before running is cancell
     CHECK_TEXT(three.notes.text, "a b:CancelledError c");
     CHECK(cora_event_is_set(three.event));
     CHECK_TEXT(event_text(three.event), "<Event [set]>");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(cancelled_then_set, "who is cancelled and would be woken in the same turn is cancelled")
@@ -421,7 +377,7 @@ BOTH(cancelled_then_set, "who is cancelled and would be woken in the same turn i
     CHECK(cora_cancelled(three.b));
     CHECK(!cora_cancelled(three.a) && !cora_cancelled(three.c));
     CHECK_TEXT(event_text(three.event), "<Event [set]>");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 TEST(uncancelled_in_gap, "a task whose cancel is taken back in the gap goes on with true")
@@ -433,7 +389,7 @@ TEST(uncancelled_in_gap, "a task whose cancel is taken back in the gap goes on w
     CHECK_INT(cora_uncancel(three.a), 0);
     tick(three.loop);
     CHECK_TEXT(three.notes.text, "a b c");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 struct squall {
@@ -448,8 +404,7 @@ static void cancel_the_next(cora_args bound, cora_future done)
     CHECK(cora_done(done));
     CHECK(cora_cancel(squall->victim));
     CHECK_INT(cora_event_clear(squall->event), 0);
-    cora_when_done(cora_event_wait(squall->event),
-                   cora_partial(note_waited, &squall->notes, "new"));
+    cora_when_done(cora_event_wait(squall->event), cora_partial(note_ended, &squall->notes, "new"));
 }
 
 TEST(cancelled_by_a_neighbour,
@@ -495,7 +450,7 @@ BOTH(closed,
     CHECK(is_error(three.a, CORA_ESTALE));
     CHECK(says(cora_exception(three.a), "event"));
     cora_exception(three.b), cora_exception(three.c);
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(closed_and_cancelled, "who is cancelled in the turn in which the event is closed is cancelled")
@@ -509,7 +464,7 @@ BOTH(closed_and_cancelled, "who is cancelled in the turn in which the event is c
     CHECK(cora_cancelled(three.a));
     CHECK(cora_cancelled(three.b));
     CHECK(is_error(three.c, CORA_ESTALE));
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(closed_in_gap,
@@ -522,7 +477,7 @@ BOTH(closed_in_gap,
     tick(three.loop);
     CHECK_TEXT(three.notes.text, "a:StaleHandle b:StaleHandle c:StaleHandle");
     cora_exception(three.a), cora_exception(three.b), cora_exception(three.c);
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 static void close_event(cora_args bound, cora_future done)
@@ -552,7 +507,7 @@ TEST(loop_closed, "a loop that is closed takes those with it that wait for its e
     begin(CALLBACKS, three.loop, three.event, &three.notes, "d");
     cora_event_set(three.event);
     cora_cancel(three.a);
-    three_end(&three);
+    end_silently(three.loop);
     CHECK_INT(cora_event_set(three.event), CORA_ESTALE);
 }
 

@@ -5,7 +5,7 @@
  *
  * What holds for callbacks and for tasks alike is told once (BOTH) and tested with each.
  */
-#include "test/futures/coroutines.h"
+#include "helpers.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -32,23 +32,6 @@ static const char *lock_text(cora_lock lock)
     return text;
 }
 
-/* Notes the word alone for true, and with the error's name for an error: "a:StaleHandle". */
-static void note_end(struct notes *notes, const char *word, cora_value outcome)
-{
-    char text[100] = "";
-    if (cora_is_error(outcome))
-        snprintf(text, sizeof text, "%s:%s", word, cora_error_name(cora_error_code(outcome)));
-    else
-        CHECK(cora_equal(outcome, cora_int(true)));
-    add_note(notes, cora_is_error(outcome) ? text : word);
-}
-
-/* Bound to notes and a word. */
-static void note_taken(cora_args bound, cora_future done)
-{
-    note_end(cora_arg(bound, 0, struct notes *), cora_arg_text(bound, 1), cora_result(done));
-}
-
 /* A coroutine that takes a lock and tells; it does not give it back. */
 struct taker {
     struct notes *notes;
@@ -72,34 +55,16 @@ static cora_next take(cora_coro self)
     return cora_try(self, cora_lock_acquire(TAKER(self)->lock), took);
 }
 
-enum style {
-    CALLBACKS,
-    TASKS,
-};
-
 /* Begins to take a lock. The future is kept: until the loop is closed it can be read. */
 static cora_future begin(enum style style, cora_loop loop, cora_lock lock, struct notes *notes,
                          const char *word)
 {
     if (style == CALLBACKS)
         return cora_keep(
-            cora_when_done(cora_lock_acquire(lock), cora_partial(note_taken, notes, word)));
+            cora_when_done(cora_lock_acquire(lock), cora_partial(note_ended, notes, word)));
     return cora_create_task(
         loop, cora_coroutine(take, struct taker, .notes = notes, .lock = lock, .word = word));
 }
-
-/* A test that is made with callbacks and with tasks. */
-#define BOTH(name, ...)                                                                            \
-    static void name(enum style style);                                                            \
-    TEST(name##_callbacks, __VA_ARGS__)                                                            \
-    {                                                                                              \
-        name(CALLBACKS);                                                                           \
-    }                                                                                              \
-    TEST(name##_tasks, __VA_ARGS__)                                                                \
-    {                                                                                              \
-        name(TASKS);                                                                               \
-    }                                                                                              \
-    static void name(enum style style)
 
 /* Three that wait for a held lock: a, b, c. */
 struct three {
@@ -118,15 +83,6 @@ static void three_wait(struct three *three, enum style style)
     three->c = begin(style, three->loop, three->lock, &three->notes, "c");
     tick(three->loop);
     CHECK_TEXT(lock_text(three->lock), "<Lock [locked, waiters:3]>");
-}
-
-/* Ends a test; what still waits is dropped with the loop, without a word. */
-static void three_end(struct three *three)
-{
-    struct reports reports;
-    collect_reports(three->loop, &reports);
-    cora_set_current_loop((cora_loop){ 0 });
-    end(three->loop);
 }
 
 /* ---- taken and given back ---- */
@@ -179,7 +135,7 @@ TEST(taken_at_once,
     cora_lock lock = cora_lock_new(loop);
     struct notes notes = { "" };
     CHECK(!cora_lock_locked(lock));
-    cora_when_done(cora_lock_acquire(lock), cora_partial(note_taken, &notes, "a"));
+    cora_when_done(cora_lock_acquire(lock), cora_partial(note_ended, &notes, "a"));
     CHECK(cora_lock_locked(lock));
     CHECK_TEXT(notes.text, "");
     tick(loop);
@@ -382,7 +338,7 @@ BOTH(never_begun, "who is cancelled while waiting does not take the lock, and th
         tick(three.loop);
     }
     CHECK_TEXT(three.notes.text, "b:CancelledError a c");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 TEST(cancel_message, "who is cancelled with a message ends with it")
@@ -392,7 +348,7 @@ TEST(cancel_message, "who is cancelled with a message ends with it")
     cora_cancel_with(three.a, "supper");
     tick(three.loop);
     CHECK_TEXT(outcome(three.a), "CancelledError: supper");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 /* ---- the gap ---- */
@@ -407,7 +363,7 @@ BOTH(reads_unlocked, "between the release and the run of who is woken the lock r
     tick(three.loop);
     CHECK_TEXT(lock_text(three.lock), "<Lock [locked, waiters:2]>");
     CHECK_TEXT(three.notes.text, "a");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(released_in_gap, "a second release in the gap is a RuntimeError, and lets nobody else in")
@@ -418,7 +374,7 @@ BOTH(released_in_gap, "a second release in the gap is a RuntimeError, and lets n
     CHECK_INT(cora_lock_release(three.lock), CORA_ERUNTIME);
     ticks(three.loop, 3);
     CHECK_TEXT(three.notes.text, "a");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(newcomer_in_gap, "in the gap a newcomer finds an unlocked lock, and queues all the same")
@@ -436,7 +392,7 @@ BOTH(newcomer_in_gap, "in the gap a newcomer finds an unlocked lock, and queues 
         tick(three.loop);
     }
     CHECK_TEXT(three.notes.text, "a b c d e");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(cancelled_in_gap, "who was woken and is cancelled before running passes the lock on")
@@ -451,7 +407,7 @@ BOTH(cancelled_in_gap, "who was woken and is cancelled before running passes the
     tick(three.loop);
     CHECK_TEXT(three.notes.text, "a:CancelledError b");
     CHECK_TEXT(lock_text(three.lock), "<Lock [locked, waiters:1]>");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(cancelled_then_released, "who is cancelled and would be woken in the same turn passes it on")
@@ -462,7 +418,7 @@ BOTH(cancelled_then_released, "who is cancelled and would be woken in the same t
     CHECK_INT(cora_lock_release(three.lock), 0);
     ticks(three.loop, 2);
     CHECK_TEXT(three.notes.text, "a:CancelledError b");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(two_cancelled_in_gap, "also when the one it is passed on to was cancelled in the same turn")
@@ -476,7 +432,7 @@ BOTH(two_cancelled_in_gap, "also when the one it is passed on to was cancelled i
     CHECK(cora_cancelled(three.a) && cora_cancelled(three.b));
     CHECK(!cora_cancelled(three.c) && cora_lock_locked(three.lock));
     CHECK(strstr(three.notes.text, " c") != NULL);
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(passed_on_and_cancelled, "each one that is passed the lock may be cancelled in turn")
@@ -492,7 +448,7 @@ BOTH(passed_on_and_cancelled, "each one that is passed the lock may be cancelled
     tick(three.loop);
     CHECK_TEXT(three.notes.text, "a:CancelledError b:CancelledError c:CancelledError");
     CHECK_TEXT(lock_text(three.lock), "<Lock [unlocked]>");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(all_cancelled, "a lock whose waiting ones are all cancelled is free for a newcomer at once")
@@ -503,12 +459,12 @@ BOTH(all_cancelled, "a lock whose waiting ones are all cancelled is free for a n
     cora_cancel(three.b);
     cora_cancel(three.c);
     cora_lock_release(three.lock);
-    cora_when_done(cora_lock_acquire(three.lock), cora_partial(note_taken, &three.notes, "d"));
+    cora_when_done(cora_lock_acquire(three.lock), cora_partial(note_ended, &three.notes, "d"));
     CHECK(cora_lock_locked(three.lock));
     tick(three.loop);
     CHECK_TEXT(three.notes.text, "a:CancelledError b:CancelledError c:CancelledError d");
     CHECK_TEXT(lock_text(three.lock), "<Lock [locked]>");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(woken_is_not_cancelled, "who was woken first and cancelled then still counts: newcomers queue")
@@ -525,7 +481,7 @@ BOTH(woken_is_not_cancelled, "who was woken first and cancelled then still count
     CHECK(cora_cancelled(three.a));
     CHECK(cora_lock_locked(three.lock));
     CHECK(strstr(three.notes.text, " d") != NULL);
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 TEST(uncancelled_in_gap, "a task whose cancel is taken back in the gap has the lock")
@@ -538,7 +494,7 @@ TEST(uncancelled_in_gap, "a task whose cancel is taken back in the gap has the l
     tick(three.loop);
     CHECK_TEXT(three.notes.text, "a");
     CHECK(cora_lock_locked(three.lock));
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 TEST(uncancelled_too_late, "a task that was cancelled before it was woken is, also if taken back")
@@ -550,7 +506,7 @@ TEST(uncancelled_too_late, "a task that was cancelled before it was woken is, al
     cora_lock_release(three.lock);
     ticks(three.loop, 2);
     CHECK_TEXT(three.notes.text, "a:CancelledError b");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 TEST(cancelled_twice_in_gap, "who is cancelled twice in the gap passes the lock on once")
@@ -562,7 +518,7 @@ TEST(cancelled_twice_in_gap, "who is cancelled twice in the gap passes the lock 
     CHECK(cora_cancel(three.a));
     ticks(three.loop, 3);
     CHECK_TEXT(three.notes.text, "a:CancelledError b");
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 TEST(gather_in_gap, "a gather that is cancelled in the gap passes the lock on")
@@ -587,7 +543,7 @@ static void release_and_take(cora_args bound, cora_future done)
     struct jar *jar = cora_arg(bound, 0, struct jar *);
     CHECK(cora_done(done));
     CHECK_INT(cora_lock_release(jar->lid), 0);
-    cora_when_done(cora_lock_acquire(jar->lid), cora_partial(note_taken, &jar->notes, "again"));
+    cora_when_done(cora_lock_acquire(jar->lid), cora_partial(note_ended, &jar->notes, "again"));
 }
 
 TEST(released_in_callback, "who releases in a callback and takes it again comes after who waits")
@@ -682,7 +638,7 @@ BOTH(cancel_release_race, "of two that wait behind a cancelled one a release let
     tick(three.loop);
     CHECK(cora_cancelled(three.c));
     CHECK(cora_lock_locked(three.lock));
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 TEST(finished_waiter_cancelled,
@@ -1024,7 +980,7 @@ BOTH(closed, "those that wait for a lock that is closed end with a StaleHandle e
     CHECK(is_error(three.a, CORA_ESTALE));
     CHECK(says(cora_exception(three.a), "lock"));
     cora_exception(three.b), cora_exception(three.c);
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(closed_in_gap, "also who was woken already does not take a lock that is closed")
@@ -1036,7 +992,7 @@ BOTH(closed_in_gap, "also who was woken already does not take a lock that is clo
     tick(three.loop);
     CHECK_TEXT(three.notes.text, "a:StaleHandle b:StaleHandle c:StaleHandle");
     cora_exception(three.a), cora_exception(three.b), cora_exception(three.c);
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(closed_and_cancelled, "who is cancelled in the turn in which the lock is closed is cancelled")
@@ -1050,7 +1006,7 @@ BOTH(closed_and_cancelled, "who is cancelled in the turn in which the lock is cl
     CHECK(cora_cancelled(three.a));
     CHECK(cora_cancelled(three.b));
     CHECK(is_error(three.c, CORA_ESTALE));
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 BOTH(closed_when_passing_on, "a lock that is closed while it is being passed on does no harm")
@@ -1063,7 +1019,7 @@ BOTH(closed_when_passing_on, "a lock that is closed while it is being passed on 
     ticks(three.loop, 2);
     CHECK_TEXT(three.notes.text, "a:CancelledError b:StaleHandle c:StaleHandle");
     cora_exception(three.b), cora_exception(three.c);
-    three_end(&three);
+    end_silently(three.loop);
 }
 
 static void close_lock(cora_args bound, cora_future done)
@@ -1091,7 +1047,7 @@ TEST(loop_closed, "a loop that is closed takes those with it that wait for its l
     three_wait(&three, CALLBACKS);
     cora_lock_release(three.lock);
     cora_cancel(three.a);
-    three_end(&three);
+    end_silently(three.loop);
     CHECK_TEXT(three.notes.text, "");
     CHECK_INT(cora_lock_release(three.lock), CORA_ESTALE);
 }
