@@ -159,9 +159,9 @@ struct task {
 #define TASK_RUNNING 8     /* a step_run is its */
 #define TASK_IN_CONTEXT 16 /* runs in this very context */
 #define TASK_QUIET 32      /* nobody needs to be told if it is destroyed */
-#define TASK_LISTED 256    /* a call graph is being made that it is in */
-#define TASK_EAGER 128     /* its first step runs in the call that made it */
 #define TASK_SLEEPING 64   /* the innermost coroutine awaits a timer, which wakes the task */
+#define TASK_EAGER 128     /* its first step runs in the call that made it */
+#define TASK_LISTED 256    /* a call graph is being made that it is in */
 
 static inline struct task *task_of(struct future *future)
 {

@@ -10,6 +10,16 @@
 
 #include "private_coroutine.h"
 
+struct way {
+    cora_coro coro;
+    cora_value error; /* what it has failed with, counted */
+};
+
+struct runner {
+    cora_future task;
+    cora_value error; /* what one has failed with though it should not, counted; in that order */
+};
+
 struct race {
     struct race_object *object; /* by which its tasks find it; NULL: it is closed */
     cora_loop loop;
@@ -17,18 +27,12 @@ struct race {
     cora_future completed; /* who waits for the end waits for this; null: nobody does */
     double delay;
     size_t count, begun;         /* ways */
-    size_t made, running, wrong; /* tasks */
+    size_t made, running, wrong; /* tasks; how many have failed though they should not */
     cora_value result;           /* the winner's, counted */
     size_t winner;               /* count: none yet */
     cora_value cancelled;        /* what the race itself was cancelled with, counted */
-    struct way {
-        cora_coro coro;
-        cora_value error; /* what it has failed with, counted */
-    } * ways;
-    struct runner {
-        cora_future task;
-        cora_value error; /* what it has failed with though it should not, counted */
-    } * runners;          /* one more than ways */
+    struct way *ways;
+    struct runner *runners; /* one more than ways */
 };
 
 struct race_object {

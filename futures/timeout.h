@@ -49,10 +49,10 @@ CORA_API int cora_timeout_close(cora_timeout timeout);
 CORA_API cora_awaitable cora_timeout_enter(cora_timeout timeout);
 
 /*
- * Leaves it, in this call, with the error that is under way (cora_caught), or nothing; what this
- * gives only tells the outcome, without waiting:
- * that error, with a TimeoutError in the place of the Cancelled that it has caused itself, or with
- * nothing. cora_with does this at the coroutine's end. A RuntimeError if it is not active.
+ * Leaves it, in this call, with the error that is under way (cora_caught), or nothing. What this
+ * gives only tells the outcome, without waiting: that error, a TimeoutError in the place of the
+ * Cancelled that it has caused itself, or nothing. cora_with does this at the coroutine's end. A
+ * RuntimeError if it is not active.
  */
 CORA_API cora_awaitable cora_timeout_exit(cora_timeout timeout, cora_value error);
 
