@@ -1,8 +1,9 @@
 /*
  * How it works: each child gets one done-callback, bound to the gather, that counts. A child that
  * is in the array again is found by the callback that it got last, without a table. Children that
- * are done already are counted at the end, as asyncio does. The last one lets all outcomes be put
- * into the list, in the order of the array, which is how they lie in memory as a rule.
+ * are done already count when they are added; the gather ends when all are there, as asyncio's. The
+ * last one lets all outcomes be put into the list, in the order of the array, which is how they lie
+ * in memory as a rule.
  *
  * The children are referenced until the gather's future is given back: what it was made of stays
  * readable as long as itself.
@@ -236,8 +237,8 @@ static bool gather_register(struct loop *loop, struct future *outer, struct futu
 }
 
 /*
- * Takes a child, and registers with it if it is pending; one that is done counts at once, as in
- * asyncio. False without memory.
+ * Takes a child, and registers with it if it is pending; one that is done counts at once. False
+ * without memory.
  */
 static bool gather_add(struct loop *loop, struct future *outer, struct future *child)
 {

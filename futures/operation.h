@@ -107,7 +107,10 @@ enum cora_waiter_state {
 };
 CORA_API enum cora_waiter_state cora_waiter_state(const struct cora_waiter *waiter);
 
-/* Wakes one that waits: it resumes in the next tick. Whether it did; it stays in its list. */
+/*
+ * Wakes one that waits: it resumes in the next tick. Whether it did; it stays in its list. Of one
+ * whose own function runs it is noted, and gives false: it goes on if it waits again.
+ */
 CORA_API bool cora_waiter_wake(struct cora_waiter *waiter);
 
 /* In a resume function: whether it was woken; also if it was cancelled after that. */
