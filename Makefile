@@ -37,7 +37,8 @@ CFLAGS    ?= -O2 -g
 # What does not run all the time is made small; C++ exceptions do not go through Cora (docs/limits.md).
 COLD      := $(addprefix reactor/,context error exception_handler loop signal watcher) \
              $(addprefix futures/,as_completed call_graph generator runner shield staggered \
-               task_group task_inspect timeout wait wait_for with)
+               task_group task_inspect timeout wait wait_for with) \
+             $(addprefix sync/,barrier condition event semaphore)
 SMALL     := $(if $(SAN),,-fno-asynchronous-unwind-tables)
 COMPILE    = $(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) $(SMALL) $(WARNINGS) $(C_ONLY) $(if $(WERROR),-Werror) \
              $(SANFLAGS) -fPIC -fno-semantic-interposition -fvisibility=hidden -MMD -MP -I$(OUT)/include -I. -Itest/harness -Itest/virtual_clock $(EV_CFLAGS)

@@ -17,6 +17,21 @@
 
 /* ---- storing an awaitable for the next tick ---- */
 
+/* Copies it: what it holds is kept. False without memory. */
+static bool awaitable_keep(cora_awaitable *stored, const cora_awaitable *what)
+{
+    *stored = *what;
+    if (!value_keep(what->value, &stored->value))
+        return false;
+    if (value_keep(what->argument, &stored->argument)) {
+        if (!operation_of(what)->keep || operation_of(what)->keep(stored))
+            return true;
+        cora_drop(stored->argument);
+    }
+    cora_drop(stored->value);
+    return false;
+}
+
 bool awaitable_store(struct future *future, const cora_awaitable *what)
 {
     if (what->operation == &cora_sleep_operation && !what->value.type) {
@@ -25,14 +40,10 @@ bool awaitable_store(struct future *future, const cora_awaitable *what)
     }
     cora_awaitable *stored = block_get(sizeof *stored);
     if (stored) {
-        *stored = *what;
-        if (value_keep(what->value, &stored->value)) {
-            if (!operation_of(what)->keep || operation_of(what)->keep(stored)) {
-                future->as.state.as.pointer = stored;
-                future_mark(future, FUTURE_STORED);
-                return true;
-            }
-            cora_drop(stored->value);
+        if (awaitable_keep(stored, what)) {
+            future->as.state.as.pointer = stored;
+            future_mark(future, FUTURE_STORED);
+            return true;
         }
         block_put(stored, sizeof *stored);
     }
@@ -58,6 +69,7 @@ static void awaitable_drop(cora_awaitable *what)
     if (operation_of(what)->unkeep)
         operation_of(what)->unkeep(what);
     cora_drop(what->value);
+    cora_drop(what->argument);
 }
 
 /* ---- an operation's life ---- */
@@ -99,9 +111,8 @@ void operation_end(struct loop *loop, struct future *future, cora_value outcome)
 
 void operation_cancelled(struct loop *loop, struct future *future)
 {
-    cora_value cancelled = cancelled_error();
-    if (future->as.state.cancelled)
-        cancelled.as.counted = future->as.state.cancelled;
+    struct cora_counted *given = future->as.state.cancelled;
+    cora_value cancelled = given ? counted_value(given) : cancelled_error();
     counted_keep(cancelled.as.counted);
     future_finish(loop, future, FUTURE_CANCELLED, cancelled);
 }
@@ -129,24 +140,23 @@ static void operation_start(struct loop *loop, struct future *future)
 }
 
 /*
- * The operation that a task awaits has what it waited for. If the task was cancelled since, it gets
- * Cancelled in its place, and the operation must know, to give back what it was given.
+ * The operation that a task awaits has what it waited for. If the task was cancelled since, that is
+ * the operation's now: it gives back what it was given, and ends with it, or goes on all the same.
+ * Cancels that come together are one, with the first one's error.
  */
-static void awaiting_task_asks(struct future *future)
+void awaiting_task_asks(struct future *future)
 {
-    if (!future_has(future, FUTURE_DIRECT) || future_has(future, FUTURE_ASKED))
+    if (!future_has(future, FUTURE_DIRECT))
         return;
     struct slot *slot = slot_at(future->callback.arguments.inline_values[0].as.handle);
     struct task *task = task_of(future_of(slot));
     if (!(task->flags & TASK_MUST_CANCEL))
         return;
-    struct cora_counted *before = future->as.state.cancelled; /* one that it waited on after */
-    future_mark(future, FUTURE_ASKED);
-    future->as.state.cancelled = task->future.as.state.cancelled;
-    if (future->as.state.cancelled)
-        counted_keep(future->as.state.cancelled);
-    if (before)
-        counted_drop(before);
+    struct cora_counted *cancelled = task_take_cancelled(task);
+    if (!future_has(future, FUTURE_ASKED))
+        future_ask(future, cancelled);
+    else if (cancelled)
+        counted_drop(cancelled);
 }
 
 bool operation_step(struct loop *loop, struct future *future)

@@ -29,11 +29,12 @@ typedef struct cora_awaitable {
     double number;                          /* other arguments */
     size_t count;
     int option;
+    cora_value argument; /* one more, kept as the value is */
 } cora_awaitable;
 
 static inline cora_awaitable cora_awaitable_of_future(cora_future future)
 {
-    cora_awaitable awaitable = { NULL, cora_from_future(future), 0, 0, 0 };
+    cora_awaitable awaitable = { NULL, cora_from_future(future), 0, 0, 0, cora_nothing() };
     return awaitable;
 }
 
@@ -47,7 +48,9 @@ CORA_API extern const struct cora_operation cora_coroutine_operation;
 
 static inline cora_awaitable cora_awaitable_of_coro(cora_coro coro)
 {
-    cora_awaitable awaitable = { &cora_coroutine_operation, cora_from_coro(coro), 0, 0, 0 };
+    cora_awaitable awaitable = {
+        &cora_coroutine_operation, cora_from_coro(coro), 0, 0, 0, cora_nothing()
+    };
     return awaitable;
 }
 

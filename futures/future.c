@@ -359,7 +359,7 @@ void future_close(struct slot *slot)
     future->as.outcome = cora_nothing();
     if (!running && future_has(future, FUTURE_CALLBACK))
         callback_drop(slot, &future->callback);
-    value_drop_later(outcome); /* somebody may have read it, and still look at it */
+    cora_temporary(outcome); /* somebody may have read it, and still look at it */
 }
 
 static void close_done(struct slot *slot)
@@ -728,6 +728,15 @@ int cora_set_exception(cora_future future, cora_value error)
 
 /* ---- cancelling ---- */
 
+void future_ask(struct future *future, struct cora_counted *cancelled)
+{
+    struct cora_counted *before = future->as.state.cancelled;
+    future->as.state.cancelled = cancelled;
+    future_mark(future, FUTURE_ASKED);
+    if (before)
+        counted_drop(before);
+}
+
 /* Cancels what stands for itself. Whether it was pending. */
 static bool cancel_one(struct future *future, cora_value cancelled)
 {
@@ -741,12 +750,8 @@ static bool cancel_one(struct future *future, cora_value cancelled)
         future_finish(loop, future, FUTURE_CANCELLED, cancelled);
         return true;
     }
-    struct cora_counted *before = future->as.state.cancelled;
-    future->as.state.cancelled = cancelled.as.counted;
-    future_mark(future, FUTURE_ASKED);
+    future_ask(future, cancelled.as.counted);
     future_wake(loop, future);
-    if (before)
-        counted_drop(before);
     return true;
 }
 
@@ -793,10 +798,8 @@ bool cora_cancel_with(cora_future handle, const char *message)
     struct future *future = future_get(handle);
     if (!future)
         return false;
-    cora_value cancelled = cancelled_error();
-    if (message)
-        cancelled = cora_error(CORA_ECANCELLED, "%s", message);
-    return future_cancel(future, cancelled);
+    return future_cancel(future,
+                         message ? cora_error(CORA_ECANCELLED, "%s", message) : cancelled_error());
 }
 
 /* ---- chaining ---- */

@@ -83,7 +83,7 @@ static int hand_drive(struct coroutine *root, struct result input, cora_value *r
     }
     run_leave(&run);
     *ret = run.outcome;
-    value_drop_later(run.outcome);
+    cora_temporary(run.outcome);
     return end == DRIVE_RAISED ? cora_error_code(run.outcome) : end != DRIVE_RETURNED;
 }
 

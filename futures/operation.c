@@ -69,10 +69,15 @@ bool cora_waiter_wake(struct cora_waiter *waiter)
     return true;
 }
 
+void cora_waiters_wake_first(struct cora_waiters *list, size_t count)
+{
+    for (struct cora_waiter *waiter = list->first; waiter && count > 0; waiter = waiter->next)
+        count -= cora_waiter_wake(waiter);
+}
+
 void cora_waiters_wake(struct cora_waiters *list)
 {
-    for (struct cora_waiter *waiter = list->first; waiter; waiter = waiter->next)
-        cora_waiter_wake(waiter);
+    cora_waiters_wake_first(list, SIZE_MAX);
 }
 
 void cora_waiters_close(struct cora_waiters *list)
@@ -141,6 +146,8 @@ static bool waiter_leave(struct cora_waiter *waiter)
 static void waiter_waits(struct loop *loop, struct cora_waiter *waiter)
 {
     waiter->woken = false;
+    if (future_has(waiter->future, FUTURE_AWAITED))
+        awaiting_task_asks(waiter->future);
     if (waiter->again)
         cora_waiter_wake(waiter);
     if (future_has(waiter->future, FUTURE_ASKED))

@@ -120,9 +120,11 @@ static inline bool cora_waiter_was_woken(const struct cora_waiter *waiter)
 }
 
 /*
- * Wakes all that wait, in their order. cora_waiters_close also takes them out: what has such a list
- * calls it before its memory is gone (object.h: in its close function).
+ * Wakes the first so many that wait; all that wait, in their order. cora_waiters_close also takes
+ * them out: what has such a list calls it before its memory is gone (object.h: in its close
+ * function).
  */
+CORA_API void cora_waiters_wake_first(struct cora_waiters *list, size_t count);
 CORA_API void cora_waiters_wake(struct cora_waiters *list);
 CORA_API void cora_waiters_close(struct cora_waiters *list);
 

@@ -168,6 +168,15 @@ static inline struct task *task_of(struct future *future)
     return (struct task *)future;
 }
 
+/* The error that is raised next, which is taken from it; NULL: none given. */
+static inline struct cora_counted *task_take_cancelled(struct task *task)
+{
+    struct cora_counted *error = task->future.as.state.cancelled;
+    task->future.as.state.cancelled = NULL;
+    task->flags &= ~(uint32_t)(TASK_MUST_CANCEL | TASK_ERROR);
+    return error;
+}
+
 static inline const struct task *task_of_const(const struct future *future)
 {
     return (const struct task *)future;

@@ -346,6 +346,12 @@ static inline const struct operation *operation_of(const cora_awaitable *what)
 
 /* ---- awaitable.c: operations ---- */
 
+/* Asks an operation to end with this Cancelled; takes over the reference. NULL: none given. */
+void future_ask(struct future *future, struct cora_counted *cancelled);
+
+/* The task that awaits it was cancelled since it was woken: that is to end the operation. */
+void awaiting_task_asks(struct future *future);
+
 /* The operation has what it waited for: it resumes in the next tick. Nothing if it had that. */
 void future_wake(struct loop *loop, struct future *future);
 

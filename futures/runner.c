@@ -279,6 +279,6 @@ cora_value cora_run_at(cora_awaitable what, const struct cora_runner_options *op
         cora_drop(outcome);
         outcome = cora_copy(cora_last_error());
     }
-    value_drop_later(outcome); /* the loop's memory is gone: it is the thread's */
+    cora_temporary(outcome); /* the loop's memory is gone: it is the thread's */
     return outcome;
 }

@@ -42,7 +42,7 @@ static __attribute__((noinline)) cora_next ask_with_slow(enum next what, cora_va
     }
     run->outcome = kept;
     if (!value_is_plain(before))
-        value_drop_later(before); /* asked twice */
+        cora_temporary(before); /* asked twice */
     return ask(what);
 }
 

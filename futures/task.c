@@ -37,14 +37,6 @@ struct task *task_get(cora_future handle)
 
 /* ---- its end ---- */
 
-static struct cora_counted *take_cancelled(struct task *task)
-{
-    struct cora_counted *error = task->future.as.state.cancelled;
-    task->future.as.state.cancelled = NULL;
-    task->flags &= ~(uint32_t)(TASK_MUST_CANCEL | TASK_ERROR);
-    return error;
-}
-
 /* The coroutine has returned; one that was cancelled meanwhile is cancelled all the same. */
 static void task_returned(struct loop *loop, struct task *task, cora_value value)
 {
@@ -52,7 +44,7 @@ static void task_returned(struct loop *loop, struct task *task, cora_value value
         future_finish(loop, &task->future, FUTURE_FINISHED, value);
         return;
     }
-    struct cora_counted *cancelled = take_cancelled(task);
+    struct cora_counted *cancelled = task_take_cancelled(task);
     cora_value error = cancelled ? counted_value(cancelled) : cora_copy(cancelled_error());
     future_finish(loop, &task->future, FUTURE_CANCELLED, error);
     cora_drop(value);
@@ -77,7 +69,7 @@ static const struct cora_place wakeup_place = { "Task.task_wakeup", __FILE__, __
 /* Goes on in the next tick, with this error. */
 static void task_raise_later(struct loop *loop, struct task *task, cora_value error)
 {
-    struct cora_counted *before = take_cancelled(task);
+    struct cora_counted *before = task_take_cancelled(task);
     task->future.as.state.cancelled = cora_copy(error).as.counted;
     task->flags |= TASK_ERROR;
     future_wake(loop, &task->future);
@@ -90,7 +82,7 @@ static void sleep_cancel(struct loop *loop, struct task *task, struct cora_count
 {
     cora_handle_cancel((cora_handle){ task->as.top->awaited });
     task->as.top->awaited = 0;
-    struct cora_counted *own = take_cancelled(task);
+    struct cora_counted *own = task_take_cancelled(task);
     if (!cancelled)
         cancelled = own ? own : cancelled_error().as.counted;
     task->flags &= ~(uint32_t)TASK_SLEEPING;
@@ -147,7 +139,7 @@ static void cancel_awaited(struct task *task, struct future *future)
         cancelled = counted_value(given);
     if (!future_cancel(future, cancelled))
         return;
-    take_cancelled(task);
+    task_take_cancelled(task);
     if (given)
         counted_drop(given);
 }
@@ -265,7 +257,7 @@ static void scope_leave(struct scope scope, struct task *task)
 static struct result task_input(struct task *task, struct result input)
 {
     bool cancels = task->flags & TASK_MUST_CANCEL;
-    struct cora_counted *error = take_cancelled(task);
+    struct cora_counted *error = task_take_cancelled(task);
     if (cancels && input.raised && cora_error_code(input.value) == CORA_ECANCELLED) {
         if (error)
             counted_drop(error);
@@ -429,7 +421,7 @@ static bool task_asked(struct future *future, bool any, cora_value cancelled)
     if (task->flags & TASK_ERROR && has_cancelled(task))
         return true; /* what it awaited is cancelled */
     uint32_t error = task->flags & TASK_ERROR;
-    struct cora_counted *before = take_cancelled(task);
+    struct cora_counted *before = task_take_cancelled(task);
     if (error) /* comes again if the cancel is taken back */
         cancelled = cora_error_from(counted_value(before), CORA_ECANCELLED, "%s",
                                     cora_error_message(cancelled));
@@ -445,7 +437,7 @@ static bool task_asked(struct future *future, bool any, cora_value cancelled)
 static void task_not_asked(struct task *task)
 {
     uint32_t error = task->flags & TASK_ERROR;
-    struct cora_counted *cancelled = take_cancelled(task);
+    struct cora_counted *cancelled = task_take_cancelled(task);
     cora_value before = error ? cora_error_cause(counted_value(cancelled)) : cora_nothing();
     if (!cora_is_nothing(before)) {
         task->future.as.state.cancelled = cora_copy(before).as.counted;
@@ -778,7 +770,7 @@ static cora_future task_make(cora_loop handle, cora_coro coro_handle,
         if (cora_is_nothing(cora_thread.last_error))
             cora_thread.last_error = before;
         else
-            value_drop_later(before);
+            cora_temporary(before);
         if (outermost && factory->state == SLOT_RUNNING) {
             factory->state = SLOT_WAITING;
         } else if (outermost) {

@@ -62,7 +62,7 @@ static void notes_free(struct notes *notes)
 {
     for (struct note *note = notes->first, *next; note; note = next) {
         next = note->next;
-        value_drop_later(note->error);
+        cora_temporary(note->error);
         block_put(note, sizeof *note);
     }
     *notes = (struct notes){ NULL, NULL };

@@ -150,6 +150,26 @@ static inline cora_event cora_arg_event(cora_args bound, size_t index)
     return cora_as_event(cora_arg_value(bound, index));
 }
 
+static inline cora_semaphore cora_arg_semaphore(cora_args bound, size_t index)
+{
+    return cora_as_semaphore(cora_arg_value(bound, index));
+}
+
+static inline cora_condition cora_arg_condition(cora_args bound, size_t index)
+{
+    return cora_as_condition(cora_arg_value(bound, index));
+}
+
+static inline cora_barrier cora_arg_barrier(cora_args bound, size_t index)
+{
+    return cora_as_barrier(cora_arg_value(bound, index));
+}
+
+static inline cora_queue cora_arg_queue(cora_args bound, size_t index)
+{
+    return cora_as_queue(cora_arg_value(bound, index));
+}
+
 /* A pointer argument as the program's own type: cora_arg(bound, 0, struct visit *). */
 #define cora_arg(bound, index, type) ((type)cora_arg_pointer(bound, index))
 
@@ -241,9 +261,9 @@ static inline cora_task_factory cora_make_task_factory(struct cora_partial *part
 #define cora_partial(...) CORA_PICK(__VA_ARGS__)(__VA_ARGS__)
 
 #define cora_in_context(context, callback)                                                         \
-    _Generic((callback),                                                                           \
-        cora_callback: cora_callback_in_context,                                                   \
-        cora_done_callback: cora_done_callback_in_context)(context, callback)
+    _Generic((callback), cora_callback                                                             \
+             : cora_callback_in_context, cora_done_callback                                        \
+             : cora_done_callback_in_context)(context, callback)
 
 #else /* C++: a temporary that lives until the full expression ends, and converts to its kind */
 

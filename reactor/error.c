@@ -37,6 +37,10 @@ static const struct error_kind {
     { CORA_EGENERATOREXIT, 0, "GeneratorExit" },
     { CORA_EEXCEPTIONGROUP, 0, "ExceptionGroup" },
     { CORA_ESTOPASYNCITERATION, 0, "StopAsyncIteration" },
+    { CORA_EBROKENBARRIER, CORA_ERUNTIME, "BrokenBarrierError" },
+    { CORA_EQUEUEEMPTY, 0, "QueueEmpty" },
+    { CORA_EQUEUEFULL, 0, "QueueFull" },
+    { CORA_EQUEUESHUTDOWN, 0, "QueueShutDown" },
     { -EAGAIN, CORA_EOS, "BlockingIOError" },
     { -EALREADY, CORA_EOS, "BlockingIOError" },
     { -EINPROGRESS, CORA_EOS, "BlockingIOError" },
@@ -248,7 +252,7 @@ static void replace(cora_value *place, cora_value error)
     if (cora_is_nothing(error_of(old)->cause))
         cora_drop(old);
     else
-        value_drop_later(old);
+        cora_temporary(old);
 }
 
 int fail_with(cora_value error)

@@ -34,6 +34,10 @@ enum cora_error_code {
     CORA_EGENERATOREXIT = -10016,      /* GeneratorExit: a coroutine is being closed */
     CORA_EEXCEPTIONGROUP = -10017,     /* ExceptionGroup: several errors, see cora_exceptions */
     CORA_ESTOPASYNCITERATION = -10018, /* StopAsyncIteration: there is nothing more to come */
+    CORA_EBROKENBARRIER = -10019,      /* BrokenBarrierError, a RuntimeError */
+    CORA_EQUEUEEMPTY = -10020,         /* QueueEmpty: nothing to get without waiting */
+    CORA_EQUEUEFULL = -10021,          /* QueueFull: no room to put without waiting */
+    CORA_EQUEUESHUTDOWN = -10022,      /* QueueShutDown: nothing more is put, or to be got */
 };
 
 /*

@@ -56,6 +56,20 @@ typedef struct cora_lock {
 typedef struct cora_event {
     uint64_t bits;
 } cora_event;
+typedef struct cora_semaphore {
+    uint64_t bits;
+} cora_semaphore;
+typedef struct cora_condition {
+    uint64_t bits;
+} cora_condition;
+typedef struct cora_barrier {
+    uint64_t bits;
+} cora_barrier;
+
+/* What goes from task to task (queue/). */
+typedef struct cora_queue {
+    uint64_t bits;
+} cora_queue;
 
 /* Whether a handle is the null handle; whether two handles name the same object. */
 #define cora_is_null(handle) ((handle).bits == 0)

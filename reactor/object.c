@@ -11,6 +11,12 @@
 #include <stdio.h>
 
 const cora_type cora_type_object = { "object", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_lock = { "lock", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_event = { "event", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_semaphore = { "semaphore", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_condition = { "condition", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_barrier = { "barrier", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_queue = { "queue", NULL, NULL, KIND_HANDLE };
 
 struct object {
     struct slot slot;

@@ -85,9 +85,6 @@ static inline cora_value counted_value(struct cora_counted *counted)
 /* Makes the reference a temporary of this thread and gives it as a value; NULL: a MemoryError. */
 cora_value counted_temporary(struct cora_counted *counted);
 
-/* Drops a reference with the temporaries, when nothing of the program's runs; now without memory. */
-void value_drop_later(cora_value value);
-
 /* Whether a value has memory that must be counted, or is borrowed and must be copied to be kept. */
 static inline bool value_is_plain(cora_value value)
 {

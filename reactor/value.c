@@ -48,8 +48,6 @@ const cora_type cora_type_loop = { "loop", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_handle = { "handle", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_future = { "future", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_coro = { "coroutine", NULL, NULL, KIND_HANDLE };
-const cora_type cora_type_lock = { "lock", NULL, NULL, KIND_HANDLE };
-const cora_type cora_type_event = { "event", NULL, NULL, KIND_HANDLE };
 
 static atomic_size_t live_values;
 
@@ -256,19 +254,20 @@ void cora_drop(cora_value value)
         counted_drop(value.as.counted);
 }
 
-void value_drop_later(cora_value value)
+cora_value cora_temporary(cora_value value)
 {
     if (value_is_plain(value))
-        return;
+        return value;
     cora_value shell = list_new(1), oldest = cora_thread.later[0];
     if (!cora_is_error(shell)) {
         list_add(shell, value);
         counted_temporary(shell.as.counted);
-        return;
+        return value;
     }
     memmove(cora_thread.later, cora_thread.later + 1, (LATER - 1) * sizeof oldest);
     cora_thread.later[LATER - 1] = value;
     cora_drop(oldest);
+    return value;
 }
 
 void cora_drop_temporaries(void)
@@ -335,32 +334,12 @@ void *cora_as_pointer(cora_value value)
     return value_as(value, &cora_type_pointer).as.pointer;
 }
 
-cora_loop cora_as_loop(cora_value value)
-{
-    return (cora_loop){ value_as(value, &cora_type_loop).as.handle };
-}
-
-cora_handle cora_as_handle(cora_value value)
-{
-    return (cora_handle){ value_as(value, &cora_type_handle).as.handle };
-}
-
-cora_future cora_as_future(cora_value value)
-{
-    return (cora_future){ value_as(value, &cora_type_future).as.handle };
-}
-
 static int value_get(cora_value value, const cora_type *wanted, void *ret, size_t size)
 {
     if (!value_read(&value, wanted))
         return CORA_ETYPE;
     memcpy(ret, &value.as, size);
     return 0;
-}
-
-cora_coro cora_as_coro(cora_value value)
-{
-    return (cora_coro){ value_as(value, &cora_type_coro).as.handle };
 }
 
 uint64_t cora_as_bits(cora_value value, const cora_type *type)

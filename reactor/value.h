@@ -54,7 +54,8 @@ CORA_API extern const cora_type cora_type_static, cora_type_chars, cora_type_tex
 CORA_API extern const cora_type cora_type_list, cora_type_error, cora_type_context;
 CORA_API extern const cora_type cora_type_loop, cora_type_handle, cora_type_future, cora_type_coro;
 CORA_API extern const cora_type cora_type_timeout, cora_type_task_group, cora_type_completions;
-CORA_API extern const cora_type cora_type_lock, cora_type_event;
+CORA_API extern const cora_type cora_type_lock, cora_type_event, cora_type_semaphore;
+CORA_API extern const cora_type cora_type_condition, cora_type_barrier, cora_type_queue;
 
 /* ---- values without memory of their own ---- */
 
@@ -163,6 +164,30 @@ static inline cora_value cora_from_event(cora_event event)
     return value;
 }
 
+static inline cora_value cora_from_semaphore(cora_semaphore semaphore)
+{
+    cora_value value = { &cora_type_semaphore, { semaphore.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_condition(cora_condition condition)
+{
+    cora_value value = { &cora_type_condition, { condition.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_barrier(cora_barrier barrier)
+{
+    cora_value value = { &cora_type_barrier, { barrier.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_queue(cora_queue queue)
+{
+    cora_value value = { &cora_type_queue, { queue.bits } };
+    return value;
+}
+
 static inline cora_value cora_from_value(cora_value value)
 {
     return value;
@@ -191,6 +216,12 @@ CORA_API cora_value cora_copy(cora_value value) CORA_MUST_CHECK;
 CORA_API void cora_drop(cora_value value);
 
 /*
+ * Makes your reference a temporary, and gives it: the value is dropped when the running callback
+ * has returned. For functions of a program's own that give a value away.
+ */
+CORA_API cora_value cora_temporary(cora_value value);
+
+/*
  * Drops this thread's temporaries now: for a thread that makes many values and runs no loop. Only
  * outside of callbacks; does nothing inside.
  */
@@ -209,14 +240,34 @@ CORA_API double cora_as_real(cora_value value);
 CORA_API const char *cora_as_text(cora_value value); /* borrowed from the value */
 CORA_API const void *cora_as_bytes(cora_value value, size_t *ret_size); /* texts too */
 CORA_API void *cora_as_pointer(cora_value value);                       /* owned ones too */
-CORA_API cora_loop cora_as_loop(cora_value value);
-CORA_API cora_handle cora_as_handle(cora_value value);
-CORA_API cora_future cora_as_future(cora_value value);
-CORA_API cora_coro cora_as_coro(cora_value value);
 
-/* The handle's bits of a value of this type, one of those above; 0 and a TypeError if it is
- * another. */
+/* A handle's bits, of a value of this type, and handles: 0, null and a TypeError if it is another.
+ */
 CORA_API uint64_t cora_as_bits(cora_value value, const cora_type *type);
+
+static inline cora_loop cora_as_loop(cora_value value)
+{
+    cora_loop handle = { cora_as_bits(value, &cora_type_loop) };
+    return handle;
+}
+
+static inline cora_handle cora_as_handle(cora_value value)
+{
+    cora_handle handle = { cora_as_bits(value, &cora_type_handle) };
+    return handle;
+}
+
+static inline cora_future cora_as_future(cora_value value)
+{
+    cora_future handle = { cora_as_bits(value, &cora_type_future) };
+    return handle;
+}
+
+static inline cora_coro cora_as_coro(cora_value value)
+{
+    cora_coro handle = { cora_as_bits(value, &cora_type_coro) };
+    return handle;
+}
 
 static inline cora_timeout cora_as_timeout(cora_value value)
 {
@@ -245,6 +296,30 @@ static inline cora_lock cora_as_lock(cora_value value)
 static inline cora_event cora_as_event(cora_value value)
 {
     cora_event handle = { cora_as_bits(value, &cora_type_event) };
+    return handle;
+}
+
+static inline cora_semaphore cora_as_semaphore(cora_value value)
+{
+    cora_semaphore handle = { cora_as_bits(value, &cora_type_semaphore) };
+    return handle;
+}
+
+static inline cora_condition cora_as_condition(cora_value value)
+{
+    cora_condition handle = { cora_as_bits(value, &cora_type_condition) };
+    return handle;
+}
+
+static inline cora_barrier cora_as_barrier(cora_value value)
+{
+    cora_barrier handle = { cora_as_bits(value, &cora_type_barrier) };
+    return handle;
+}
+
+static inline cora_queue cora_as_queue(cora_value value)
+{
+    cora_queue handle = { cora_as_bits(value, &cora_type_queue) };
     return handle;
 }
 
@@ -305,6 +380,10 @@ CORA_END
         cora_completions: cora_from_completions,                                                   \
         cora_lock: cora_from_lock,                                                                 \
         cora_event: cora_from_event,                                                                 \
+        cora_semaphore: cora_from_semaphore,                                                       \
+        cora_condition: cora_from_condition,                                                       \
+        cora_barrier: cora_from_barrier,                                                           \
+        cora_queue: cora_from_queue,                                                               \
         cora_value: cora_from_value,                                                               \
         default: cora_pointer)(x)
 /* clang-format on */
@@ -353,6 +432,22 @@ static inline cora_value cora_from(cora_lock x)
 static inline cora_value cora_from(cora_event x)
 {
     return cora_from_event(x);
+}
+static inline cora_value cora_from(cora_semaphore x)
+{
+    return cora_from_semaphore(x);
+}
+static inline cora_value cora_from(cora_condition x)
+{
+    return cora_from_condition(x);
+}
+static inline cora_value cora_from(cora_barrier x)
+{
+    return cora_from_barrier(x);
+}
+static inline cora_value cora_from(cora_queue x)
+{
+    return cora_from_queue(x);
 }
 static inline cora_value cora_from(cora_value x)
 {

@@ -33,7 +33,9 @@ CORA_API extern const struct cora_operation cora_event_wait_operation;
 
 static inline cora_awaitable cora_event_wait(cora_event event)
 {
-    cora_awaitable wait = { &cora_event_wait_operation, cora_from_event(event), 0, 0, 0 };
+    cora_awaitable wait = {
+        &cora_event_wait_operation, cora_from_event(event), 0, 0, 0, cora_nothing()
+    };
     return wait;
 }
 

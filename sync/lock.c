@@ -3,7 +3,7 @@
  * run the lock is unlocked, but not free for who comes now: somebody waits. A waiter that is
  * cancelled and finds the lock unlocked wakes the next: it may have been the one that was woken.
  */
-#include "lock.h"
+#include "private_lock.h"
 
 #include <cora/coroutine.h>
 #include <cora/object.h>
@@ -33,6 +33,11 @@ cora_lock cora_lock_new_at(cora_loop loop, const struct cora_place *place)
     return (cora_lock){ cora_object_new_at(loop, &lock_type, place) };
 }
 
+cora_loop lock_loop(cora_lock lock)
+{
+    return cora_object_loop(lock.bits, &lock_type);
+}
+
 int cora_lock_close(cora_lock lock)
 {
     return cora_object_close(lock.bits, &lock_type);
@@ -48,9 +53,10 @@ static bool all_are_cancelled(const struct lock *lock)
     return !waiter;
 }
 
-static bool acquire_now(const cora_awaitable *what, cora_value *ret_outcome)
+/* Whether it need not wait, and then its outcome. */
+static bool lock_take(cora_lock handle, cora_value *ret_outcome)
 {
-    struct lock *lock = lock_get((cora_lock){ what->value.as.handle });
+    struct lock *lock = lock_get(handle);
     if (!lock) {
         *ret_outcome = cora_last_error();
         return true;
@@ -62,6 +68,11 @@ static bool acquire_now(const cora_awaitable *what, cora_value *ret_outcome)
     return true;
 }
 
+static bool acquire_now(const cora_awaitable *what, cora_value *ret_outcome)
+{
+    return lock_take((cora_lock){ what->value.as.handle }, ret_outcome);
+}
+
 static int acquire_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
     struct lock *lock = lock_get((cora_lock){ what->value.as.handle });
@@ -71,18 +82,27 @@ static int acquire_start(struct cora_waiter *waiter, const cora_awaitable *what)
     return 0;
 }
 
+enum cora_resumed lock_acquire(cora_lock handle, struct cora_waiter *waiter,
+                               cora_value *ret_outcome)
+{
+    if (lock_take(handle, ret_outcome))
+        return CORA_ENDS;
+    cora_waiters_append(&lock_get(handle)->waiters, waiter);
+    return CORA_WAITS;
+}
+
 /* The lock that it waits for; NULL, and the error is set, if that is closed. */
-static struct lock *waited_for(const struct cora_waiter *waiter)
+static struct lock *waited_for(cora_lock handle, const struct cora_waiter *waiter)
 {
     if (!waiter->list)
-        return lock_get(cora_as_lock(waiter->value));
+        return lock_get(handle);
     return (struct lock *)(void *)((char *)waiter->list - offsetof(struct lock, waiters));
 }
 
-static enum cora_resumed acquire_resume(struct cora_waiter *waiter, bool cancelled,
-                                        cora_value *ret_outcome)
+enum cora_resumed lock_resume(cora_lock handle, struct cora_waiter *waiter, bool cancelled,
+                              cora_value *ret_outcome)
 {
-    struct lock *lock = waited_for(waiter);
+    struct lock *lock = waited_for(handle, waiter);
     cora_waiters_remove(waiter);
     if (cancelled) {
         if (lock && !lock->locked && lock->waiters.first)
@@ -93,6 +113,12 @@ static enum cora_resumed acquire_resume(struct cora_waiter *waiter, bool cancell
     if (lock)
         lock->locked = true;
     return CORA_ENDS;
+}
+
+static enum cora_resumed acquire_resume(struct cora_waiter *waiter, bool cancelled,
+                                        cora_value *ret_outcome)
+{
+    return lock_resume((cora_lock){ waiter->value.as.handle }, waiter, cancelled, ret_outcome);
 }
 
 /* Of a lock that is gone there is nothing to release. */

@@ -38,7 +38,9 @@ CORA_API extern const struct cora_operation cora_lock_acquire_operation;
 
 static inline cora_awaitable cora_lock_acquire(cora_lock lock)
 {
-    cora_awaitable acquire = { &cora_lock_acquire_operation, cora_from_lock(lock), 0, 0, 0 };
+    cora_awaitable acquire = {
+        &cora_lock_acquire_operation, cora_from_lock(lock), 0, 0, 0, cora_nothing()
+    };
     return acquire;
 }
 
