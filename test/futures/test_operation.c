@@ -60,15 +60,14 @@ static void wake_first(struct cora_waiters *list)
         cora_waiter_wake(list->first);
 }
 
-/* Takes the letter out, as a temporary: the list holds it until the running callback returns. */
+/* Takes the letter out, as a temporary: it is there until the running callback returns. */
 static cora_value take_letter(struct mailbox_state *state)
 {
-    cora_value envelope = cora_list(&state->letter, 1);
-    cora_drop(state->letter);
+    cora_value letter = cora_temporary(state->letter);
     state->letter = cora_nothing();
     state->full = false;
     wake_first(&state->putters);
-    return cora_list_at(envelope, 0);
+    return letter;
 }
 
 static void put_letter(struct mailbox_state *state, cora_value letter)
@@ -124,20 +123,20 @@ static cora_awaitable mailbox_get(mailbox box)
     return (cora_awaitable){ .operation = &get_operation, .value = cora_from(box.bits) };
 }
 
-/* A put waits with its letter; its argument is a list of the box and the letter. */
+/* A put waits with its letter: the awaitable's argument. */
 struct putter {
     struct cora_waiter waiter;
-    cora_value box, letter;
+    cora_value letter;
 };
 
 static bool put_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
-    struct mailbox_state *state = mailbox_of(cora_list_at(what->value, 0));
+    struct mailbox_state *state = mailbox_of(what->value);
     if (state && (state->full || state->putters.first))
         return false;
     *ret_outcome = cora_nothing();
     if (state)
-        put_letter(state, cora_list_at(what->value, 1));
+        put_letter(state, what->argument);
     else
         *ret_outcome = cora_last_error();
     return true;
@@ -146,9 +145,8 @@ static bool put_now(const cora_awaitable *what, cora_value *ret_outcome)
 static int put_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
     struct putter *putter = (struct putter *)waiter;
-    putter->box = cora_list_at(what->value, 0);
-    putter->letter = cora_copy(cora_list_at(what->value, 1));
-    cora_waiters_append(&mailbox_of(putter->box)->putters, waiter);
+    putter->letter = cora_copy(what->argument);
+    cora_waiters_append(&mailbox_of(what->value)->putters, waiter);
     return 0;
 }
 
@@ -156,7 +154,7 @@ static enum cora_resumed put_resume(struct cora_waiter *waiter, bool cancelled,
                                     cora_value *ret_outcome)
 {
     struct putter *putter = (struct putter *)waiter;
-    struct mailbox_state *state = mailbox_of(putter->box);
+    struct mailbox_state *state = mailbox_of(waiter->value);
     if (!state) {
         *ret_outcome = cora_last_error();
         return cancelled ? CORA_ENDS_CANCELLED : CORA_ENDS;
@@ -188,8 +186,9 @@ static const struct cora_operation put_operation = {
 /* Ends when there was room for this letter. */
 static cora_awaitable mailbox_put(mailbox box, cora_value letter)
 {
-    cora_value argument[2] = { cora_from(box.bits), letter };
-    return (cora_awaitable){ .operation = &put_operation, .value = cora_list(argument, 2) };
+    return (cora_awaitable){ .operation = &put_operation,
+                             .value = cora_from(box.bits),
+                             .argument = letter };
 }
 
 /* ---- the mailbox in use ---- */
@@ -1057,7 +1056,7 @@ TEST(detaches, "an operation may detach the guest that it runs in, wherever: it 
 /* Starts so many of them, each as a callback that notes its letter. */
 static void start_probes(struct probe *probe, int count, struct notes *notes, cora_future *futures)
 {
-    const char *const words[] = { "a", "b", "c" };
+    const char *const words[] = { "a", "b", "c", "d" };
     for (int i = 0; i < count; i++)
         futures[i] = cora_when_done(probing(probe), cora_partial(note_done, notes, words[i]));
     CHECK_INT(probe->starts, count);
@@ -1171,6 +1170,166 @@ TEST(remove_ends, "the first and the last are taken out, and the list is empty a
         cora_waiter_wake(probe.waiters[i]);
     ticks(loop, 2);
     CHECK_TEXT(notes.text, "a b c");
+    current_loop_end(loop);
+}
+
+TEST(wake_first,
+     "cora_waiters_wake_first wakes so many that wait, past those that are done waiting")
+{
+    cora_loop loop = current_loop_new();
+    struct notes notes = { "" };
+    struct probe probe = { .answer = CORA_ENDS };
+    cora_future futures[4];
+    start_probes(&probe, 4, &notes, futures);
+    cora_waiters_wake_first(&probe.list, 0);
+    CHECK(cora_waiter_state(probe.waiters[0]) == CORA_WAITER_WAITING);
+    cora_waiters_wake_first(&probe.list, 1);
+    cora_waiters_wake_first(&probe.list, 2);
+    CHECK(cora_waiter_state(probe.waiters[2]) == CORA_WAITER_WOKEN);
+    CHECK(cora_waiter_state(probe.waiters[3]) == CORA_WAITER_WAITING);
+    ticks(loop, 2);
+    CHECK_TEXT(notes.text, "a b c");
+    cora_waiters_wake_first(&probe.list, 7);
+    ticks(loop, 2);
+    CHECK_TEXT(notes.text, "a b c d");
+    current_loop_end(loop);
+}
+
+/* ---- what a cancelled one may do ---- */
+
+TEST(swallowed, "one that is cancelled may wait again, and end with a value: its task goes on")
+{
+    cora_loop loop = virtual_loop_new();
+    struct probe probe = { .answer = CORA_WAITS, .outcome = cora_int(7) };
+    cora_future task = probing_task(loop, &probe);
+    tick(loop);
+    cora_cancel(task);
+    ticks(loop, 3);
+    CHECK(probe.cancelled);
+    CHECK_INT(probe.resumes, 1);
+    probe.answer = CORA_ENDS;
+    cora_waiters_wake(&probe.list);
+    tick(loop);
+    CHECK(!probe.cancelled);
+    CHECK_TEXT(outcome(task), "7");
+    CHECK_INT(cora_cancelling(task), 1);
+    end(loop);
+}
+
+TEST(swallowed_in_the_gap, "the same of one that was woken before it was cancelled")
+{
+    cora_loop loop = virtual_loop_new();
+    struct probe probe = { .answer = CORA_WAITS, .outcome = cora_int(7) };
+    cora_future task = probing_task(loop, &probe);
+    tick(loop);
+    cora_waiters_wake(&probe.list);
+    cora_cancel(task);
+    ticks(loop, 3);
+    CHECK(probe.cancelled && probe.woken);
+    CHECK_INT(probe.resumes, 1);
+    probe.answer = CORA_ENDS;
+    cora_waiters_wake(&probe.list);
+    tick(loop);
+    CHECK(!probe.cancelled);
+    CHECK_TEXT(outcome(task), "7");
+    end(loop);
+}
+
+TEST(cancelled_twice_at_once, "two cancels before it runs are one, with the first one's message")
+{
+    cora_loop loop = virtual_loop_new();
+    struct probe probe = { .answer = CORA_WAITS };
+    cora_future task = probing_task(loop, &probe);
+    tick(loop);
+    cora_cancel_with(task, "rain");
+    cora_cancel_with(task, "snow");
+    ticks(loop, 3);
+    CHECK_INT(probe.resumes, 1);
+    probe.answer = CORA_ENDS_CANCELLED;
+    cora_waiters_wake(&probe.list);
+    tick(loop);
+    CHECK_TEXT(outcome(task), "CancelledError: rain");
+    end(loop);
+}
+
+struct self_cancelling {
+    struct cora_waiters list;
+    cora_future task;
+    int resumes;
+};
+
+static bool cancelling_now(const cora_awaitable *what, cora_value *ret_outcome)
+{
+    (void)what;
+    (void)ret_outcome;
+    return false;
+}
+
+static int cancelling_start(struct cora_waiter *waiter, const cora_awaitable *what)
+{
+    struct self_cancelling *state = cora_as_pointer(what->value);
+    cora_waiters_append(&state->list, waiter);
+    return 0;
+}
+
+/* It cancels the task that awaits it, and waits on. */
+static enum cora_resumed cancelling_resume(struct cora_waiter *waiter, bool cancelled,
+                                           cora_value *ret_outcome)
+{
+    struct self_cancelling *state = cora_as_pointer(waiter->value);
+    (void)ret_outcome;
+    state->resumes++;
+    if (cancelled) {
+        cora_waiters_remove(waiter);
+        return CORA_ENDS_CANCELLED;
+    }
+    cora_cancel_with(state->task, "enough");
+    return CORA_WAITS;
+}
+
+static cora_next await_self_cancelling(cora_coro self)
+{
+    static const struct cora_operation operation = {
+        .name = "cancel itself",
+        .now = cancelling_now,
+        .start = cancelling_start,
+        .resume = cancelling_resume,
+    };
+    struct self_cancelling *state = *cora_locals(self, struct self_cancelling *);
+    return cora_await(self,
+                      ((cora_awaitable){ .operation = &operation, .value = cora_pointer(state) }),
+                      cora_return_got);
+}
+
+TEST(cancels_its_own_task,
+     "one that cancels its own task while it resumes, and waits, is cancelled")
+{
+    cora_loop loop = virtual_loop_new();
+    struct self_cancelling state = { .resumes = 0 };
+    state.task = cora_create_task(
+        loop, cora_coroutine(await_self_cancelling, struct self_cancelling *, &state));
+    tick(loop);
+    cora_waiters_wake(&state.list);
+    ticks(loop, 3);
+    CHECK_INT(state.resumes, 2);
+    CHECK_TEXT(outcome(state.task), "CancelledError: enough");
+    end(loop);
+}
+
+TEST(argument_is_kept, "the argument of one that starts a tick later is kept until then")
+{
+    cora_loop loop = current_loop_new();
+    mailbox box = mailbox_new(loop);
+    char word[] = "dear Iona";
+    cora_future put = cora_ensure_future(loop, mailbox_put(box, cora_chars(word)));
+    word[0] = 'D';
+    ticks(loop, 2);
+    CHECK(cora_done(put));
+    struct notes notes = { "" };
+    cora_when_done(mailbox_get(box), cora_partial(note_outcome, &notes));
+    tick(loop);
+    CHECK_TEXT(notes.text, "\"dear Iona\"");
+    mailbox_close(box);
     current_loop_end(loop);
 }
 

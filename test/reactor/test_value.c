@@ -353,6 +353,25 @@ TEST(temporary_in_main, "a temporary made in main() lives until the next run")
     cora_loop_close(loop);
 }
 
+static void give_away(cora_args bound)
+{
+    int *drops = cora_arg(bound, 0, int *);
+    cora_value mine = cora_copy(cora_own(drops, &counted_drop));
+    CHECK(cora_equal(cora_temporary(mine), mine));
+    CHECK_INT(*drops, 0);
+}
+
+TEST(made_temporary, "a reference of one's own is made a temporary: dropped with the callback's")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    int drops = 0;
+    cora_call_soon(loop, cora_partial(give_away, &drops));
+    run_tick(loop);
+    CHECK_INT(drops, 1);
+    CHECK_INT(cora_as_int(cora_temporary(cora_int(7))), 7);
+    cora_loop_close(loop);
+}
+
 TEST(refused_registration, "what a refused registration was given is dropped as any temporary")
 {
     cora_loop loop = cora_loop_new(NULL);
