@@ -17,14 +17,13 @@
 
 /* ---- storing an awaitable for the next tick ---- */
 
-/* Copies it: what it holds is kept. False without memory. */
-static bool awaitable_keep(cora_awaitable *stored, const cora_awaitable *what)
+bool awaitable_keep(cora_awaitable *stored, const cora_awaitable *what)
 {
     *stored = *what;
     if (!value_keep(what->value, &stored->value))
         return false;
     if (value_keep(what->argument, &stored->argument)) {
-        if (!operation_of(what)->keep || operation_of(what)->keep(stored))
+        if (!what->operation || !operation_of(what)->keep || operation_of(what)->keep(stored))
             return true;
         cora_drop(stored->argument);
     }
@@ -64,9 +63,9 @@ static cora_awaitable awaitable_take(const struct future *future)
     return what;
 }
 
-static void awaitable_drop(cora_awaitable *what)
+void awaitable_drop(cora_awaitable *what)
 {
-    if (operation_of(what)->unkeep)
+    if (what->operation && operation_of(what)->unkeep)
         operation_of(what)->unkeep(what);
     cora_drop(what->value);
     cora_drop(what->argument);

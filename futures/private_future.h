@@ -363,6 +363,10 @@ void operation_cancelled(struct loop *loop, struct future *future);
 /* Starts, or resumes, what was queued for that. Whether its first callback is to be called now. */
 bool operation_step(struct loop *loop, struct future *future);
 
+/* Copies an awaitable: what it holds is kept, false without memory; and drops that again. */
+bool awaitable_keep(cora_awaitable *stored, const cora_awaitable *what);
+void awaitable_drop(cora_awaitable *what);
+
 /*
  * Stores an awaitable in the state of its future, for later: a number alone as it is, anything more
  * in a block (FUTURE_STORED). False without memory, and the error is set.

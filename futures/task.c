@@ -790,18 +790,11 @@ static cora_future task_make(cora_loop handle, cora_coro coro_handle,
 
 bool stored_keep(struct stored *stored, cora_awaitable what)
 {
-    *stored = (struct stored){ .what = what };
-    if (!value_keep(what.value, &stored->what.value)) {
+    if (!awaitable_keep(&stored->what, &what)) {
         fail_with(memory_error());
         return false;
     }
-    if (!what.operation)
-        stored->keeps = !cora_is_null(cora_keep(cora_as_future(what.value)));
-    else if (operation_of(&what)->keep && !operation_of(&what)->keep(&stored->what)) {
-        cora_drop(stored->what.value);
-        fail_with(memory_error());
-        return false;
-    }
+    stored->keeps = !what.operation && !cora_is_null(cora_keep(cora_as_future(what.value)));
     return true;
 }
 
@@ -810,9 +803,7 @@ void stored_drop(void *locals)
     struct stored *stored = locals;
     if (stored->keeps)
         future_let_go(cora_as_future(stored->what.value));
-    if (stored->what.operation && operation_of(&stored->what)->unkeep)
-        operation_of(&stored->what)->unkeep(&stored->what);
-    cora_drop(stored->what.value);
+    awaitable_drop(&stored->what);
 }
 
 static cora_next stored_await(cora_coro self)

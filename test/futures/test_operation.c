@@ -1316,6 +1316,27 @@ TEST(cancels_its_own_task,
     end(loop);
 }
 
+TEST(argument_is_kept_by_a_task,
+     "the same of one that a task is made of, and of one with a time limit")
+{
+    cora_loop loop = current_loop_new();
+    mailbox box = mailbox_new(loop);
+    cora_future put = cora_create_task(loop, mailbox_put(box, cora_text("dear Iona")));
+    ticks(loop, 2);
+    CHECK(cora_done(put));
+    put = cora_create_task(loop, cora_wait_for(mailbox_put(box, cora_text("dear Una")), 1));
+    ticks(loop, 2);
+    struct notes notes = { "" };
+    cora_when_done(mailbox_get(box), cora_partial(note_outcome, &notes));
+    ticks(loop, 4);
+    CHECK(cora_done(put));
+    cora_when_done(mailbox_get(box), cora_partial(note_outcome, &notes));
+    ticks(loop, 2);
+    CHECK_TEXT(notes.text, "\"dear Iona\" \"dear Una\"");
+    mailbox_close(box);
+    current_loop_end(loop);
+}
+
 TEST(argument_is_kept, "the argument of one that starts a tick later is kept until then")
 {
     cora_loop loop = current_loop_new();
