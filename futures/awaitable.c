@@ -225,38 +225,51 @@ cora_future cora_ensure_future_at(cora_loop handle, cora_awaitable what,
     return future_handle(future);
 }
 
-cora_future cora_when_done_at(cora_awaitable what, cora_done_callback callback,
-                              const struct cora_place *place)
+/* Starts an operation in a loop that is held. */
+static inline cora_future when_done(struct loop *loop, const cora_awaitable *what,
+                                    cora_done_callback callback, const struct cora_place *place)
+{
+    struct future *future = future_new(loop, operation_of(what), place);
+    if (CORA_UNLIKELY(!future))
+        return (cora_future){ 0 };
+    if (CORA_UNLIKELY(!future_add_callback(loop, future, callback.partial))) {
+        future_undo(loop, future);
+        return (cora_future){ 0 };
+    }
+    cora_future handle = future_handle(future);
+    operation_of(what)->start(loop, future, what);
+    if (CORA_UNLIKELY(!future_is_done(future) && future->slot.bits == handle.bits))
+        future_mark(future, FUTURE_DIRECT);
+    return handle;
+}
+
+static __attribute__((noinline)) cora_future when_done_slow(const cora_awaitable *what,
+                                                            cora_done_callback callback,
+                                                            const struct cora_place *place)
 {
     const cora_future none = { 0 };
-    if (!what.operation) {
-        cora_future future = cora_as_future(what.value);
+    if (!what->operation) {
+        cora_future future = cora_as_future(what->value);
         return cora_add_done_callback(future, callback) < 0 ? none : future;
     }
     cora_loop current = cora_current_loop();
-    if (cora_is_null(current))
+    struct loop *loop = cora_is_null(current) ? NULL : loop_get(current);
+    if (!loop)
         return none;
-    struct loop *loop = loop_get(current);
-    const struct operation *operation = operation_of(&what);
-    if (loop && operation->make) {
-        what.option = 1; /* a task that starts now */
-        struct future *made = operation->make(loop, &what, place);
-        if (made && future_add_callback(loop, made, callback.partial))
-            return future_handle(made);
-        if (made)
-            future_cancel(made, cancelled_error()); /* nobody would learn of it */
-        return none;
-    }
-    struct future *future = loop ? future_new(loop, operation, place) : NULL;
-    if (!future)
-        return none;
-    if (!future_add_callback(loop, future, callback.partial)) {
-        future_undo(loop, future);
-        return none;
-    }
-    cora_future handle = future_handle(future);
-    operation->start(loop, future, &what);
-    if (future_find(handle) && !future_is_done(future))
-        future_mark(future, FUTURE_DIRECT);
+    if (operation_of(what)->when_done)
+        return operation_of(what)->when_done(loop, what, callback, place);
+    loop_hold(loop);
+    cora_future handle = when_done(loop, what, callback, place);
+    loop_unhold(loop);
     return handle;
+}
+
+/* The usual case: an operation, in a callback. */
+cora_future cora_when_done_start(const cora_awaitable *what, cora_done_callback callback,
+                                 const struct cora_place *place)
+{
+    if (CORA_UNLIKELY(cora_thread.running_bits == NO_LOOP_RUNS || !what->operation ||
+                      operation_of(what)->when_done))
+        return when_done_slow(what, callback, place);
+    return when_done(cora_thread.running, what, callback, place);
 }

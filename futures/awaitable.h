@@ -64,8 +64,15 @@ static inline cora_awaitable cora_awaitable_of_coro(cora_coro coro)
  */
 #define cora_when_done(awaitable, callback)                                                        \
     cora_when_done_at(cora_awaitable_of(awaitable), callback, CORA_PLACE("cora_when_done"))
-CORA_API cora_future cora_when_done_at(cora_awaitable awaitable, cora_done_callback callback,
-                                       const struct cora_place *place);
+CORA_API cora_future cora_when_done_start(const cora_awaitable *awaitable,
+                                          cora_done_callback callback,
+                                          const struct cora_place *place);
+
+static inline cora_future cora_when_done_at(cora_awaitable awaitable, cora_done_callback callback,
+                                            const struct cora_place *place)
+{
+    return cora_when_done_start(&awaitable, callback, place);
+}
 
 /*
  * The future of an awaitable: a future comes back as it is (a ValueError and null if it is of

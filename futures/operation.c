@@ -187,16 +187,26 @@ void waiter_begin(struct loop *loop, struct future *future, const cora_awaitable
         waiter_waits(loop, waiter);
 }
 
+/* One that ends at once needs nothing of an operation: its future is a plain one. */
 static void waiter_start(struct loop *loop, struct future *future, const cora_awaitable *what)
 {
     cora_value outcome = cora_nothing();
     bool ends = what->operation->now && what->operation->now(what, &outcome);
-    if (future_is_done(future))
+    if (CORA_UNLIKELY(future_is_done(future)))
         return; /* its loop was closed */
-    if (ends)
-        operation_end(loop, future, outcome);
-    else
+    if (!ends) {
         waiter_begin(loop, future, what);
+        return;
+    }
+    future->operation = NULL;
+    future_unmark(future, FUTURE_OPERATION);
+    if (CORA_UNLIKELY(future->slot.as.future != FUTURE_CALLBACK) || !value_is_plain(outcome)) {
+        operation_end(loop, future, outcome);
+        return;
+    }
+    future_mark(future, FUTURE_FINISHED);
+    value_copy_plain(&future->as.outcome, &outcome);
+    slot_queue(loop, &future->slot);
 }
 
 static void waiter_resume(struct loop *loop, struct future *future)
@@ -209,6 +219,11 @@ static void waiter_resume(struct loop *loop, struct future *future)
     enum cora_resumed how = waiter->operation->resume(waiter, cancelled, &outcome);
     if (!waiter_leave(waiter))
         return;
+    if (CORA_UNLIKELY(cora_thread.attention) && !cora_is_nothing(cora_thread.failure)) {
+        outcome = cora_temporary(cora_thread.failure); /* it is what it ends with */
+        cora_thread.failure = cora_nothing();
+        how = CORA_ENDS;
+    }
     if (how == CORA_ENDS_CANCELLED)
         operation_cancelled(loop, future);
     else if (how == CORA_ENDS)

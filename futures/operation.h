@@ -75,7 +75,8 @@ struct cora_operation {
 
     /*
      * Goes on, a tick after it was woken or cancelled; or both, and then it is cancelled. The
-     * waiter may be in its list still: cora_waiters_remove. Its outcome is borrowed, too.
+     * waiter may be in its list still: cora_waiters_remove. Its outcome is borrowed, too; what it
+     * fails with (cora_fail) is the outcome.
      */
     enum cora_resumed (*resume)(struct cora_waiter *waiter, bool cancelled,
                                 cora_value *ret_outcome);

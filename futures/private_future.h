@@ -143,12 +143,14 @@ struct operation {
 
     /*
      * An awaitable that is no operation: makes its future. The one that it has already, if any.
-     * That future is a gather's or a run's, which alone know of it.
+     * That future is a gather's or a run's, which alone know of it. Its cora_when_done.
      */
     struct future *(*make)(struct loop *loop, const cora_awaitable *what,
                            const struct cora_place *place);
     struct future *(*existing)(const cora_awaitable *what);
     void (*adopt)(struct future *future);
+    cora_future (*when_done)(struct loop *loop, const cora_awaitable *what,
+                             cora_done_callback callback, const struct cora_place *place);
 };
 
 /* Queues a slot behind what is queued, by other threads too. */

@@ -157,6 +157,8 @@ cora_next cora_await_operation(cora_coro self, const cora_awaitable *what, cora_
     if (CORA_UNLIKELY(!coro))
         return nothing_next();
     const struct cora_operation *operation = what->operation;
+    if (CORA_UNLIKELY(cora_thread.attention) && !cora_is_nothing(cora_thread.failure))
+        return ask_with(NEXT_RAISE, cora_thread.failure); /* the step has failed: nothing begins */
     suspend_at(coro, 0, step, caught, place);
     if (operation && operation->now) {
         cora_value outcome = cora_nothing();

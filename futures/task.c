@@ -305,12 +305,15 @@ static __attribute__((noinline)) void keep_variables(struct task *task)
     scope_leave((struct scope){ NULL, NULL, NULL }, task);
 }
 
-/* Drives its coroutine as far as it goes, with run->got. The last thing to do with a task. */
+/*
+ * Drives its coroutine as far as it goes, with run->got. The last thing to do with a task. What an
+ * operation has ended with just now is what comes, though the task was cancelled while it did.
+ */
 static inline __attribute__((always_inline)) void task_go_on(struct loop *loop, struct task *task,
-                                                             struct step_run *run)
+                                                             struct step_run *run, bool ended_now)
 {
     enum drive_end end;
-    if (CORA_UNLIKELY(task->flags & (TASK_MUST_CANCEL | TASK_ERROR)))
+    if (CORA_UNLIKELY(task->flags & (TASK_MUST_CANCEL | TASK_ERROR)) && !ended_now)
         run->got = task_input(task, run->got);
     task->flags = (task->flags & ~(uint32_t)TASK_SUSPENDED) | TASK_RUNNING;
     if (CORA_UNLIKELY(task->context || cora_thread.context || cora_thread.holder)) {
@@ -335,13 +338,14 @@ static void task_wakeup(cora_args bound, cora_future done)
     struct future *future = future_of(slot_at(done.bits)); /* as it calls back, it is there */
     struct task *task = task_of(future_of(slot_at(bound.values[0].as.handle)));
     struct step_run run;
+    bool ended_now = future_has(future, FUTURE_DIRECT);
     if (CORA_LIKELY(future->slot.as.future == FUTURE_FINISHED)) {
         value_copy_plain(&run.got.value, &future->as.outcome);
         run.got.raised = false;
     } else {
         run.got = future_take_slow(task->as.top, future);
     }
-    task_go_on(future_loop(future), task, &run);
+    task_go_on(future_loop(future), task, &run, ended_now);
 }
 
 static cora_future woken_task(cora_args bound)
@@ -356,7 +360,7 @@ static __attribute__((noinline)) void task_begin(struct loop *loop, struct task 
 {
     struct step_run run;
     run.got = (struct result){ cora_nothing(), false };
-    task_go_on(loop, task, &run);
+    task_go_on(loop, task, &run, false);
 }
 
 /* Debug mode: with a look at the clock, as for callbacks; a wake-up is one. */
@@ -892,9 +896,22 @@ int cora_reset_task_factory(cora_loop handle)
 static struct future *coroutine_make(struct loop *loop, const cora_awaitable *what,
                                      const struct cora_place *place)
 {
-    const struct cora_task_options options = { .eager_start = what->option };
-    cora_future task = task_make(loop_handle(loop), cora_as_coro(what->value), &options, place);
+    cora_future task = task_make(loop_handle(loop), cora_as_coro(what->value), NULL, place);
     return cora_is_null(task) ? NULL : future_given(loop, task);
+}
+
+/* A task that starts now. */
+static cora_future coroutine_when_done(struct loop *loop, const cora_awaitable *what,
+                                       cora_done_callback callback, const struct cora_place *place)
+{
+    const struct cora_task_options options = { .eager_start = true };
+    cora_future task = task_make(loop_handle(loop), cora_as_coro(what->value), &options, place);
+    struct future *future = cora_is_null(task) ? NULL : future_given(loop, task);
+    if (future && future_add_callback(loop, future, callback.partial))
+        return task;
+    if (future)
+        future_cancel(future, cancelled_error()); /* nobody would learn of it */
+    return (cora_future){ 0 };
 }
 
 /* The task that was made of it, if it is one that has not started. */
@@ -916,6 +933,7 @@ static const struct operation coroutine_operation = {
     .name = "coroutine",
     .make = coroutine_make,
     .existing = coroutine_existing,
+    .when_done = coroutine_when_done,
     .adopt = task_adopt,
 };
 

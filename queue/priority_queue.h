@@ -21,7 +21,9 @@ CORA_BEGIN
 
 /*
  * Which of two items comes first: the one if it is less than 0, the other if more. It is called
- * while the queue is being changed: using that queue fails there, with a RuntimeError.
+ * while the queue is being changed: using that queue fails there, with a RuntimeError. What it
+ * fails with is what the put or get fails with, but the item is put, or taken, all the same. It may
+ * run outside of the task that puts or gets.
  */
 typedef int (*cora_compare)(cora_value one, cora_value other);
 

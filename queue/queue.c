@@ -211,7 +211,7 @@ int cora_queue_put_nowait(cora_queue handle, cora_value item)
 cora_value cora_queue_get_nowait(cora_queue handle)
 {
     struct queue *queue = queue_get(handle);
-    return queue ? pop(handle, queue) : cora_last_error();
+    return queue ? pop(handle, queue) : cora_temporary(cora_copy(cora_last_error()));
 }
 
 /* ---- put ---- */
@@ -244,13 +244,10 @@ static bool put_now(const cora_awaitable *what, cora_value *ret_outcome)
 static int put_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
     struct put *put = (struct put *)waiter;
-    struct queue *queue = queue_get(cora_as_queue(what->value));
-    if (!queue)
-        return cora_error_code(cora_last_error());
     put->item = cora_copy(what->argument);
     if (cora_is_error(put->item) && !cora_is_error(what->argument))
         return cora_set_last_error(put->item);
-    cora_waiters_append(&queue->putters, waiter);
+    cora_waiters_append(&queue_get(cora_as_queue(what->value))->putters, waiter);
     return 0;
 }
 
@@ -307,10 +304,7 @@ static bool get_now(const cora_awaitable *what, cora_value *ret_outcome)
 
 static int get_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
-    struct queue *queue = queue_get(cora_as_queue(what->value));
-    if (!queue)
-        return cora_error_code(cora_last_error());
-    cora_waiters_append(&queue->getters, waiter);
+    cora_waiters_append(&queue_get(cora_as_queue(what->value))->getters, waiter);
     return 0;
 }
 
@@ -364,10 +358,7 @@ static bool join_now(const cora_awaitable *what, cora_value *ret_outcome)
 
 static int join_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
-    struct queue *queue = queue_get(cora_as_queue(what->value));
-    if (!queue)
-        return cora_error_code(cora_last_error());
-    cora_waiters_append(&queue->joiners, waiter);
+    cora_waiters_append(&queue_get(cora_as_queue(what->value))->joiners, waiter);
     return 0;
 }
 

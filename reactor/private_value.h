@@ -63,10 +63,16 @@ static inline void counted_keep(struct cora_counted *counted)
     atomic_fetch_add_explicit(&counted->references, 1, memory_order_relaxed);
 }
 
+/* Whether one's own reference is the only one. */
+static inline bool counted_is_single(struct cora_counted *counted)
+{
+    return atomic_load_explicit(&counted->references, memory_order_acquire) == 1;
+}
+
 /* Gives a reference back. Whether it was the last one. */
 static inline bool counted_was_last(struct cora_counted *counted)
 {
-    return atomic_load_explicit(&counted->references, memory_order_acquire) == 1 ||
+    return counted_is_single(counted) ||
            atomic_fetch_sub_explicit(&counted->references, 1, memory_order_acq_rel) == 1;
 }
 

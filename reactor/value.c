@@ -256,8 +256,10 @@ void cora_drop(cora_value value)
 
 cora_value cora_temporary(cora_value value)
 {
-    if (value_is_plain(value))
+    if (value_is_plain(value) || kind_of(value) == KIND_CHARS)
         return value;
+    if (counted_is_single(value.as.counted))
+        return counted_temporary(value.as.counted); /* it is in no list of temporaries */
     cora_value shell = list_new(1), oldest = cora_thread.later[0];
     if (!cora_is_error(shell)) {
         list_add(shell, value);
@@ -334,7 +336,7 @@ void *cora_as_pointer(cora_value value)
     return value_as(value, &cora_type_pointer).as.pointer;
 }
 
-static int value_get(cora_value value, const cora_type *wanted, void *ret, size_t size)
+int cora_get_as(cora_value value, const cora_type *wanted, void *ret, size_t size)
 {
     if (!value_read(&value, wanted))
         return CORA_ETYPE;
@@ -345,26 +347,6 @@ static int value_get(cora_value value, const cora_type *wanted, void *ret, size_
 uint64_t cora_as_bits(cora_value value, const cora_type *type)
 {
     return value_as(value, type).as.handle;
-}
-
-int cora_get_int(cora_value value, int64_t *ret_integer)
-{
-    return value_get(value, &cora_type_int, ret_integer, sizeof *ret_integer);
-}
-
-int cora_get_real(cora_value value, double *ret_real)
-{
-    return value_get(value, &cora_type_real, ret_real, sizeof *ret_real);
-}
-
-int cora_get_text(cora_value value, const char **ret_text)
-{
-    return value_get(value, &cora_type_static, ret_text, sizeof *ret_text);
-}
-
-int cora_get_pointer(cora_value value, void **ret_pointer)
-{
-    return value_get(value, &cora_type_pointer, ret_pointer, sizeof *ret_pointer);
 }
 
 /* The bytes of any kind of text, or of bytes, with a zero behind; NULL if it is neither. */

@@ -324,10 +324,28 @@ static inline cora_queue cora_as_queue(cora_value value)
 }
 
 /* The same with a code: 0, or CORA_ETYPE and *ret untouched. */
-CORA_API int cora_get_int(cora_value value, int64_t *ret_integer) CORA_MUST_CHECK;
-CORA_API int cora_get_real(cora_value value, double *ret_real) CORA_MUST_CHECK;
-CORA_API int cora_get_text(cora_value value, const char **ret_text) CORA_MUST_CHECK;
-CORA_API int cora_get_pointer(cora_value value, void **ret_pointer) CORA_MUST_CHECK;
+CORA_API int cora_get_as(cora_value value, const cora_type *type, void *ret,
+                         size_t size) CORA_MUST_CHECK;
+
+static inline CORA_MUST_CHECK int cora_get_int(cora_value value, int64_t *ret_integer)
+{
+    return cora_get_as(value, &cora_type_int, ret_integer, sizeof *ret_integer);
+}
+
+static inline CORA_MUST_CHECK int cora_get_real(cora_value value, double *ret_real)
+{
+    return cora_get_as(value, &cora_type_real, ret_real, sizeof *ret_real);
+}
+
+static inline CORA_MUST_CHECK int cora_get_text(cora_value value, const char **ret_text)
+{
+    return cora_get_as(value, &cora_type_static, ret_text, sizeof *ret_text);
+}
+
+static inline CORA_MUST_CHECK int cora_get_pointer(cora_value value, void **ret_pointer)
+{
+    return cora_get_as(value, &cora_type_pointer, ret_pointer, sizeof *ret_pointer);
+}
 
 /* A list's length, and one of its values, borrowed from it; nothing and an error outside of it. */
 CORA_API size_t cora_list_size(cora_value list);

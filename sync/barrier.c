@@ -133,8 +133,6 @@ static int wait_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
     struct barrier *barrier = barrier_get(cora_as_barrier(what->value));
     cora_value outcome;
-    if (!barrier)
-        return cora_error_code(cora_last_error());
     (void)wait_goes_on(barrier, (struct wait *)waiter, &outcome); /* must wait */
     cora_waiters_append(&barrier->waiters, waiter);
     return 0;

@@ -77,15 +77,29 @@ cora_lock cora_condition_lock(cora_condition handle)
 
 /* ---- wait ---- */
 
+/* It is there, and somebody holds its lock. 0, or a code. */
+static int check(const struct condition *condition, const char *what)
+{
+    if (!condition || cora_is_null(lock_loop(condition->lock)))
+        return cora_error_code(cora_last_error());
+    if (cora_lock_locked(condition->lock))
+        return 0;
+    return cora_error_code(
+        cora_object_error(condition, CORA_ERUNTIME, "cannot %s on un-acquired lock", what));
+}
+
+static bool wait_now(const cora_awaitable *what, cora_value *ret_outcome)
+{
+    if (check(condition_get(cora_as_condition(what->value)), "wait") == 0)
+        return false;
+    *ret_outcome = cora_last_error();
+    return true;
+}
+
 /* Gives the lock back, and waits. */
 static int wait_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
     struct condition *condition = condition_get(cora_as_condition(what->value));
-    if (!condition)
-        return cora_error_code(cora_last_error());
-    if (!cora_lock_locked(condition->lock))
-        return cora_error_code(
-            cora_object_error(condition, CORA_ERUNTIME, "cannot wait on un-acquired lock"));
     ((struct wait *)waiter)->lock = condition->lock;
     cora_waiters_append(&condition->waiters, waiter);
     return cora_lock_release(condition->lock);
@@ -120,6 +134,7 @@ static enum cora_resumed wait_resume(struct cora_waiter *waiter, bool cancelled,
 
 const struct cora_operation cora_condition_wait_operation = {
     .name = "wait",
+    .now = wait_now,
     .start = wait_start,
     .resume = wait_resume,
     .size = sizeof(struct wait),
@@ -141,6 +156,7 @@ static void wait_for_drop(void *locals)
 static bool says_no(cora_value value)
 {
     return cora_is_nothing(value) || (value.type == &cora_type_int && value.as.integer == 0) ||
+           (value.type == &cora_type_real && value.as.real == 0) ||
            (value.type == &cora_type_pointer && !value.as.pointer);
 }
 
@@ -175,13 +191,10 @@ cora_awaitable cora_condition_wait_for_at(cora_condition condition, cora_predica
 int cora_condition_notify(cora_condition handle, size_t count)
 {
     struct condition *condition = condition_get(handle);
-    if (!condition)
-        return cora_error_code(cora_last_error());
-    if (!cora_lock_locked(condition->lock))
-        return cora_error_code(
-            cora_object_error(condition, CORA_ERUNTIME, "cannot notify on un-acquired lock"));
-    cora_waiters_wake_first(&condition->waiters, count);
-    return 0;
+    int code = check(condition, "notify");
+    if (code == 0)
+        cora_waiters_wake_first(&condition->waiters, count);
+    return code;
 }
 
 int cora_condition_notify_all(cora_condition condition)

@@ -22,7 +22,8 @@ CORA_BEGIN
 
 /*
  * One with a lock of its own, which is closed with it; one with a lock of yours, perhaps that of
- * other conditions, too. Yours to close, at the latest with its loop. Null as cora_future_new.
+ * other conditions, too, to be closed after them. Yours to close, at the latest with its loop. Null
+ * as cora_future_new.
  */
 #define cora_condition_new(loop) cora_condition_new_at(loop, CORA_PLACE("condition"))
 #define cora_condition_of(lock) cora_condition_of_at(lock, CORA_PLACE("condition"))
@@ -68,8 +69,9 @@ static inline cora_awaitable cora_condition_wait(cora_condition condition)
 }
 
 /*
- * What is waited for: no is 0, false, nothing and a NULL pointer; yes is any other value, which the
- * wait ends with; an error ends the wait with it. Gets the wait's argument, in the task that waits.
+ * What is waited for: no is 0, 0.0, false, nothing and a NULL pointer; yes is any other value,
+ * which the wait ends with; an error ends the wait with it. Gets the wait's argument, in the task
+ * that waits.
  */
 typedef cora_value (*cora_predicate)(cora_value argument);
 

@@ -47,8 +47,6 @@ static bool wait_now(const cora_awaitable *what, cora_value *ret_outcome)
 static int wait_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
     struct event *event = event_get(cora_as_event(what->value));
-    if (!event)
-        return cora_error_code(cora_last_error());
     cora_waiters_append(&event->waiters, waiter);
     return 0;
 }

@@ -76,8 +76,6 @@ static bool acquire_now(const cora_awaitable *what, cora_value *ret_outcome)
 static int acquire_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
     struct lock *lock = lock_get((cora_lock){ what->value.as.handle });
-    if (!lock)
-        return cora_error_code(cora_last_error());
     cora_waiters_append(&lock->waiters, waiter);
     return 0;
 }

@@ -87,8 +87,6 @@ static bool acquire_now(const cora_awaitable *what, cora_value *ret_outcome)
 static int acquire_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
     struct semaphore *semaphore = semaphore_get(cora_as_semaphore(what->value));
-    if (!semaphore)
-        return cora_error_code(cora_last_error());
     cora_waiters_append(&semaphore->waiters, waiter);
     return 0;
 }

@@ -1316,6 +1316,120 @@ TEST(cancels_its_own_task,
     end(loop);
 }
 
+/* ---- what happens while it resumes ---- */
+
+/* It ends with a value, after it has cancelled its task, or failed. */
+struct last_moment {
+    struct cora_waiters list;
+    cora_future task;
+    bool fails, waits;
+};
+
+static int last_moment_start(struct cora_waiter *waiter, const cora_awaitable *what)
+{
+    struct last_moment *moment = cora_as_pointer(what->value);
+    cora_waiters_append(&moment->list, waiter);
+    return 0;
+}
+
+static enum cora_resumed last_moment_resume(struct cora_waiter *waiter, bool cancelled,
+                                            cora_value *ret_outcome)
+{
+    struct last_moment *moment = cora_as_pointer(waiter->value);
+    if (cancelled)
+        return CORA_ENDS_CANCELLED;
+    if (moment->fails)
+        cora_fail(spilled());
+    else
+        cora_cancel_with(moment->task, "too late");
+    *ret_outcome = cora_int(7);
+    return moment->waits ? CORA_WAITS : CORA_ENDS;
+}
+
+static cora_awaitable last_moment(struct last_moment *moment)
+{
+    static const struct cora_operation operation = {
+        .name = "last moment",
+        .start = last_moment_start,
+        .resume = last_moment_resume,
+    };
+    return (cora_awaitable){ .operation = &operation, .value = cora_pointer(moment) };
+}
+
+struct patience {
+    struct last_moment *moment;
+};
+
+static cora_next rest(cora_coro self)
+{
+    CHECK_INT(cora_as_int(cora_got(self)), 7);
+    return cora_await(self, cora_sleep(1), cora_return_nothing);
+}
+
+static cora_next await_moment(cora_coro self)
+{
+    return cora_await(self, last_moment(cora_locals(self, struct patience)->moment), rest);
+}
+
+static cora_future patient_task(cora_loop loop, struct last_moment *moment)
+{
+    return cora_create_task(loop, cora_coroutine(await_moment, struct patience, .moment = moment));
+}
+
+TEST(cancelled_while_it_ends, "a cancel while it resumes takes no outcome away: it comes with the "
+                              "task's next await")
+{
+    cora_loop loop = virtual_loop_new();
+    struct last_moment moment = { .fails = false };
+    moment.task = patient_task(loop, &moment);
+    tick(loop);
+    cora_waiters_wake(&moment.list);
+    tick(loop);
+    CHECK(!cora_done(moment.task)); /* it sleeps, and is cancelled there */
+    tick(loop);
+    CHECK_TEXT(outcome(moment.task), "CancelledError: too late");
+    end(loop);
+}
+
+TEST(fails_while_it_resumes,
+     "what it fails with while it resumes is its outcome, for who awaits it")
+{
+    cora_loop loop = virtual_loop_new();
+    struct last_moment moment = { .fails = true };
+    cora_future task = patient_task(loop, &moment);
+    tick(loop);
+    cora_waiters_wake(&moment.list);
+    tick(loop);
+    CHECK_TEXT(outcome(task), "ValueError: spilled");
+    moment.waits = true;
+    task = patient_task(loop, &moment);
+    tick(loop);
+    cora_waiters_wake(&moment.list);
+    tick(loop);
+    CHECK_TEXT(outcome(task), "ValueError: spilled");
+    CHECK(!moment.list.first);
+    end(loop);
+}
+
+static cora_next fail_and_await(cora_coro self)
+{
+    struct probe *probe = cora_locals(self, struct probed)->probe;
+    cora_fail(spilled());
+    return cora_await(self, probing(probe), cora_return_nothing);
+}
+
+TEST(not_begun_by_a_failed_step, "a step that has failed begins nothing any more")
+{
+    cora_loop loop = virtual_loop_new();
+    struct probe probe = { .need_not_wait = false };
+    cora_future task =
+        cora_create_task(loop, cora_coroutine(fail_and_await, struct probed, .probe = &probe));
+    tick(loop);
+    CHECK_TEXT(outcome(task), "ValueError: spilled");
+    CHECK_INT(probe.nows + probe.starts, 0);
+    end(loop);
+}
+
 TEST(argument_is_kept_by_a_task,
      "the same of one that a task is made of, and of one with a time limit")
 {
