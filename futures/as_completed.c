@@ -311,7 +311,7 @@ static int next_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
     struct completions *all = completions_get(cora_as_completions(what->value));
     if (!all)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     cora_waiters_append(&all->waiters, waiter);
     return 0;
 }

@@ -96,7 +96,7 @@ void operation_fail(struct loop *loop, struct future *future, cora_value error)
 void operation_end(struct loop *loop, struct future *future, cora_value outcome)
 {
     cora_value kept;
-    if (CORA_LIKELY(value_is_plain(outcome))) {
+    if (CORA_LIKELY(cora_is_plain(outcome))) {
         future_finish(loop, future, FUTURE_FINISHED, outcome);
         return;
     }
@@ -225,51 +225,42 @@ cora_future cora_ensure_future_at(cora_loop handle, cora_awaitable what,
     return future_handle(future);
 }
 
-/* Starts an operation in a loop that is held. */
-static inline cora_future when_done(struct loop *loop, const cora_awaitable *what,
-                                    cora_done_callback callback, const struct cora_place *place)
+/* The loop that runs, or the thread's current one; NULL, and the error is set, if there is none. */
+static __attribute__((noinline)) struct loop *loop_of_thread(void)
 {
-    struct future *future = future_new(loop, operation_of(what), place);
-    if (CORA_UNLIKELY(!future))
-        return (cora_future){ 0 };
-    if (CORA_UNLIKELY(!future_add_callback(loop, future, callback.partial))) {
-        future_undo(loop, future);
-        return (cora_future){ 0 };
-    }
-    cora_future handle = future_handle(future);
-    operation_of(what)->start(loop, future, what);
-    if (CORA_UNLIKELY(!future_is_done(future) && future->slot.bits == handle.bits))
-        future_mark(future, FUTURE_DIRECT);
-    return handle;
-}
-
-static __attribute__((noinline)) cora_future when_done_slow(const cora_awaitable *what,
-                                                            cora_done_callback callback,
-                                                            const struct cora_place *place)
-{
-    const cora_future none = { 0 };
-    if (!what->operation) {
-        cora_future future = cora_as_future(what->value);
-        return cora_add_done_callback(future, callback) < 0 ? none : future;
-    }
     cora_loop current = cora_current_loop();
-    struct loop *loop = cora_is_null(current) ? NULL : loop_get(current);
-    if (!loop)
-        return none;
-    if (operation_of(what)->when_done)
-        return operation_of(what)->when_done(loop, what, callback, place);
-    loop_hold(loop);
-    cora_future handle = when_done(loop, what, callback, place);
-    loop_unhold(loop);
-    return handle;
+    return cora_is_null(current) ? NULL : loop_get(current);
 }
 
-/* The usual case: an operation, in a callback. */
 cora_future cora_when_done_start(const cora_awaitable *what, cora_done_callback callback,
                                  const struct cora_place *place)
 {
-    if (CORA_UNLIKELY(cora_thread.running_bits == NO_LOOP_RUNS || !what->operation ||
-                      operation_of(what)->when_done))
-        return when_done_slow(what, callback, place);
-    return when_done(cora_thread.running, what, callback, place);
+    const cora_future none = { 0 };
+    if (!what->operation) {
+        cora_future itself = cora_as_future(what->value);
+        return cora_add_done_callback(itself, callback) < 0 ? none : itself;
+    }
+    struct loop *loop = cora_thread.running;
+    if (CORA_UNLIKELY(cora_thread.running_bits == NO_LOOP_RUNS) && !(loop = loop_of_thread()))
+        return none;
+    const struct operation *operation = operation_of(what);
+    if (CORA_UNLIKELY(operation->when_done))
+        return operation->when_done(loop, what, callback, place);
+    struct future *future = future_new_fast(loop, operation, place);
+    if (CORA_UNLIKELY(!future))
+        return none;
+    if (CORA_UNLIKELY(!future_add_first(loop, future, callback.partial))) {
+        future_undo(loop, future);
+        return none;
+    }
+    cora_future handle = future_handle(future);
+    loop_hold(loop);
+    if (CORA_LIKELY(operation == &waiter_operation))
+        waiter_start(loop, future, what);
+    else
+        operation->start(loop, future, what);
+    if (!future_is_done(future) && future->slot.bits == handle.bits)
+        future_mark(future, FUTURE_DIRECT);
+    loop_unhold(loop);
+    return handle;
 }

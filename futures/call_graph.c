@@ -271,7 +271,7 @@ int cora_print_call_graph(cora_future future, int limit, char *buffer, size_t si
     if (!graph)
         return cora_is_null(future) && !cora_is_null(cora_running_loop())
                    ? 0
-                   : cora_error_code(cora_last_error());
+                   : cora_last_error_code();
     for (size_t i = 0; i < graph->count; i++) {
         print_node(out, &graph->nodes[i]);
         if (i + 1 < graph->count && graph->nodes[i + 1].depth > graph->nodes[i].depth)

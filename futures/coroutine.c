@@ -441,7 +441,7 @@ struct result future_take_slow(struct coroutine *coro, struct future *future)
     if (CORA_LIKELY(!result.raised && !future_has(future, FUTURE_COUNTED)))
         value_copy_plain(&result.value, &future->as.outcome);
     else
-        result.value = value_copy(future_read(future));
+        result.value = cora_copy(future_read(future));
     if (future_has(future, FUTURE_OPERATION) && future->operation->taken)
         future->operation->taken(loop, future);
     future_given_up(coro, future);

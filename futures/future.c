@@ -296,6 +296,10 @@ static void future_run(struct loop *loop, struct future *future)
     future->slot.state = SLOT_WAITING;
     if (CORA_UNLIKELY(!future_is_done(future)) && !operation_step(loop, future))
         return;
+    if (CORA_UNLIKELY(!future_has(future, FUTURE_CALLBACK))) {
+        callback_over(loop, future); /* it was given up after it was woken */
+        return;
+    }
     future->slot.state = SLOT_RUNNING;
     future_unmark(future, FUTURE_CALLBACK);
     slot_run(loop, &future->slot);
@@ -381,17 +385,6 @@ static void layer_close(struct loop *loop)
 const struct future_layer future_layer = { future_layer_run, future_layer_collect, layer_close };
 
 /* ---- making ---- */
-
-static void future_init(struct future *future, const struct operation *operation,
-                        const struct cora_place *place)
-{
-    future->slot.as.future = operation ? FUTURE_OPERATION : FUTURE_PENDING;
-    future->slot.flags = future->slot.count = 0;
-    future->operation = operation;
-    future->as.state.as.pointer = NULL;
-    future->as.state.cancelled = NULL;
-    future->place = place;
-}
 
 struct future *future_new(struct loop *loop, const struct operation *operation,
                           const struct cora_place *place)
@@ -505,7 +498,7 @@ static __attribute__((noinline)) int add_slow(cora_future handle,
 {
     struct future *future = future_get(handle);
     if (!future || !future_add_callback(future_loop(future), future, partial))
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     return 0;
 }
 
@@ -633,7 +626,7 @@ static void future_set(struct loop *loop, struct future *future, enum future_pha
     future->as.outcome.as.integer = outcome.as.integer;
     if (phase == FUTURE_FAILED)
         future_mark(future, FUTURE_UNREAD);
-    if (!value_is_plain(outcome))
+    if (!cora_is_plain(outcome))
         future_mark(future, FUTURE_COUNTED);
     if (future_has(future, FUTURE_QUIET))
         count_quietly(loop, future);
@@ -667,7 +660,7 @@ static int complete(cora_future handle, enum future_phase phase, cora_value outc
     struct future *future = future_get(handle);
     cora_value kept = outcome;
     if (CORA_UNLIKELY(!future))
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     if (CORA_UNLIKELY(future_is_done(future)) && !is_task(future))
         return refuse_done(future);
     if (CORA_UNLIKELY(future_has(future, FUTURE_OPERATION) && future->operation->resume))
@@ -675,7 +668,7 @@ static int complete(cora_future handle, enum future_phase phase, cora_value outc
                     future->operation->name,
                     phase == FUTURE_FINISHED ? "set_result" : "set_exception",
                     is_task(future) ? "its coroutine" : "itself only");
-    if (CORA_UNLIKELY(!value_is_plain(outcome)) && !value_keep(outcome, &kept))
+    if (CORA_UNLIKELY(!cora_is_plain(outcome)) && !value_keep(outcome, &kept))
         return fail_with(memory_error());
     struct loop *loop = future_loop(future);
     future_finish(loop, future, phase, kept);
@@ -703,7 +696,7 @@ int cora_set_result(cora_future handle, cora_value result)
 {
     struct loop *loop;
     struct future *future = future_find_used(handle, &loop);
-    if (CORA_UNLIKELY(!future) || CORA_UNLIKELY(!value_is_plain(result)) ||
+    if (CORA_UNLIKELY(!future) || CORA_UNLIKELY(!cora_is_plain(result)) ||
         CORA_UNLIKELY(shared_waiting(loop)))
         return set_result_slow(handle, result);
     uint32_t marks = future->slot.as.future & ~FUTURE_KEEPERS;
@@ -847,7 +840,8 @@ cora_value cora_result(cora_future handle)
         return future_refuse(handle);
     if (CORA_UNLIKELY(!future_is_done(future)))
         return not_done(future);
-    future_taken(future_loop(future), future);
+    if (CORA_UNLIKELY(future_has(future, FUTURE_STEP)))
+        future_taken(future_loop(future), future);
     return future_read(future);
 }
 
@@ -887,7 +881,7 @@ int cora_release(cora_future handle)
 {
     struct future *future = future_get(handle);
     if (!future)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     struct loop *loop = future_loop(future);
     if (future_has(future, FUTURE_KEPT)) {
         if (--future->keeps == 0)

@@ -114,10 +114,10 @@ CORA_API size_t cora_remove_done_callback(cora_future future, cora_done_callback
 CORA_API cora_future cora_keep(cora_future future);
 
 /*
- * Gives back what cora_keep, or main() or a coroutine's step by creating it, has kept: a done future
- * that nobody keeps is given back when the running callback has returned, outside of callbacks when
- * the next run begins. 0; CORA_ESTALE; CORA_ERUNTIME, which is reported, for a release without a keep, and then it does
- * nothing.
+ * Gives back what cora_keep, or main() or a coroutine's step by creating it, has kept: a done
+ * future that nobody keeps is given back when the running callback has returned, outside of
+ * callbacks when the next run begins. 0; CORA_ESTALE; CORA_ERUNTIME, which is reported, for a
+ * release without a keep, and then it does nothing.
  */
 CORA_API int cora_release(cora_future future);
 

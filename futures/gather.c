@@ -94,7 +94,7 @@ static void gather_end(struct loop *loop, struct future *outer)
     struct gather *gather = gather_of(outer);
     cora_value list = gather->list, error = cancelled_error();
     for (size_t i = 0; i < gather->count; i++)
-        list_add(list, value_copy(future_read(gather->children[i])));
+        list_add(list, cora_copy(future_read(gather->children[i])));
     if (!gather->cancelled) {
         gather->list = cora_nothing();
         future_finish(loop, outer, FUTURE_FINISHED, list);

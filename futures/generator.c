@@ -54,7 +54,7 @@ void hand_resume(struct coroutine *top, struct result *input)
     if (awaited && input->raised && future_phase(future) == FUTURE_FINISHED)
         with_entered_in_vain(top);
     if (!future_is_done(future) && awaited)
-        future_cancel(future, cancelled_error());
+        future_abandon(future);
     future_unreference(future_loop(future), future);
 }
 

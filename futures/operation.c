@@ -69,10 +69,12 @@ bool cora_waiter_wake(struct cora_waiter *waiter)
     return true;
 }
 
-void cora_waiters_wake_first(struct cora_waiters *list, size_t count)
+size_t cora_waiters_wake_first(struct cora_waiters *list, size_t count)
 {
-    for (struct cora_waiter *waiter = list->first; waiter && count > 0; waiter = waiter->next)
-        count -= cora_waiter_wake(waiter);
+    size_t woken = 0;
+    for (struct cora_waiter *waiter = list->first; waiter && woken < count; waiter = waiter->next)
+        woken += cora_waiter_wake(waiter);
+    return woken;
 }
 
 void cora_waiters_wake(struct cora_waiters *list)
@@ -187,26 +189,19 @@ void waiter_begin(struct loop *loop, struct future *future, const cora_awaitable
         waiter_waits(loop, waiter);
 }
 
-/* One that ends at once needs nothing of an operation: its future is a plain one. */
-static void waiter_start(struct loop *loop, struct future *future, const cora_awaitable *what)
+/* One whose future somebody has already: cancelling it is only noted while now runs. */
+static void waiter_start_later(struct loop *loop, struct future *future, const cora_awaitable *what)
 {
     cora_value outcome = cora_nothing();
+    future_set_phase(future, FUTURE_WOKEN);
     bool ends = what->operation->now && what->operation->now(what, &outcome);
-    if (CORA_UNLIKELY(future_is_done(future)))
+    if (future_is_done(future))
         return; /* its loop was closed */
-    if (!ends) {
-        waiter_begin(loop, future, what);
-        return;
-    }
-    future->operation = NULL;
-    future_unmark(future, FUTURE_OPERATION);
-    if (CORA_UNLIKELY(future->slot.as.future != FUTURE_CALLBACK) || !value_is_plain(outcome)) {
+    future_set_phase(future, FUTURE_PENDING);
+    if (ends)
         operation_end(loop, future, outcome);
-        return;
-    }
-    future_mark(future, FUTURE_FINISHED);
-    value_copy_plain(&future->as.outcome, &outcome);
-    slot_queue(loop, &future->slot);
+    else
+        waiter_begin(loop, future, what);
 }
 
 static void waiter_resume(struct loop *loop, struct future *future)
@@ -230,6 +225,26 @@ static void waiter_resume(struct loop *loop, struct future *future)
         operation_end(loop, future, outcome);
     else
         waiter_waits(loop, waiter);
+}
+
+/*
+ * It is over in this very call, as if Cancelled was raised in it: what its coroutine does next may
+ * rely on that. One that would wait even so does not.
+ */
+void future_abandon(struct future *future)
+{
+    struct loop *loop = future_loop(future);
+    struct cora_waiter *waiter =
+        future->operation == &waiter_operation ? future->as.state.as.pointer : NULL;
+    cora_value outcome = cora_nothing();
+    if (!waiter || waiter->busy || future_phase(future) == FUTURE_STARTING) {
+        future_cancel(future, cancelled_error());
+        return;
+    }
+    waiter_enter(waiter);
+    waiter->operation->resume(waiter, true, &outcome);
+    if (waiter_leave(waiter))
+        operation_cancelled(loop, future);
 }
 
 static void waiter_drop(struct loop *loop, struct future *before)
@@ -263,7 +278,7 @@ static const char *waiter_name(const struct future *future)
 
 const struct operation waiter_operation = {
     .name = "operation",
-    .start = waiter_start,
+    .start = waiter_start_later,
     .resume = waiter_resume,
     .drop = waiter_drop,
     .free = waiter_free,

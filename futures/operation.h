@@ -68,8 +68,9 @@ struct cora_operation {
     bool (*now)(const cora_awaitable *what, cora_value *ret_outcome);
 
     /*
-     * Begins to wait: puts the waiter into a list. 0, or a code: the thread's last error. This and
-     * resume may be NULL only if it never waits.
+     * Begins to wait: puts the waiter into a list. 0, or a code: the thread's last error. Called
+     * right after now: nothing of the program's has run in between. This and resume may be NULL
+     * only if it never waits.
      */
     int (*start)(struct cora_waiter *waiter, const cora_awaitable *what);
 
@@ -121,11 +122,11 @@ static inline bool cora_waiter_was_woken(const struct cora_waiter *waiter)
 }
 
 /*
- * Wakes the first so many that wait; all that wait, in their order. cora_waiters_close also takes
- * them out: what has such a list calls it before its memory is gone (object.h: in its close
- * function).
+ * Wakes the first so many that wait, and gives how many they were; all that wait, in their order.
+ * cora_waiters_close also takes them out: what has such a list calls it before its memory is gone
+ * (object.h: in its close function).
  */
-CORA_API void cora_waiters_wake_first(struct cora_waiters *list, size_t count);
+CORA_API size_t cora_waiters_wake_first(struct cora_waiters *list, size_t count);
 CORA_API void cora_waiters_wake(struct cora_waiters *list);
 CORA_API void cora_waiters_close(struct cora_waiters *list);
 

@@ -260,9 +260,31 @@ static inline struct future *future_get(cora_future handle)
     return future;
 }
 
+static inline void future_init(struct future *future, const struct operation *operation,
+                               const struct cora_place *place)
+{
+    future->slot.as.future = operation ? FUTURE_OPERATION : FUTURE_PENDING;
+    future->slot.flags = future->slot.count = 0;
+    future->operation = operation;
+    future->as.state.as.pointer = NULL;
+    future->as.state.cancelled = NULL;
+    future->place = place;
+}
+
 /* A pending future; NULL without memory, and the error is set. */
 struct future *future_new(struct loop *loop, const struct operation *operation,
                           const struct cora_place *place);
+
+/* The same where every instruction counts. */
+static inline struct future *future_new_fast(struct loop *loop, const struct operation *operation,
+                                             const struct cora_place *place)
+{
+    struct future *future = future_of(pool_take_fast(&loop->futures));
+    if (CORA_UNLIKELY(!future))
+        return future_new(loop, operation, place);
+    future_init(future, operation, place);
+    return future;
+}
 
 /* The same for the coroutine whose step runs. False if none does. */
 bool future_hold_in_step(struct future *future);
@@ -286,6 +308,17 @@ void future_finish(struct loop *loop, struct future *future, enum future_phase p
 /* Adds a done-callback; false without memory, and the error is set. */
 bool future_add_callback(struct loop *loop, struct future *future,
                          const struct cora_partial *partial);
+
+/* The first one of a future just made, where every instruction counts. */
+static inline bool future_add_first(struct loop *loop, struct future *future,
+                                    const struct cora_partial *partial)
+{
+    if (CORA_UNLIKELY(!partial_is_plain(partial)))
+        return future_add_callback(loop, future, partial);
+    callback_store_plain(&future->slot, &future->callback, partial);
+    future_mark(future, FUTURE_CALLBACK);
+    return true;
+}
 
 /* The done-callback added last that was not queued yet; NULL: none. */
 const struct callback *future_last_callback(const struct future *future);
@@ -314,12 +347,6 @@ void future_unreference(struct loop *loop, struct future *future);
 /* The same when nothing does. The loop may be closed afterwards. */
 void future_unreference_now(struct loop *loop, struct future *future);
 
-/* A reference of one's own to a counted or plain value. */
-static inline cora_value value_copy(cora_value value)
-{
-    return CORA_LIKELY(value_is_plain(value)) ? value : cora_copy(value);
-}
-
 /* The outcome as a value, and nobody needs to be told of an error in it any more. Borrowed. */
 static inline cora_value future_read(struct future *future)
 {
@@ -336,6 +363,9 @@ void future_close(struct slot *slot);
 /* ---- operation.c: those written on operation.h ---- */
 
 extern const struct operation waiter_operation;
+
+/* Ends one, of any kind, whose coroutine gives it up. */
+void future_abandon(struct future *future);
 
 /* Starts one that cannot end now. */
 void waiter_begin(struct loop *loop, struct future *future, const cora_awaitable *what);
@@ -368,6 +398,30 @@ bool operation_step(struct loop *loop, struct future *future);
 /* Copies an awaitable: what it holds is kept, false without memory; and drops that again. */
 bool awaitable_keep(cora_awaitable *stored, const cora_awaitable *what);
 void awaitable_drop(cora_awaitable *what);
+
+/* Starts one of operation.c. If it ends at once it needs nothing of that: its future is a plain
+ * one. */
+static inline void waiter_start(struct loop *loop, struct future *future,
+                                const cora_awaitable *what)
+{
+    cora_value outcome = cora_nothing();
+    bool ends = what->operation->now && what->operation->now(what, &outcome);
+    if (CORA_UNLIKELY(future_is_done(future)))
+        return; /* its loop was closed */
+    if (!ends) {
+        waiter_begin(loop, future, what);
+        return;
+    }
+    future->operation = NULL;
+    future_unmark(future, FUTURE_OPERATION);
+    if (CORA_UNLIKELY(future->slot.as.future != FUTURE_CALLBACK) || !cora_is_plain(outcome)) {
+        operation_end(loop, future, outcome);
+        return;
+    }
+    future_mark(future, FUTURE_FINISHED);
+    value_copy_plain(&future->as.outcome, &outcome);
+    slot_queue(loop, &future->slot);
+}
 
 /*
  * Stores an awaitable in the state of its future, for later: a number alone as it is, anything more

@@ -152,7 +152,7 @@ static int runner_start(struct runner *runner)
         runner->options.loop_factory ? runner->options.loop_factory() : cora_loop_new(NULL);
     if (cora_is_null(loop)) {
         cora_drop(context);
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     }
     runner->loop = loop;
     runner->context = context;
@@ -228,7 +228,7 @@ cora_value cora_runner_run_at(cora_runner handle, cora_awaitable what,
                               const struct cora_place *place)
 {
     struct runner *runner = runner_get(handle);
-    int code = runner ? 0 : cora_error_code(cora_last_error());
+    int code = runner ? 0 : cora_last_error_code();
     if (code == 0 && cora_thread.running)
         code = fail(CORA_ERUNTIME, "Runner.run() cannot be called from a running event loop");
     if (code < 0 || (code = runner_start(runner)) < 0) {
@@ -242,7 +242,7 @@ cora_value cora_runner_run_at(cora_runner handle, cora_awaitable what,
 int cora_runner_close(cora_runner handle)
 {
     struct runner *runner = runner_get(handle);
-    int code = runner ? 0 : cora_error_code(cora_last_error());
+    int code = runner ? 0 : cora_last_error_code();
     if (!runner)
         return code == CORA_ERUNTIME ? 0 : code; /* a second time */
     if (!cora_is_null(runner->loop) && cora_is_running(runner->loop))

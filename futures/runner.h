@@ -71,8 +71,8 @@ CORA_API int cora_runner_close(cora_runner runner);
 /*
  * Cancels every task of the loop but the one that awaits this, and ends when they have, with
  * nothing; an error that one of them answered with is reported: "unhandled exception during
- * asyncio.run() shutdown". What a guest awaits before it leaves its host (cora_loop_detach). It is a
- * coroutine: to be given to somebody in the callback that made it.
+ * asyncio.run() shutdown". What a guest awaits before it leaves its host (cora_loop_detach). It is
+ * a coroutine: to be given to somebody in the callback that made it.
  */
 CORA_API cora_awaitable cora_shutdown(cora_loop loop);
 

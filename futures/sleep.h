@@ -18,7 +18,7 @@ CORA_API extern const struct cora_operation cora_sleep_operation;
 
 static inline cora_awaitable cora_sleep(double seconds)
 {
-    cora_awaitable sleep = { &cora_sleep_operation, { NULL, { 0 } }, seconds, 0, 0, cora_nothing() };
+    cora_awaitable sleep = { &cora_sleep_operation, cora_nothing(), seconds, 0, 0, cora_nothing() };
     return sleep;
 }
 

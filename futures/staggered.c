@@ -121,17 +121,17 @@ static int start_next(uint64_t bits, struct race *race, cora_future previous_fai
                                               : cora_keep(previous_failed) };
     if (cora_is_null(ok_to_start)) {
         run_drop(&run);
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     }
     cora_coro coro = cora_coroutine_owning(run_begin, run_drop, struct run, .race = bits,
                                            .ok_to_start = run.ok_to_start,
                                            .previous_failed = run.previous_failed);
     cora_future task = cora_create_task(race->loop, coro);
     if (cora_is_null(task) || !(race = race_get(bits)))
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     if (cora_add_done_callback(task, cora_partial(race_task_done, (int64_t)bits)) < 0) {
         cora_cancel(task);
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     }
     race->runners[made].task = cora_keep(task);
     race->made++;

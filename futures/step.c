@@ -41,7 +41,7 @@ static __attribute__((noinline)) cora_next ask_with_slow(enum next what, cora_va
         what = NEXT_RAISE;
     }
     run->outcome = kept;
-    if (!value_is_plain(before))
+    if (!cora_is_plain(before))
         cora_temporary(before); /* asked twice */
     return ask(what);
 }
@@ -49,7 +49,7 @@ static __attribute__((noinline)) cora_next ask_with_slow(enum next what, cora_va
 static inline cora_next ask_with(enum next what, cora_value value)
 {
     struct step_run *run = cora_thread.run;
-    if (CORA_UNLIKELY(!value_is_plain(value) || !cora_is_nothing(run->outcome)))
+    if (CORA_UNLIKELY(!cora_is_plain(value) || !cora_is_nothing(run->outcome)))
         return ask_with_slow(what, value);
     value_copy_plain(&run->outcome, &value);
     return ask(what);
@@ -110,7 +110,7 @@ static void operation_over(struct step_run *run, uint64_t awaited)
         CORA_UNLIKELY(begun && begun != awaited) ? future_find((cora_future){ begun }) : NULL;
     if (CORA_LIKELY(!future))
         return;
-    future_cancel(future, cancelled_error());
+    future_abandon(future);
     future_taken(future_loop(future), future);
 }
 
@@ -186,7 +186,7 @@ cora_next cora_yield_at(cora_coro self, cora_value value, cora_step step, bool c
 cora_next cora_return_value(cora_coro self, cora_value value)
 {
     struct step_run *run = cora_thread.run;
-    if (CORA_UNLIKELY(!run || run->bits != self.bits) || !value_is_plain(value) ||
+    if (CORA_UNLIKELY(!run || run->bits != self.bits) || !cora_is_plain(value) ||
         !cora_is_nothing(run->outcome))
         return coroutine_stepping(self) ? ask_with(NEXT_RETURN, value) : nothing_next();
     run->outcome = value;
@@ -247,10 +247,10 @@ cora_value cora_hold(cora_coro self, cora_value value)
     }
     if (!value_keep(value, &kept))
         return memory_error();
-    struct extra *extra = value_is_plain(kept) ? NULL : extra_new(coro, EXTRA_VALUE);
+    struct extra *extra = cora_is_plain(kept) ? NULL : extra_new(coro, EXTRA_VALUE);
     if (extra) {
         extra->value = kept;
-    } else if (!value_is_plain(kept)) {
+    } else if (!cora_is_plain(kept)) {
         cora_drop(kept);
         fail_with(memory_error());
         return memory_error();
@@ -459,7 +459,7 @@ static inline enum next step_call(struct step_run *run, struct coroutine *coro)
         hold_made(coro, run->made->slot.bits);
         run->made = NULL;
     }
-    if (CORA_UNLIKELY(!value_is_plain(got)))
+    if (CORA_UNLIKELY(!cora_is_plain(got)))
         cora_drop(got);
     if (CORA_UNLIKELY(cora_thread.attention || cora_thread.made))
         asked = step_left(run, coro, asked);
@@ -612,7 +612,7 @@ static bool exit_ignored(struct step_run *run, struct future *awaited)
     if (awaited) {
         future_given_up(top, awaited);
         if (future_has(awaited, FUTURE_AWAITED))
-            future_cancel(awaited, cancelled_error());
+            future_abandon(awaited);
     }
     run->top = run->exits = ignoring->up;
     ignoring->up = NULL;

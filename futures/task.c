@@ -861,7 +861,7 @@ int cora_spawn_at(cora_loop loop, cora_awaitable what, const struct cora_task_op
                   const struct cora_place *place)
 {
     cora_future task = task_create(loop, what, options, place);
-    return cora_is_null(task) ? cora_error_code(cora_last_error()) : 0;
+    return cora_is_null(task) ? cora_last_error_code() : 0;
 }
 
 /* ---- the factory ---- */
@@ -871,7 +871,7 @@ int cora_set_task_factory(cora_loop handle, cora_task_factory factory)
     struct loop *loop = loop_get(handle);
     struct slot *slot = loop ? handle_new_persistent(loop, factory.partial) : NULL;
     if (!slot)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     struct slot *old = loop->task_factory;
     loop->task_factory = slot;
     if (old)
@@ -883,7 +883,7 @@ int cora_reset_task_factory(cora_loop handle)
 {
     struct loop *loop = loop_get(handle);
     if (!loop)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     struct slot *old = loop->task_factory;
     loop->task_factory = NULL;
     if (old)

@@ -225,7 +225,7 @@ int cora_task_group_spawn_at(cora_task_group group, cora_awaitable what,
                              const struct cora_place *place)
 {
     cora_future task = group_create(group, what, false, options, place);
-    return cora_is_null(task) ? cora_error_code(cora_last_error()) : 0;
+    return cora_is_null(task) ? cora_last_error_code() : 0;
 }
 
 /* ---- entering ---- */

@@ -49,7 +49,7 @@ int cora_set_name(cora_future handle, const char *name)
     struct task *task = task_get(handle);
     cora_value kept;
     if (!task)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     if (!value_keep(cora_chars(name), &kept))
         return fail_with(memory_error());
     struct cora_counted *before = task->name;

@@ -96,7 +96,7 @@ static int arm(cora_timeout handle, struct timeout *timeout, double when)
     else if (when != INFINITY)
         armed = cora_call_at(timeout->loop, when, callback);
     if (cora_is_null(armed) && when != INFINITY)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     disarm(timeout);
     timeout->handle = armed;
     timeout->when = when;
@@ -107,7 +107,7 @@ int cora_timeout_reschedule(cora_timeout handle, double when)
 {
     struct timeout *timeout = timeout_get(handle);
     if (!timeout)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     if (timeout->state == CREATED)
         return wrong(timeout, "Timeout has not been entered: cora_with does that");
     if (timeout->state != ACTIVE)
@@ -124,7 +124,7 @@ static int enter(cora_timeout handle)
 {
     struct timeout *timeout = timeout_get(handle);
     if (!timeout)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     if (timeout->state != CREATED)
         return wrong(timeout, "Timeout has already been entered: make a new one for each use");
     cora_future task = cora_current_task(timeout->loop);

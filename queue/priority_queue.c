@@ -1,6 +1,6 @@
 /*
- * How it works: the entries are a heap: none goes before the one at half its index. Items have the
- * numbers in which they were put, and those go by that which are equal.
+ * How it works: the entries are a heap: none goes before the one at half its index. Each item has a
+ * number, in the order of the puts; equal ones go by it.
  */
 #include "priority_queue.h"
 

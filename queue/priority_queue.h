@@ -20,10 +20,11 @@
 CORA_BEGIN
 
 /*
- * Which of two items comes first: the one if it is less than 0, the other if more. It is called
- * while the queue is being changed: using that queue fails there, with a RuntimeError. What it
- * fails with is what the put or get fails with, but the item is put, or taken, all the same. It may
- * run outside of the task that puts or gets.
+ * Less than 0 if the one goes before the other, more than 0 if it goes behind it, 0 if they are
+ * equal. Both are borrowed. It is called in the middle of a put or get: there it may close the
+ * queue, but all else that it does with it fails with a RuntimeError. If it fails (cora_fail), so
+ * does the callback, or the put or get that is awaited; the item is put, or taken, all the same. It
+ * may run outside of the task that puts or gets.
  */
 typedef int (*cora_compare)(cora_value one, cora_value other);
 

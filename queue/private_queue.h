@@ -33,7 +33,7 @@ struct queue {
     bool is_closed;
     bool compares;        /* its compare function runs: nothing of it may be touched */
     cora_compare compare; /* of a priority queue */
-    uint64_t number;      /* of the item that was put last in it */
+    uint64_t number;      /* of the item that is put next in it */
 };
 
 /* A new one of this kind. */

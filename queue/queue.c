@@ -33,23 +33,22 @@ static struct queue *queue_get(cora_queue handle)
 }
 
 /* An error about it, which tells where it was made. */
-static cora_value queue_error(cora_queue handle, int code, const char *what)
+static __attribute__((cold)) cora_value queue_error(cora_queue handle, int code, const char *what)
 {
     return cora_object_error(cora_object_get(handle.bits, &queue_type), code, "%s", what);
 }
 
-cora_queue queue_new(cora_loop loop, const struct queue_kind *kind, size_t maxsize,
-                     cora_compare compare, const struct cora_place *place)
+__attribute__((cold)) cora_queue queue_new(cora_loop loop, const struct queue_kind *kind,
+                                           size_t maxsize, cora_compare compare,
+                                           const struct cora_place *place)
 {
     cora_queue made = { 0 };
-    struct queue *queue = calloc(1, sizeof *queue);
+    struct queue *queue = malloc(sizeof *queue);
     if (!queue) {
         cora_set_last_error(cora_error(CORA_EMEMORY, "no memory for a queue"));
         return made;
     }
-    queue->kind = kind;
-    queue->maxsize = maxsize;
-    queue->compare = compare;
+    *queue = (struct queue){ .kind = kind, .maxsize = maxsize, .compare = compare };
     made.bits = cora_object_new_at(loop, &queue_type, place);
     if (made.bits)
         *(struct queue **)cora_object_get(made.bits, &queue_type) = queue;
@@ -72,7 +71,7 @@ static cora_value *item_at(const struct queue *queue, size_t index)
 }
 
 /* Takes all items out, and then drops them: what that runs finds them gone. */
-static void drop_items(struct queue *queue)
+static __attribute__((cold)) void drop_items(struct queue *queue)
 {
     struct queue dropped = *queue;
     queue->entries = NULL;
@@ -82,12 +81,10 @@ static void drop_items(struct queue *queue)
     free(dropped.entries);
 }
 
-/* Makes room for one more. False without memory. */
-static bool make_room(struct queue *queue)
+/* Makes room for more. False without memory. */
+static __attribute__((cold)) bool make_room(struct queue *queue)
 {
     size_t room = queue->room ? 2 * queue->room : ROOM_LEAST, entry = queue->kind->entry;
-    if (queue->count < queue->room)
-        return true;
     char *entries = room <= SIZE_MAX / 2 / entry ? malloc(room * entry) : NULL;
     if (!entries)
         return false;
@@ -124,7 +121,7 @@ cora_queue cora_queue_new_at(cora_loop loop, size_t maxsize, const struct cora_p
     return queue_new(loop, &fifo_kind, maxsize, NULL, place);
 }
 
-static void queue_free(struct queue *queue)
+static __attribute__((cold)) void queue_free(struct queue *queue)
 {
     drop_items(queue);
     free(queue);
@@ -158,24 +155,38 @@ static void wake_next(struct cora_waiters *list)
     }
 }
 
-/* Puts an item in, and adds a reference. 0, or a code. */
+/* Why nothing can be put, or got, now: a code, and the thread's last error. */
+static __attribute__((cold)) int refuse_put(cora_queue handle, const struct queue *queue)
+{
+    return cora_error_code(queue->is_shutdown
+                               ? queue_error(handle, CORA_EQUEUESHUTDOWN, "the queue is shut down")
+                               : queue_error(handle, CORA_EQUEUEFULL, "the queue is full"));
+}
+
+static __attribute__((cold)) cora_value refuse_get(cora_queue handle, const struct queue *queue)
+{
+    return queue->is_shutdown ? queue_error(handle, CORA_EQUEUESHUTDOWN, "the queue is shut down")
+                              : queue_error(handle, CORA_EQUEUEEMPTY, "the queue is empty");
+}
+
+/* Puts an item in that may be put, and adds a reference. 0, or a code. */
 static int push(cora_queue handle, struct queue *queue, cora_value item)
 {
-    if (CORA_UNLIKELY(queue->is_shutdown))
-        return cora_error_code(queue_error(handle, CORA_EQUEUESHUTDOWN, "the queue is shut down"));
-    if (CORA_UNLIKELY(is_full(queue)))
-        return cora_error_code(queue_error(handle, CORA_EQUEUEFULL, "the queue is full"));
     cora_value kept = cora_copy(item);
-    if (CORA_UNLIKELY(cora_is_error(kept) && !cora_is_error(item)))
+    if (CORA_UNLIKELY(!cora_is_plain(kept)) && cora_is_error(kept) && !cora_is_error(item))
         return cora_set_last_error(kept);
-    if (CORA_UNLIKELY(!make_room(queue))) {
+    if (CORA_UNLIKELY(queue->count == queue->room) && !make_room(queue)) {
         cora_drop(kept);
         return cora_error_code(queue_error(handle, CORA_EMEMORY, "no memory for another item"));
     }
-    queue->kind->push(queue, kept);
+    if (CORA_LIKELY(queue->kind == &fifo_kind))
+        fifo_push(queue, kept);
+    else
+        queue->kind->push(queue, kept);
     if (CORA_UNLIKELY(queue->is_closed)) {
         queue_free(queue);
-        return queue_get(handle) ? 0 : cora_error_code(cora_last_error());
+        queue_get(handle); /* sets the error */
+        return cora_last_error_code();
     }
     queue->unfinished++;
     if (queue->getters.first)
@@ -183,19 +194,16 @@ static int push(cora_queue handle, struct queue *queue, cora_value item)
     return 0;
 }
 
-/* Takes an item out: a temporary. QueueShutDown if there is none and it is shut down. */
-static cora_value pop(cora_queue handle, struct queue *queue)
+/* Takes an item out of those that are there: a temporary. */
+static cora_value pop(struct queue *queue)
 {
-    if (CORA_UNLIKELY(queue->count == 0) && queue->is_shutdown)
-        return queue_error(handle, CORA_EQUEUESHUTDOWN, "the queue is shut down");
-    if (CORA_UNLIKELY(queue->count == 0))
-        return queue_error(handle, CORA_EQUEUEEMPTY, "the queue is empty");
-    cora_value item = queue->kind->pop(queue);
+    cora_value item =
+        CORA_LIKELY(queue->kind == &fifo_kind) ? fifo_pop(queue) : queue->kind->pop(queue);
     if (CORA_UNLIKELY(queue->is_closed)) {
         queue_free(queue);
         return cora_temporary(item);
     }
-    if (CORA_UNLIKELY(queue->count == 0 && queue->room > ROOM_KEPT))
+    if (CORA_UNLIKELY(queue->count == 0) && queue->room > ROOM_KEPT)
         drop_items(queue);
     if (queue->putters.first)
         wake_next(&queue->putters);
@@ -205,13 +213,18 @@ static cora_value pop(cora_queue handle, struct queue *queue)
 int cora_queue_put_nowait(cora_queue handle, cora_value item)
 {
     struct queue *queue = queue_get(handle);
-    return queue ? push(handle, queue, item) : cora_error_code(cora_last_error());
+    if (!queue)
+        return cora_last_error_code();
+    return queue->is_shutdown || is_full(queue) ? refuse_put(handle, queue)
+                                                : push(handle, queue, item);
 }
 
 cora_value cora_queue_get_nowait(cora_queue handle)
 {
     struct queue *queue = queue_get(handle);
-    return queue ? pop(handle, queue) : cora_temporary(cora_copy(cora_last_error()));
+    if (!queue)
+        return cora_temporary(cora_copy(cora_last_error()));
+    return queue->count > 0 ? pop(queue) : refuse_get(handle, queue);
 }
 
 /* ---- put ---- */
@@ -221,24 +234,24 @@ struct put {
     cora_value item;
 };
 
-static bool put_waits(const struct queue *queue)
+/* Whether a put need not wait, and then its outcome. */
+static inline bool put_ends(cora_queue handle, cora_value item, cora_value *ret_outcome)
 {
-    return is_full(queue) && !queue->is_shutdown;
-}
-
-static cora_value put_outcome(cora_queue handle, struct queue *queue, cora_value item)
-{
-    return CORA_LIKELY(push(handle, queue, item) == 0) ? cora_nothing() : cora_last_error();
+    struct queue *queue = queue_get(handle);
+    if (CORA_UNLIKELY(queue && is_full(queue) && !queue->is_shutdown))
+        return false;
+    int code = CORA_EQUEUESHUTDOWN;
+    if (CORA_LIKELY(queue && !queue->is_shutdown))
+        code = push(handle, queue, item);
+    else if (queue)
+        refuse_put(handle, queue);
+    *ret_outcome = CORA_LIKELY(code == 0) ? cora_nothing() : cora_last_error();
+    return true;
 }
 
 static bool put_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
-    cora_queue handle = { what->value.as.handle };
-    struct queue *queue = queue_get(handle);
-    if (CORA_UNLIKELY(queue && put_waits(queue)))
-        return false;
-    *ret_outcome = queue ? put_outcome(handle, queue, what->argument) : cora_last_error();
-    return true;
+    return put_ends((cora_queue){ what->value.as.handle }, what->argument, ret_outcome);
 }
 
 static int put_start(struct cora_waiter *waiter, const cora_awaitable *what)
@@ -247,14 +260,14 @@ static int put_start(struct cora_waiter *waiter, const cora_awaitable *what)
     put->item = cora_copy(what->argument);
     if (cora_is_error(put->item) && !cora_is_error(what->argument))
         return cora_set_last_error(put->item);
-    cora_waiters_append(&queue_get(cora_as_queue(what->value))->putters, waiter);
+    cora_waiters_append(&queue_get((cora_queue){ what->value.as.handle })->putters, waiter);
     return 0;
 }
 
 static enum cora_resumed put_resume(struct cora_waiter *waiter, bool cancelled,
                                     cora_value *ret_outcome)
 {
-    cora_queue handle = cora_as_queue(waiter->value);
+    cora_queue handle = { waiter->value.as.handle };
     struct queue *queue = queue_get(handle);
     cora_waiters_remove(waiter);
     if (cancelled) {
@@ -262,13 +275,10 @@ static enum cora_resumed put_resume(struct cora_waiter *waiter, bool cancelled,
             wake_next(&queue->putters);
         return CORA_ENDS_CANCELLED;
     }
-    if (queue && put_waits(queue)) {
-        cora_waiters_append(&queue->putters, waiter);
-        return CORA_WAITS;
-    }
-    *ret_outcome =
-        queue ? put_outcome(handle, queue, ((struct put *)waiter)->item) : cora_last_error();
-    return CORA_ENDS;
+    if (put_ends(handle, ((struct put *)waiter)->item, ret_outcome))
+        return CORA_ENDS;
+    cora_waiters_append(&queue->putters, waiter);
+    return CORA_WAITS;
 }
 
 static void put_drop(struct cora_waiter *waiter)
@@ -287,31 +297,34 @@ const struct cora_operation cora_queue_put_operation = {
 
 /* ---- get ---- */
 
-static bool get_waits(const struct queue *queue)
+/* The same of a get. */
+static inline bool get_ends(cora_queue handle, cora_value *ret_outcome)
 {
-    return queue->count == 0 && !queue->is_shutdown;
+    struct queue *queue = queue_get(handle);
+    if (CORA_UNLIKELY(queue && queue->count == 0 && !queue->is_shutdown))
+        return false;
+    if (CORA_LIKELY(queue != NULL))
+        *ret_outcome = CORA_LIKELY(queue->count > 0) ? pop(queue) : refuse_get(handle, queue);
+    else
+        *ret_outcome = cora_last_error();
+    return true;
 }
 
 static bool get_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
-    cora_queue handle = { what->value.as.handle };
-    struct queue *queue = queue_get(handle);
-    if (CORA_UNLIKELY(queue && get_waits(queue)))
-        return false;
-    *ret_outcome = queue ? pop(handle, queue) : cora_last_error();
-    return true;
+    return get_ends((cora_queue){ what->value.as.handle }, ret_outcome);
 }
 
 static int get_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
-    cora_waiters_append(&queue_get(cora_as_queue(what->value))->getters, waiter);
+    cora_waiters_append(&queue_get((cora_queue){ what->value.as.handle })->getters, waiter);
     return 0;
 }
 
 static enum cora_resumed get_resume(struct cora_waiter *waiter, bool cancelled,
                                     cora_value *ret_outcome)
 {
-    cora_queue handle = cora_as_queue(waiter->value);
+    cora_queue handle = { waiter->value.as.handle };
     struct queue *queue = queue_get(handle);
     cora_waiters_remove(waiter);
     if (cancelled) {
@@ -319,12 +332,10 @@ static enum cora_resumed get_resume(struct cora_waiter *waiter, bool cancelled,
             wake_next(&queue->getters);
         return CORA_ENDS_CANCELLED;
     }
-    if (queue && get_waits(queue)) {
-        cora_waiters_append(&queue->getters, waiter);
-        return CORA_WAITS;
-    }
-    *ret_outcome = queue ? pop(handle, queue) : cora_last_error();
-    return CORA_ENDS;
+    if (get_ends(handle, ret_outcome))
+        return CORA_ENDS;
+    cora_waiters_append(&queue->getters, waiter);
+    return CORA_WAITS;
 }
 
 const struct cora_operation cora_queue_get_operation = {
@@ -340,7 +351,7 @@ int cora_queue_task_done(cora_queue handle)
 {
     struct queue *queue = queue_get(handle);
     if (!queue)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     if (queue->unfinished == 0)
         return cora_error_code(
             queue_error(handle, CORA_EVALUE, "task_done() called too many times"));
@@ -351,21 +362,21 @@ int cora_queue_task_done(cora_queue handle)
 
 static bool join_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
-    struct queue *queue = queue_get(cora_as_queue(what->value));
+    struct queue *queue = queue_get((cora_queue){ what->value.as.handle });
     *ret_outcome = queue ? cora_nothing() : cora_last_error();
     return !queue || queue->unfinished == 0;
 }
 
 static int join_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
-    cora_waiters_append(&queue_get(cora_as_queue(what->value))->joiners, waiter);
+    cora_waiters_append(&queue_get((cora_queue){ what->value.as.handle })->joiners, waiter);
     return 0;
 }
 
-static enum cora_resumed join_resume(struct cora_waiter *waiter, bool cancelled,
-                                     cora_value *ret_outcome)
+static enum cora_resumed join_resume(struct cora_waiter *waiter,
+                                                           bool cancelled, cora_value *ret_outcome)
 {
-    bool is_there = queue_get(cora_as_queue(waiter->value));
+    bool is_there = queue_get((cora_queue){ waiter->value.as.handle });
     cora_waiters_remove(waiter);
     *ret_outcome = is_there ? cora_nothing() : cora_last_error();
     return cancelled ? CORA_ENDS_CANCELLED : CORA_ENDS;
@@ -380,11 +391,11 @@ const struct cora_operation cora_queue_join_operation = {
 
 /* ---- shutdown ---- */
 
-int cora_queue_shutdown(cora_queue handle, bool immediate)
+__attribute__((cold)) int cora_queue_shutdown(cora_queue handle, bool immediate)
 {
     struct queue *queue = queue_get(handle);
     if (!queue)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     queue->is_shutdown = true;
     if (immediate)
         queue->unfinished -= queue->count < queue->unfinished ? queue->count : queue->unfinished;
@@ -424,20 +435,20 @@ bool cora_queue_full(cora_queue handle)
 
 /* Writes on in a text of which this much is written already, as far as there is room. */
 static int print_on(char *buffer, size_t size, int length, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+    __attribute__((cold, format(printf, 4, 5)));
 
 static int print_on(char *buffer, size_t size, int length, const char *format, ...)
 {
     size_t written = (size_t)length < size ? (size_t)length : size;
     va_list arguments;
     va_start(arguments, format);
-    length += vsnprintf(buffer + written, size - written, format, arguments);
+    length += vsnprintf(size ? buffer + written : NULL, size - written, format, arguments);
     va_end(arguments);
     return length;
 }
 
-static int print_waiters(char *buffer, size_t size, int length, const char *name,
-                         const struct cora_waiters *list)
+static __attribute__((cold)) int print_waiters(char *buffer, size_t size, int length,
+                                               const char *name, const struct cora_waiters *list)
 {
     size_t count = 0;
     for (const struct cora_waiter *waiter = list->first; waiter; waiter = waiter->next)
@@ -445,17 +456,18 @@ static int print_waiters(char *buffer, size_t size, int length, const char *name
     return count ? print_on(buffer, size, length, " %s[%zu]", name, count) : length;
 }
 
-static int print_items(char *buffer, size_t size, int length, const struct queue *queue)
+static __attribute__((cold)) int print_items(char *buffer, size_t size, int length,
+                                             const struct queue *queue)
 {
     for (size_t i = 0; i < queue->count; i++) {
         length = print_on(buffer, size, length, "%s", i ? ", " : " _queue=[");
         size_t written = (size_t)length < size ? (size_t)length : size;
-        length += cora_print(*item_at(queue, i), buffer + written, size - written);
+        length += cora_print(*item_at(queue, i), size ? buffer + written : NULL, size - written);
     }
     return queue->count ? print_on(buffer, size, length, "]") : length;
 }
 
-int cora_queue_print(cora_queue handle, char *buffer, size_t size)
+__attribute__((cold)) int cora_queue_print(cora_queue handle, char *buffer, size_t size)
 {
     struct queue *queue = queue_get(handle);
     if (!queue)

@@ -12,9 +12,9 @@
  *
  * A put waits while the queue is full, a get while it is empty. A put wakes one that waits to get,
  * and promises nothing: if another takes the item before that one runs, it waits again, behind the
- * others. No item is lost, and nobody waits beside an item. Items are values: the queue adds a
- * reference; drops what is in it when it is closed or shut down at once. An item that is an error
- * comes out as the error of the get. For tasks of one loop, not for threads. asyncio: Queue.
+ * others. No item is lost, and nobody waits while one is there for it. Items are values: the queue
+ * adds a reference; drops what is in it when it is closed or shut down at once. An item that is an
+ * error comes out as the error of the get. For tasks of one loop, not for threads. asyncio: Queue.
  */
 #ifndef CORA_QUEUE_H
 #define CORA_QUEUE_H
@@ -79,7 +79,8 @@ CORA_API int cora_queue_task_done(cora_queue queue);
 
 /*
  * Ends with nothing when that was said of all items that were put; without waiting if it was. If
- * cancelled: nothing else happens. asyncio: Queue.join.
+ * cancelled: nothing else happens. A StaleHandle error if the queue is closed meanwhile; a
+ * RuntimeError as of cora_queue_put. asyncio: Queue.join.
  */
 CORA_API extern const struct cora_operation cora_queue_join_operation;
 
@@ -98,7 +99,11 @@ static inline cora_awaitable cora_queue_join(cora_queue queue)
  */
 CORA_API int cora_queue_shutdown(cora_queue queue, bool immediate);
 
-/* How many items are in it; at most how many may be, 0: any number; whether none is; as many. */
+/*
+ * How many items are in it; how many may be, 0: any number; whether there is none; whether there
+ * are as many as may be. Of one that is closed: as if it were empty. asyncio: Queue.qsize, maxsize,
+ * empty, full.
+ */
 CORA_API size_t cora_queue_qsize(cora_queue queue);
 CORA_API size_t cora_queue_maxsize(cora_queue queue);
 CORA_API bool cora_queue_empty(cora_queue queue);

@@ -16,7 +16,7 @@ static bool values_store(struct slot *slot, cora_value *values, const cora_value
                          size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (CORA_LIKELY(value_is_plain(arguments[i]))) {
+        if (CORA_LIKELY(cora_is_plain(arguments[i]))) {
             values[i] = arguments[i];
             continue;
         }

@@ -244,6 +244,11 @@ cora_value cora_last_error(void)
     return cora_thread.last_error;
 }
 
+int cora_last_error_code(void)
+{
+    return cora_error_code(cora_thread.last_error);
+}
+
 /* Puts a counted error in a place. Who calls goes on: no drop function must run for the old one. */
 static void replace(cora_value *place, cora_value error)
 {

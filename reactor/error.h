@@ -77,6 +77,9 @@ CORA_API const char *cora_error_name(int code);
  */
 CORA_API cora_value cora_last_error(void);
 
+/* Its code; 0 if there is none. */
+CORA_API int cora_last_error_code(void);
+
 /*
  * Makes this the thread's last error, and gives its code: for functions of a program's own that
  * fail as Cora's do. Adds a reference.

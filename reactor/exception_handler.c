@@ -55,10 +55,10 @@ int cora_set_exception_handler(cora_loop handle, cora_exception_callback handler
 {
     struct loop *loop = loop_get(handle);
     if (!loop)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     struct slot *slot = handle_new_persistent(loop, handler.partial);
     if (!slot)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     struct slot *old = loop->exception_handler;
     loop->exception_handler = slot;
     if (old)
@@ -70,7 +70,7 @@ int cora_reset_exception_handler(cora_loop handle)
 {
     struct loop *loop = loop_get(handle);
     if (!loop)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     struct slot *old = loop->exception_handler;
     loop->exception_handler = NULL;
     if (old)

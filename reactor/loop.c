@@ -439,7 +439,7 @@ int cora_stop(cora_loop handle)
 {
     struct loop *loop = loop_get(handle);
     if (!loop)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     if (refuse_guest(loop) < 0)
         return CORA_ERUNTIME;
     loop->stopping = true;
@@ -641,7 +641,7 @@ int cora_reserve(cora_loop handle, size_t descriptors, size_t timers)
 {
     struct loop *loop = loop_get(handle);
     if (!loop)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     int code = watchers_reserve(loop, descriptors);
     return code < 0 ? code : timers_reserve(loop, timers);
 }
@@ -650,7 +650,7 @@ int cora_set_debug(cora_loop handle, bool debug)
 {
     struct loop *loop = loop_get(handle);
     if (!loop)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     loop->debug = debug;
     return 0;
 }
@@ -665,7 +665,7 @@ int cora_set_slow_callback_duration(cora_loop handle, double seconds)
 {
     struct loop *loop = loop_get(handle);
     if (!loop)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     if (!(seconds >= 0))
         return fail(CORA_EVALUE, "the slow callback duration must be 0 or more seconds");
     loop->slow_callback_duration = seconds;

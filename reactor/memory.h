@@ -3,7 +3,8 @@
  *
  * Chunks are aligned pieces of address space that stay mapped while the process lives; slots
  * (slot.h) live in them. Blocks are small pieces of any size for values and overlong argument
- * lists; any thread may free them. Nothing else allocates but a loop's table of descriptors.
+ * lists; any thread may free them. Nothing else allocates but a loop's table of descriptors,
+ * and queues for their items.
  */
 #ifndef CORA_MEMORY_H
 #define CORA_MEMORY_H

@@ -14,7 +14,7 @@
  *     {
  *         struct gate_state *state = cora_object_get(gate.bits, &gate_type);
  *         if (!state)
- *             return cora_error_code(cora_last_error());    // null, stale, another thread's
+ *             return cora_last_error_code();    // null, stale, another thread's
  *         state->open = true;
  *         return 0;
  *     }

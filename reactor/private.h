@@ -258,7 +258,7 @@ struct loop {
 
     struct pool handles, timers, futures, done_callbacks, tasks, objects;
     void (*objects_close)(struct loop *loop); /* NULL: there never was an object */
-    const struct future_layer *future_layer; /* NULL: there never was a future */
+    const struct future_layer *future_layer;  /* NULL: there never was a future */
     struct queue garbage; /* done futures that nobody keeps, until nothing of the program's runs */
     size_t garbage_count;
     cora_future counting; /* the gather whose children were done last, while it is pending */

@@ -15,12 +15,12 @@
 
 /* What a descriptor describes; KIND_OWN is what a program's descriptor has. */
 enum value_kind {
-    KIND_OWN,
-    KIND_INT,
+    KIND_INT = -5, /* less than 0: the plain ones (cora_is_plain) */
     KIND_REAL,
     KIND_POINTER,
     KIND_STATIC,
-    KIND_HANDLE, /* the last plain one */
+    KIND_HANDLE,
+    KIND_OWN,
     KIND_CHARS,
     KIND_TEXT,
     KIND_BYTES,
@@ -90,12 +90,6 @@ static inline cora_value counted_value(struct cora_counted *counted)
 
 /* Makes the reference a temporary of this thread and gives it as a value; NULL: a MemoryError. */
 cora_value counted_temporary(struct cora_counted *counted);
-
-/* Whether a value has memory that must be counted, or is borrowed and must be copied to be kept. */
-static inline bool value_is_plain(cora_value value)
-{
-    return !value.type || (value.type->kind >= KIND_INT && value.type->kind <= KIND_HANDLE);
-}
 
 static inline bool value_is_handle(cora_value value)
 {

@@ -123,13 +123,13 @@ int cora_add_signal_handler(cora_loop handle, int number, cora_callback callback
 {
     struct loop *loop = loop_get(handle);
     if (!loop)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     int code = check_signal(number);
     if (code < 0)
         return code;
     struct slot *slot = handle_new_persistent(loop, callback.partial);
     if (!slot)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     struct signal_watch *watch = *watch_find(loop, number);
     if (watch) {
         struct slot *old = watch->handler;
@@ -152,7 +152,7 @@ int cora_remove_signal_handler(cora_loop handle, int number)
         return code;
     struct loop *loop = loop_get(handle);
     if (!loop)
-        return cora_is_closed(handle) ? 0 : cora_error_code(cora_last_error());
+        return cora_is_closed(handle) ? 0 : cora_last_error_code();
     struct signal_watch **place = watch_find(loop, number), *watch = *place;
     if (!watch)
         return 0;

@@ -235,28 +235,28 @@ bool value_keep(cora_value value, cora_value *ret_kept)
         if (!text)
             return false;
         value = counted_value(text);
-    } else if (!value_is_plain(value)) {
+    } else if (!cora_is_plain(value)) {
         counted_keep(value.as.counted);
     }
     *ret_kept = value;
     return true;
 }
 
-cora_value cora_copy(cora_value value)
+cora_value cora_copy_counted(cora_value value)
 {
     cora_value kept;
     return value_keep(value, &kept) ? kept : memory_error();
 }
 
-void cora_drop(cora_value value)
+void cora_drop_counted(cora_value value)
 {
-    if (!value_is_plain(value) && kind_of(value) != KIND_CHARS)
+    if (kind_of(value) != KIND_CHARS)
         counted_drop(value.as.counted);
 }
 
-cora_value cora_temporary(cora_value value)
+cora_value cora_temporary_counted(cora_value value)
 {
-    if (value_is_plain(value) || kind_of(value) == KIND_CHARS)
+    if (kind_of(value) == KIND_CHARS)
         return value;
     if (counted_is_single(value.as.counted))
         return counted_temporary(value.as.counted); /* it is in no list of temporaries */

@@ -32,7 +32,7 @@ typedef struct cora_type {
     void (*drop)(void *pointer); /* the last reference is gone: runs in that very call */
     /* As snprintf; may be NULL. Only writes: it runs in the middle of other calls. */
     int (*print)(const void *pointer, char *buffer, size_t size);
-    int kind; /* Cora's own; 0 for yours */
+    int kind; /* Cora's own; 0 for yours; less than 0: cora_is_plain */
 } cora_type;
 
 struct cora_counted; /* a counted value's memory, private */
@@ -211,15 +211,36 @@ CORA_API cora_value cora_list(const cora_value *values, size_t count);
 
 /* ---- references ---- */
 
+/* Whether it needs no memory: then there is no reference to be added, or to be dropped. */
+static inline bool cora_is_plain(cora_value value)
+{
+    return !value.type || value.type->kind < 0;
+}
+
+CORA_API cora_value cora_copy_counted(cora_value value);
+CORA_API void cora_drop_counted(cora_value value);
+CORA_API cora_value cora_temporary_counted(cora_value value);
+
 /* A reference of your own, to be given back with cora_drop; an error value without memory. */
-CORA_API cora_value cora_copy(cora_value value) CORA_MUST_CHECK;
-CORA_API void cora_drop(cora_value value);
+static inline CORA_MUST_CHECK cora_value cora_copy(cora_value value)
+{
+    return cora_is_plain(value) ? value : cora_copy_counted(value);
+}
+
+static inline void cora_drop(cora_value value)
+{
+    if (!cora_is_plain(value))
+        cora_drop_counted(value);
+}
 
 /*
  * Makes your reference a temporary, and gives it: the value is dropped when the running callback
  * has returned. For functions of a program's own that give a value away.
  */
-CORA_API cora_value cora_temporary(cora_value value);
+static inline cora_value cora_temporary(cora_value value)
+{
+    return cora_is_plain(value) ? value : cora_temporary_counted(value);
+}
 
 /*
  * Drops this thread's temporaries now: for a thread that makes many values and runs no loop. Only
@@ -241,8 +262,7 @@ CORA_API const char *cora_as_text(cora_value value); /* borrowed from the value 
 CORA_API const void *cora_as_bytes(cora_value value, size_t *ret_size); /* texts too */
 CORA_API void *cora_as_pointer(cora_value value);                       /* owned ones too */
 
-/* A handle's bits, of a value of this type, and handles: 0, null and a TypeError if it is another.
- */
+/* The bits of a handle of this type; and as handles. 0, or null, and a TypeError if it is none. */
 CORA_API uint64_t cora_as_bits(cora_value value, const cora_type *type);
 
 static inline cora_loop cora_as_loop(cora_value value)

@@ -198,14 +198,14 @@ static int watch(cora_loop handle, int number, int event, cora_callback callback
 {
     struct loop *loop = loop_get(handle);
     if (!loop)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     int code = check_number(loop, number);
     if (code < 0)
         return code;
     struct descriptor *descriptor = descriptor_get(loop, number);
     struct slot *slot = descriptor ? handle_new_persistent(loop, callback.partial) : NULL;
     if (!slot)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     struct slot **place = direction(descriptor, event), *old = *place;
     *place = slot;
     descriptor_update(loop, descriptor, old != NULL);

@@ -120,7 +120,7 @@ static bool wait_goes_on(struct barrier *barrier, struct wait *wait, cora_value 
 /* One that need not wait changes nothing if it must wait after all. */
 static bool wait_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
-    struct barrier *barrier = barrier_get(cora_as_barrier(what->value));
+    struct barrier *barrier = barrier_get((cora_barrier){ what->value.as.handle });
     struct wait wait = { .inside = false };
     if (!barrier)
         *ret_outcome = cora_last_error();
@@ -131,7 +131,7 @@ static bool wait_now(const cora_awaitable *what, cora_value *ret_outcome)
 
 static int wait_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
-    struct barrier *barrier = barrier_get(cora_as_barrier(what->value));
+    struct barrier *barrier = barrier_get((cora_barrier){ what->value.as.handle });
     cora_value outcome;
     (void)wait_goes_on(barrier, (struct wait *)waiter, &outcome); /* must wait */
     cora_waiters_append(&barrier->waiters, waiter);
@@ -142,7 +142,7 @@ static enum cora_resumed wait_resume(struct cora_waiter *waiter, bool cancelled,
                                      cora_value *ret_outcome)
 {
     struct wait *wait = (struct wait *)waiter;
-    struct barrier *barrier = barrier_get(cora_as_barrier(waiter->value));
+    struct barrier *barrier = barrier_get((cora_barrier){ waiter->value.as.handle });
     cora_waiters_remove(waiter);
     if (!barrier) {
         *ret_outcome = cora_last_error();
@@ -182,7 +182,7 @@ static int set_state(cora_barrier handle, enum state with_nobody, enum state sta
 {
     struct barrier *barrier = barrier_get(handle);
     if (!barrier)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     barrier->state = barrier->inside > 0 ? state : with_nobody;
     cora_waiters_wake(&barrier->waiters);
     return 0;

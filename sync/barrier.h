@@ -1,13 +1,12 @@
 /*
  * barrier.h: so many meet, and then all go on.
  *
- *     cora_when_done(cora_barrier_wait(summit), cora_partial(on_summit, climber)); // callback
- * style return cora_await(self, cora_barrier_wait(summit), at_the_summit);           // in a step
+ *     cora_when_done(cora_barrier_wait(summit), cora_partial(rest, climber));    // callback style
+ *     return cora_await(self, cora_barrier_wait(summit), rest);                  // in a step
  *
  *     filling --the last one comes--> draining --the last one has left--> filling
- *     any --abort--> broken --reset--> filling
- *     filling, draining --reset with somebody inside--> resetting --the last one has left-->
- * filling
+ *     with somebody inside --reset--> resetting --the last one has left--> filling
+ *     any --abort--> broken --reset--> filling, or resetting
  *
  * Who comes while it drains waits for the next round. One that is cancelled just leaves. For tasks
  * of one loop, not for threads. asyncio: Barrier.
@@ -32,9 +31,10 @@ CORA_API int cora_barrier_close(cora_barrier barrier);
 
 /*
  * Ends when as many are there as it is for, with its number in the order of coming, from 0: the
- * last one without waiting, and then the others in that order. A BrokenBarrierError if it is
- * broken, or reset meanwhile. If cancelled: it leaves. A RuntimeError if it must wait in another
- * loop than the barrier's. asyncio: Barrier.wait, async with.
+ * last one without waiting, and then the others in that order (its callback, as that of all that
+ * need not wait, comes a tick later, behind theirs). A BrokenBarrierError if it is broken, or reset
+ * meanwhile. If cancelled: it leaves. A RuntimeError if it must wait in another loop than the
+ * barrier's. asyncio: Barrier.wait, async with.
  */
 CORA_API extern const struct cora_operation cora_barrier_wait_operation;
 
@@ -54,7 +54,10 @@ static inline cora_awaitable cora_barrier_wait(cora_barrier barrier)
 CORA_API int cora_barrier_reset(cora_barrier barrier);
 CORA_API int cora_barrier_abort(cora_barrier barrier);
 
-/* For how many it is; how many are inside while it fills; whether it is broken. */
+/*
+ * For how many it is; how many are inside while it fills, else 0; whether it is broken. 0 and false
+ * of one that is closed. asyncio: Barrier.parties, n_waiting, broken.
+ */
 CORA_API int64_t cora_barrier_parties(cora_barrier barrier);
 CORA_API int64_t cora_barrier_n_waiting(cora_barrier barrier);
 CORA_API bool cora_barrier_broken(cora_barrier barrier);

@@ -81,7 +81,7 @@ cora_lock cora_condition_lock(cora_condition handle)
 static int check(const struct condition *condition, const char *what)
 {
     if (!condition || cora_is_null(lock_loop(condition->lock)))
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     if (cora_lock_locked(condition->lock))
         return 0;
     return cora_error_code(
@@ -90,7 +90,7 @@ static int check(const struct condition *condition, const char *what)
 
 static bool wait_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
-    if (check(condition_get(cora_as_condition(what->value)), "wait") == 0)
+    if (check(condition_get((cora_condition){ what->value.as.handle }), "wait") == 0)
         return false;
     *ret_outcome = cora_last_error();
     return true;
@@ -99,7 +99,7 @@ static bool wait_now(const cora_awaitable *what, cora_value *ret_outcome)
 /* Gives the lock back, and waits. */
 static int wait_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
-    struct condition *condition = condition_get(cora_as_condition(what->value));
+    struct condition *condition = condition_get((cora_condition){ what->value.as.handle });
     ((struct wait *)waiter)->lock = condition->lock;
     cora_waiters_append(&condition->waiters, waiter);
     return cora_lock_release(condition->lock);
@@ -108,7 +108,7 @@ static int wait_start(struct cora_waiter *waiter, const cora_awaitable *what)
 /* It has the lock, or that is closed, and then this is why. */
 static enum cora_resumed wait_ends(struct wait *wait, cora_value *ret_outcome)
 {
-    struct condition *condition = condition_get(cora_as_condition(wait->waiter.value));
+    struct condition *condition = condition_get((cora_condition){ wait->waiter.value.as.handle });
     if (!condition)
         *ret_outcome = cora_last_error();
     if (condition && (wait->cancelled || cora_is_error(*ret_outcome)))

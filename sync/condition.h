@@ -78,7 +78,8 @@ typedef cora_value (*cora_predicate)(cora_value argument);
 /*
  * Waits as often as the predicate says no; without waiting, and without the lock, if it says yes at
  * once. Adds a reference to the argument. Otherwise as cora_condition_wait. It is a coroutine: to
- * be given to somebody in the callback that made it. asyncio: Condition.wait_for.
+ * be given to somebody in the callback that made it. A null one, and a TypeError, for a predicate
+ * that is NULL. asyncio: Condition.wait_for.
  */
 #define cora_condition_wait_for(condition, predicate, argument)                                    \
     cora_condition_wait_for_at(condition, predicate, argument, CORA_PLACE("wait_for"))
@@ -88,7 +89,8 @@ CORA_API cora_awaitable cora_condition_wait_for_at(cora_condition condition,
 
 /*
  * Wakes the first so many that wait; all of them. They go on when the lock is released. 0;
- * CORA_ERUNTIME if nobody holds the lock; CORA_ESTALE, ... asyncio: Condition.notify, notify_all.
+ * CORA_ERUNTIME if nobody holds the lock; CORA_ESTALE, also if that is closed; ... asyncio:
+ * Condition.notify, notify_all.
  */
 CORA_API int cora_condition_notify(cora_condition condition, size_t count);
 CORA_API int cora_condition_notify_all(cora_condition condition);

@@ -39,14 +39,14 @@ int cora_event_close(cora_event event)
 
 static bool wait_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
-    struct event *event = event_get(cora_as_event(what->value));
+    struct event *event = event_get((cora_event){ what->value.as.handle });
     *ret_outcome = event ? cora_int(true) : cora_last_error();
     return !event || event->set;
 }
 
 static int wait_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
-    struct event *event = event_get(cora_as_event(what->value));
+    struct event *event = event_get((cora_event){ what->value.as.handle });
     cora_waiters_append(&event->waiters, waiter);
     return 0;
 }
@@ -59,7 +59,7 @@ static enum cora_resumed wait_resume(struct cora_waiter *waiter, bool cancelled,
     if (cancelled)
         return CORA_ENDS_CANCELLED;
     if (closed)
-        event_get(cora_as_event(waiter->value)); /* sets the error */
+        event_get((cora_event){ waiter->value.as.handle }); /* sets the error */
     *ret_outcome = closed ? cora_last_error() : cora_int(true);
     return CORA_ENDS;
 }
@@ -77,7 +77,7 @@ int cora_event_set(cora_event handle)
 {
     struct event *event = event_get(handle);
     if (!event)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     if (!event->set)
         cora_waiters_wake(&event->waiters);
     event->set = true;
@@ -88,7 +88,7 @@ int cora_event_clear(cora_event handle)
 {
     struct event *event = event_get(handle);
     if (!event)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     event->set = false;
     return 0;
 }

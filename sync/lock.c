@@ -5,7 +5,6 @@
  */
 #include "private_lock.h"
 
-#include <cora/coroutine.h>
 #include <cora/object.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -140,7 +139,7 @@ int cora_lock_release(cora_lock handle)
 {
     struct lock *lock = lock_get(handle);
     if (!lock)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     if (!lock->locked)
         return cora_error_code(cora_object_error(lock, CORA_ERUNTIME, "Lock is not acquired."));
     lock->locked = false;

@@ -5,7 +5,6 @@
  */
 #include "semaphore.h"
 
-#include <cora/coroutine.h>
 #include <cora/object.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -65,16 +64,14 @@ static bool is_locked(const struct semaphore *semaphore)
 /* The unit is taken for it. Whether somebody waited. */
 static bool wake_next(struct semaphore *semaphore)
 {
-    struct cora_waiter *waiter = semaphore->waiters.first;
-    while (waiter && !cora_waiter_wake(waiter))
-        waiter = waiter->next;
-    semaphore->value -= waiter != NULL;
-    return waiter;
+    bool woken = cora_waiters_wake_first(&semaphore->waiters, 1) > 0;
+    semaphore->value -= woken;
+    return woken;
 }
 
 static bool acquire_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
-    struct semaphore *semaphore = semaphore_get(cora_as_semaphore(what->value));
+    struct semaphore *semaphore = semaphore_get((cora_semaphore){ what->value.as.handle });
     *ret_outcome = semaphore ? cora_int(true) : cora_last_error();
     if (!semaphore)
         return true;
@@ -86,7 +83,7 @@ static bool acquire_now(const cora_awaitable *what, cora_value *ret_outcome)
 
 static int acquire_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
-    struct semaphore *semaphore = semaphore_get(cora_as_semaphore(what->value));
+    struct semaphore *semaphore = semaphore_get((cora_semaphore){ what->value.as.handle });
     cora_waiters_append(&semaphore->waiters, waiter);
     return 0;
 }
@@ -94,7 +91,7 @@ static int acquire_start(struct cora_waiter *waiter, const cora_awaitable *what)
 static enum cora_resumed acquire_resume(struct cora_waiter *waiter, bool cancelled,
                                         cora_value *ret_outcome)
 {
-    struct semaphore *semaphore = semaphore_get(cora_as_semaphore(waiter->value));
+    struct semaphore *semaphore = semaphore_get((cora_semaphore){ waiter->value.as.handle });
     cora_waiters_remove(waiter);
     *ret_outcome = semaphore ? cora_int(true) : cora_last_error();
     if (semaphore && cancelled && cora_waiter_was_woken(waiter))
@@ -125,7 +122,7 @@ int cora_semaphore_release(cora_semaphore handle)
 {
     struct semaphore *semaphore = semaphore_get(handle);
     if (!semaphore)
-        return cora_error_code(cora_last_error());
+        return cora_last_error_code();
     if (semaphore->value >= semaphore->most)
         return cora_error_code(
             cora_object_error(semaphore, CORA_EVALUE, "%s released too many times",

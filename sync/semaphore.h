@@ -1,12 +1,11 @@
 /*
  * semaphore.h: so many at a time: a number of units that tasks take and give back.
  *
- *     cora_when_done(cora_semaphore_acquire(toll), cora_partial(on_bridge, cart)); // callback
- * style
+ *     cora_when_done(cora_semaphore_acquire(toll), cora_partial(roll, cart));    // callback style
  *     ...
  *     cora_semaphore_release(toll);
  *
- *     return cora_with(self, cora_semaphore_acquire(toll), on_bridge); // until the coroutine ends
+ *     return cora_with(self, cora_semaphore_acquire(toll), roll);    // until the coroutine ends
  *
  *     value 2 --acquire--> 1 --acquire--> 0: locked --release--> 1
  *
@@ -58,7 +57,7 @@ static inline cora_awaitable cora_semaphore_acquire(cora_semaphore semaphore)
  */
 CORA_API int cora_semaphore_release(cora_semaphore semaphore);
 
-/* Whether taking one would have to wait. */
+/* Whether taking one would have to wait; false of one that is closed. asyncio: Semaphore.locked. */
 CORA_API bool cora_semaphore_locked(cora_semaphore semaphore);
 
 /* Writes it for a person to read: <Semaphore [unlocked, value:2]>. As snprintf. */

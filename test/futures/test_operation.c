@@ -1391,6 +1391,73 @@ TEST(cancelled_while_it_ends, "a cancel while it resumes takes no outcome away: 
     end(loop);
 }
 
+/* It need not wait, and cancels the future behind it before it says so. */
+struct too_early {
+    cora_future future;
+    bool waits;
+    struct cora_waiters list;
+    int resumes;
+};
+
+static bool too_early_now(const cora_awaitable *what, cora_value *ret_outcome)
+{
+    struct too_early *early = cora_as_pointer(what->value);
+    cora_cancel_with(early->future, "too early");
+    *ret_outcome = cora_int(7);
+    return !early->waits;
+}
+
+static int too_early_start(struct cora_waiter *waiter, const cora_awaitable *what)
+{
+    struct too_early *early = cora_as_pointer(what->value);
+    cora_waiters_append(&early->list, waiter);
+    return 0;
+}
+
+static enum cora_resumed too_early_resume(struct cora_waiter *waiter, bool cancelled,
+                                          cora_value *ret_outcome)
+{
+    struct too_early *early = cora_as_pointer(waiter->value);
+    (void)ret_outcome;
+    early->resumes++;
+    CHECK(cancelled);
+    return CORA_ENDS_CANCELLED;
+}
+
+static void begin_too_early(cora_loop loop, struct too_early *early, int *calls)
+{
+    static const struct cora_operation operation = {
+        .name = "too early",
+        .now = too_early_now,
+        .start = too_early_start,
+        .resume = too_early_resume,
+    };
+    cora_awaitable what = { .operation = &operation, .value = cora_pointer(early) };
+    early->future = cora_ensure_future(loop, what);
+    cora_keep(early->future);
+    cora_add_done_callback(early->future, cora_partial(count_done, calls));
+    ticks(loop, 5);
+    CHECK_INT(*calls, 1);
+}
+
+TEST(cancelled_while_it_begins, "a cancel in now is too late for one that need not wait, and calls "
+                                "back once; one that waits is cancelled")
+{
+    cora_loop loop = current_loop_new();
+    int calls = 0;
+    struct too_early early = { .waits = false };
+    begin_too_early(loop, &early, &calls);
+    CHECK_TEXT(outcome(early.future), "7");
+    cora_release(early.future);
+    calls = 0;
+    early.waits = true;
+    begin_too_early(loop, &early, &calls);
+    CHECK_TEXT(outcome(early.future), "CancelledError: too early");
+    CHECK_INT(early.resumes, 1);
+    cora_release(early.future);
+    current_loop_end(loop);
+}
+
 TEST(fails_while_it_resumes,
      "what it fails with while it resumes is its outcome, for who awaits it")
 {

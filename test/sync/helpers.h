@@ -42,6 +42,69 @@ enum style {
     }                                                                                              \
     static void name(enum style style)
 
+/* ---- something that is awaited ---- */
+
+/* The locals of a coroutine that awaits something, and tells how that ends. */
+struct awaiter {
+    struct notes *notes;
+    cora_awaitable what;
+    const char *word;
+    cora_future until; /* null: it does not wait for anything inside */
+};
+
+#define AWAITER(self) cora_locals(self, struct awaiter)
+
+static inline cora_next awaiter_ends(cora_coro self)
+{
+    struct awaiter *awaiter = AWAITER(self);
+    bool failed = !cora_is_nothing(cora_caught(self));
+    note_end(awaiter->notes, awaiter->word, failed ? cora_caught(self) : cora_got(self));
+    return failed ? cora_raise(self, cora_caught(self)) : cora_return(self, cora_got(self));
+}
+
+static inline cora_next awaiter_begins(cora_coro self)
+{
+    return cora_try(self, AWAITER(self)->what, awaiter_ends);
+}
+
+/* Begins to await this. The future is kept: until the loop is closed it can be read. */
+static inline cora_future begin_awaiting(enum style style, cora_loop loop, cora_awaitable what,
+                                         struct notes *notes, const char *word)
+{
+    if (style == CALLBACKS)
+        return cora_keep(cora_when_done(what, cora_partial(note_ended, notes, word)));
+    return cora_create_task(loop, cora_coroutine(awaiter_begins, struct awaiter, .notes = notes,
+                                                 .what = what, .word = word));
+}
+
+static inline cora_next awaiter_is_inside(cora_coro self)
+{
+    struct awaiter *awaiter = AWAITER(self);
+    add_note(awaiter->notes, awaiter->word);
+    if (cora_is_null(awaiter->until))
+        return cora_return_nothing(self);
+    return cora_await(self, awaiter->until, cora_return_got);
+}
+
+static inline cora_next awaiter_enters(cora_coro self)
+{
+    return cora_with(self, AWAITER(self)->what, awaiter_is_inside);
+}
+
+/* async with what: note word; await until */
+static inline cora_coro entering(cora_awaitable what, struct notes *notes, const char *word,
+                                 cora_future until)
+{
+    return cora_coroutine(awaiter_enters, struct awaiter, .notes = notes, .what = what,
+                          .word = word, .until = until);
+}
+
+static inline cora_future task_entering(cora_loop loop, cora_awaitable what, struct notes *notes,
+                                        const char *word, cora_future until)
+{
+    return cora_create_task(loop, entering(what, notes, word, until));
+}
+
 /* Ends a test; what still waits is dropped with the loop, without a word. */
 static inline void end_silently(cora_loop loop)
 {
