@@ -233,6 +233,8 @@ static void waiter_resume(struct loop *loop, struct future *future)
  */
 void future_abandon(struct future *future)
 {
+    if (future_is_done(future))
+        return;
     struct loop *loop = future_loop(future);
     struct cora_waiter *waiter =
         future->operation == &waiter_operation ? future->as.state.as.pointer : NULL;
@@ -241,6 +243,8 @@ void future_abandon(struct future *future)
         future_cancel(future, cancelled_error());
         return;
     }
+    if (future_phase(future) == FUTURE_WOKEN)
+        future_mark(future, FUTURE_DIRECT); /* it is queued: its callbacks run then */
     waiter_enter(waiter);
     waiter->operation->resume(waiter, true, &outcome);
     if (waiter_leave(waiter))

@@ -1497,6 +1497,54 @@ TEST(not_begun_by_a_failed_step, "a step that has failed begins nothing any more
     end(loop);
 }
 
+TEST(closed_by_hand_in_the_gap, "one that was woken, and is given up by hand, calls back once who "
+                                "waits for it, too")
+{
+    cora_loop loop = current_loop_new();
+    struct probe probe = { .answer = CORA_ENDS_CANCELLED };
+    int calls = 0;
+    cora_value future;
+    cora_coro coro = cora_coroutine(await_probe, struct probed, .probe = &probe);
+    CHECK_INT(cora_send(coro, cora_nothing(), &future), 1);
+    CHECK_INT(cora_add_done_callback(cora_as_future(future), cora_partial(count_done, &calls)), 0);
+    cora_waiters_wake(&probe.list);
+    CHECK_INT(cora_coro_close(coro), 0);
+    CHECK_INT(probe.resumes, 1);
+    ticks(loop, 4);
+    CHECK_INT(calls, 1);
+    CHECK_INT(probe.resumes, 1);
+    CHECK_INT(probe.drops, 1);
+    current_loop_end(loop);
+}
+
+static cora_next begin_and_return(cora_coro self)
+{
+    cora_await(self, probing(cora_locals(self, struct probed)->probe), cora_return_nothing);
+    return cora_return(self, 1);
+}
+
+TEST(given_up_at_once,
+     "what a step begins and does not await is over when the step returns, also if "
+     "it has failed by then")
+{
+    cora_loop loop = virtual_loop_new();
+    struct probe probe = { .answer = CORA_ENDS_CANCELLED };
+    cora_future task =
+        cora_create_task(loop, cora_coroutine(begin_and_return, struct probed, .probe = &probe));
+    tick(loop);
+    CHECK_TEXT(outcome(task), "1");
+    CHECK(probe.cancelled);
+    CHECK_INT(probe.drops, 1);
+    probe.box = mailbox_new(loop);
+    mailbox_close(probe.box);
+    task = cora_create_task(loop, cora_coroutine(begin_and_return, struct probed, .probe = &probe));
+    tick(loop);
+    CHECK_TEXT(outcome(task), "1");
+    CHECK_INT(probe.resumes, 1);
+    CHECK_INT(probe.drops, 2);
+    end(loop);
+}
+
 TEST(argument_is_kept_by_a_task,
      "the same of one that a task is made of, and of one with a time limit")
 {
