@@ -186,7 +186,7 @@ tests_check() {
     grep -E '^test_[a-z_]+\.c: [a-z0-9_]+$' | sort -u >"$root/tests"
   [ -s "$root/tests" ] || echo "$map: names no test"
   while IFS=': ' read -r file name; do
-    grep -Eqs "^TEST(_WITH_LIMIT|_BOTH)?\\(([0-9.]+, *)?$name," test/*/"$file" ||
+    grep -Eqs "^(TEST(_WITH_LIMIT|_BOTH)?|KINDS|BOTH)\\(([0-9.]+, *)?$name," test/*/"$file" ||
       echo "$map: no test $name in $file"
   done <"$root/tests"
 }

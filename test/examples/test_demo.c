@@ -605,6 +605,17 @@ TEST(concurrency, "so many pages are fetched at a time; each that ends lets the 
     CHECK(strstr(out, "4 of 4 pages, 0 failed, "));
 }
 
+TEST(idle_turns, "there may be more turns than pages: what waits for another page ends, too")
+{
+    struct site site = site_open(1);
+    struct demo demo = { .count = 0 };
+    add(&demo, "--concurrency=1000");
+    demo_start_at(&demo, &site, "/");
+    answer_fine(accept_for(&site, "/"));
+    check_end(&demo, &site, 0);
+    CHECK(strstr(out, ", most in flight 1, "));
+}
+
 TEST(limit, "so many pages are visited in all, and the summary says that there are more")
 {
     struct site site = site_open(1);

@@ -1,8 +1,10 @@
 /*
- * How it works: a page in flight is a future, which its attempts serve one after the other: each
- * attempt is a future, too, and so is the pause before the next. Whichever is on is the page's
- * step. When a step is done, its callback starts the next or completes the page with its outcome;
- * so a cancel of the step cancels the page. When a page is done, the next ones start.
+ * How it works: pages that are found go into a queue; a semaphore has as many turns as pages may be
+ * in flight. One chain of callbacks waits for a turn, then for a page, starts it, and waits for the
+ * next turn. The page is a chain, too: it waits for an attempt, which is a future, and for the
+ * pause before the next one. What it waits for is the page's step; so a cancel of the step ends the
+ * page, which gives its turn back. When all pages are over, the queue is joined, and the crawl
+ * finished.
  */
 #include "crawl.h"
 
@@ -38,14 +40,14 @@ static bool page_add(struct crawl *crawl, const char *url, int redirects)
     page->crawl = crawl;
     page->redirects = redirects;
     strcpy(page->url, url);
-    if (!tsearch(page->url, &crawl->known, compare_urls)) {
+    if (!tsearch(page->url, &crawl->known, compare_urls) ||
+        cora_queue_put_nowait(crawl->waiting, cora_from(page)) < 0) {
+        tdelete(url, &crawl->known, compare_urls);
         free(page);
         return false;
     }
     *(crawl->last ? &crawl->last->next : &crawl->first) = page;
     crawl->last = page;
-    if (!crawl->waiting)
-        crawl->waiting = page;
     crawl->found++;
     return true;
 }
@@ -98,12 +100,13 @@ static const char *outcome_of_answer(struct page *page, const struct answer *ans
     return redirect ? "redirected" : "ok";
 }
 
-/* The page ended with an answer, or with an error. */
+/* The page ended with an answer, or with an error: it is the next one's turn. */
 static void page_over(struct page *page, cora_value outcome)
 {
-    page->seconds = cora_time(page->crawl->loop) - page->started;
-    page->crawl->in_flight--;
-    page->crawl->done++;
+    struct crawl *crawl = page->crawl;
+    page->seconds = cora_time(crawl->loop) - page->started;
+    crawl->in_flight--;
+    crawl->done++;
     page->failed = true;
     if (cora_is_error(outcome)) {
         page->outcome = outcome_of_error(outcome);
@@ -114,15 +117,8 @@ static void page_over(struct page *page, cora_value outcome)
         page->bytes = answer->bytes;
         page->outcome = outcome_of_answer(page, answer);
     }
-}
-
-static void crawl_go_on(struct crawl *crawl);
-
-static void on_page(cora_args bound, cora_future done)
-{
-    struct page *page = cora_arg(bound, 0, struct page *);
-    page_over(page, cora_result(done));
-    crawl_go_on(page->crawl);
+    cora_semaphore_release(crawl->turns);
+    cora_queue_task_done(crawl->waiting);
 }
 
 /* ---- attempts ---- */
@@ -139,78 +135,119 @@ static bool is_worth_retry(const struct page *page, cora_value outcome)
 }
 
 /* The page waits for this; if it could not be made, that is the page's outcome. */
-static void page_wait(struct page *page, cora_future whole, cora_future step)
+static void page_wait(struct page *page, cora_future step)
 {
     page->step = step;
     if (cora_is_null(step))
-        cora_set_exception(whole, cora_last_error());
+        page_over(page, cora_last_error());
 }
 
 static void on_attempt(cora_args bound, cora_future done);
 static void on_pause(cora_args bound, cora_future done);
 
-static void page_attempt(struct page *page, cora_future whole)
+static void page_attempt(struct page *page)
 {
     struct crawl *crawl = page->crawl;
     cora_future attempt = fetch_start(crawl->loop, page->url, &crawl->options.each);
     page->tries++;
-    page_wait(page, whole, cora_when_done(attempt, cora_partial(on_attempt, whole, page)));
+    page_wait(page, cora_when_done(attempt, cora_partial(on_attempt, page)));
 }
 
-/* Ends the page as the attempt ended, or pauses before the next one. */
+/* The page is over, or pauses before the next attempt. */
 static void on_attempt(cora_args bound, cora_future done)
 {
-    cora_future whole = cora_arg_future(bound, 0);
-    struct page *page = cora_arg(bound, 1, struct page *);
+    struct page *page = cora_arg(bound, 0, struct page *);
     if (!is_worth_retry(page, cora_result(done))) {
-        cora_copy_outcome(bound, done);
+        page_over(page, cora_result(done));
         return;
     }
     double pause = ldexp(page->crawl->options.backoff, (int)page->tries - 1);
     page->crawl->retries++;
-    page_wait(page, whole, cora_when_done(cora_sleep(pause), cora_partial(on_pause, whole, page)));
+    page_wait(page, cora_when_done(cora_sleep(pause), cora_partial(on_pause, page)));
 }
 
 static void on_pause(cora_args bound, cora_future done)
 {
+    struct page *page = cora_arg(bound, 0, struct page *);
     if (cora_cancelled(done))
-        cora_copy_outcome(bound, done);
+        page_over(page, cora_result(done));
     else
-        page_attempt(cora_arg(bound, 1, struct page *), cora_arg_future(bound, 0));
+        page_attempt(page);
 }
 
-/* ---- so many at a time ---- */
+/* ---- turns ---- */
 
 static void page_start(struct page *page)
 {
     struct crawl *crawl = page->crawl;
-    cora_future whole = cora_future_new(crawl->loop);
     page->started = cora_time(crawl->loop);
     if (++crawl->in_flight > crawl->most_in_flight)
         crawl->most_in_flight = crawl->in_flight;
-    if (cora_add_done_callback(whole, cora_partial(on_page, page)) == 0)
-        page_attempt(page, whole);
-    else
-        page_over(page, cora_last_error());
+    page_attempt(page);
 }
 
-/* Starts as many pages as may be in flight; after the last one, the crawl is finished. */
-static void crawl_go_on(struct crawl *crawl)
+/* The crawl waits for this; if it could not be made, the crawl fails. */
+static void crawl_wait(struct crawl *crawl, cora_future step)
 {
-    while (crawl->waiting && crawl->in_flight < crawl->options.concurrency) {
-        struct page *page = crawl->waiting;
-        crawl->waiting = page->next;
-        page_start(page);
+    if (cora_is_null(step))
+        cora_set_exception(crawl->finished, cora_last_error());
+}
+
+static void on_turn(cora_args bound, cora_future taken);
+
+static void next_turn(struct crawl *crawl)
+{
+    cora_awaitable turn = cora_semaphore_acquire(crawl->turns);
+    crawl_wait(crawl, cora_when_done(turn, cora_partial(on_turn, crawl)));
+}
+
+/* There is a page for the turn; or there will be none any more. */
+static void on_page(cora_args bound, cora_future got)
+{
+    struct crawl *crawl = cora_arg(bound, 0, struct crawl *);
+    if (cora_is_error(cora_result(got)))
+        return;
+    if (crawl->cancelled) { /* since it took the page */
+        cora_queue_task_done(crawl->waiting);
+        return;
     }
-    if (crawl->in_flight == 0)
-        cora_set_result(crawl->finished, cora_from(crawl->done));
+    page_start(cora_as_pointer(cora_result(got)));
+    next_turn(crawl);
+}
+
+static void on_turn(cora_args bound, cora_future taken)
+{
+    struct crawl *crawl = cora_arg(bound, 0, struct crawl *);
+    cora_awaitable page = cora_queue_get(crawl->waiting);
+    if (!cora_is_error(cora_result(taken)))
+        crawl_wait(crawl, cora_when_done(page, cora_partial(on_page, crawl)));
 }
 
 /* ---- the whole ---- */
 
+/* All pages that were found are over: what waits for more ends, as that is closed. */
+static void on_visited(cora_args bound, cora_future joined)
+{
+    struct crawl *crawl = cora_arg(bound, 0, struct crawl *);
+    (void)joined;
+    cora_queue_close(crawl->waiting);
+    cora_semaphore_close(crawl->turns);
+    cora_set_result(crawl->finished, cora_from(crawl->done));
+}
+
 static void on_start(cora_args bound)
 {
-    crawl_go_on(cora_arg(bound, 0, struct crawl *));
+    struct crawl *crawl = cora_arg(bound, 0, struct crawl *);
+    next_turn(crawl);
+    crawl_wait(crawl,
+               cora_when_done(cora_queue_join(crawl->waiting), cora_partial(on_visited, crawl)));
+}
+
+bool crawl_open(struct crawl *crawl)
+{
+    crawl->waiting = cora_queue_new(crawl->loop, 0);
+    crawl->turns = cora_semaphore_new(crawl->loop, (int64_t)crawl->options.concurrency);
+    return !cora_is_null(crawl->waiting) && !cora_is_null(crawl->turns);
 }
 
 bool crawl_add(struct crawl *crawl, const char *url)
@@ -230,7 +267,7 @@ cora_future crawl_start(struct crawl *crawl)
 void crawl_cancel(struct crawl *crawl)
 {
     crawl->cancelled = true;
-    crawl->waiting = NULL;
+    cora_queue_shutdown(crawl->waiting, true);
     for (struct page *page = crawl->first; page; page = page->next)
         cora_cancel(page->step);
 }

@@ -1,9 +1,9 @@
 /*
  * crawl.h: visits pages and what they link to, so many at a time, each page once.
  *
- *     found --> started --> attempt --done------------------> over, and the next may start
- *                              ^ '--failed--> back-off --.
- *                              '-------------------------'
+ *     found --> queue --> its turn --> attempt --done---------------> over: the next one's turn
+ *                                        ^  '--failed--> back-off --.
+ *                                        '--------------------------'
  */
 #ifndef DEMO_CRAWL_H
 #define DEMO_CRAWL_H
@@ -40,12 +40,16 @@ struct crawl {
     struct crawl_options options;
     cora_future finished;
     struct page *first, *last; /* the list of pages */
-    struct page *waiting;      /* the first that is not started */
+    cora_queue waiting;        /* those that are not started */
+    cora_semaphore turns;      /* as many as pages may be in flight */
     void *known;               /* their URLs, as tsearch keeps them */
     size_t found, done, in_flight, most_in_flight, retries;
     bool limited;   /* there were more pages than the limit */
     bool cancelled; /* nothing is started any more */
 };
+
+/* Makes what it needs, which is gone when it has finished. Whether it could. */
+bool crawl_open(struct crawl *crawl);
 
 /* Adds a page to begin with; whether there was memory. Its links are followed on its own host. */
 bool crawl_add(struct crawl *crawl, const char *url);

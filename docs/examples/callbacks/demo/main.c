@@ -212,7 +212,7 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     cora_loop loop = demo.crawl.loop = cora_loop_new(NULL);
-    if (cora_is_null(loop))
+    if (cora_is_null(loop) || !crawl_open(&demo.crawl))
         return cannot_work(cora_error_message(cora_last_error()));
     status = demo_begin(&demo, argv + optind) ? demo_run(&demo) : cannot_work(strerror(errno));
     server_stop(demo.server);
