@@ -6,8 +6,8 @@
 #include <string.h>
 
 static const struct operation *const tables[] = {
-    future_operations, task_operations,  wait_operations,    scope_operations,
-    sync_operations,   block_operations, missing_operations,
+    future_operations, task_operations,      wait_operations,  scope_operations,
+    sync_operations,   condition_operations, queue_operations, block_operations,
 };
 
 const struct operation *operation_find(const char *name)

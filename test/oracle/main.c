@@ -4,8 +4,7 @@
  *     oracle FILE...
  *
  * Exit status: 0; 1 if something else than the language's own errors came up, or something was left
- * behind; 2 for a malformed program; 3, before anything runs, if a program needs what is not there
- * yet.
+ * behind; 2, before anything runs, for a malformed program.
  *
  * Time is virtual, and select tells it to the microsecond, where the other back ends of libev count
  * milliseconds.
@@ -158,30 +157,21 @@ static bool program_run(struct program *program)
 
 /* ---- the command ---- */
 
-static bool is_supported(const struct program *program, const char *path)
-{
-    if (program->missing)
-        fprintf(stderr, "oracle: %s: %s is not there yet\n", path, program->missing);
-    return !program->missing;
-}
-
 int main(int argc, char **argv)
 {
     struct program *programs = calloc((size_t)argc, sizeof *programs);
-    bool supported = true, well = true;
+    bool well = true;
     if (argc < 2) {
         fprintf(stderr, "usage: oracle FILE...\n");
         free(programs);
         return 2;
     }
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i++)
         program_read(&programs[i], argv[i]);
-        supported &= is_supported(&programs[i], argv[i]);
-    }
-    for (int i = 1; supported && i < argc; i++)
+    for (int i = 1; i < argc; i++)
         well &= program_run(&programs[i]);
     for (int i = 1; i < argc; i++)
         program_free(&programs[i]);
     free(programs);
-    return !supported ? 3 : !well;
+    return !well;
 }

@@ -149,13 +149,13 @@ static const struct declared kinds[] = {
     { "counter", KIND_COUNTER, "", counter_make, cora_from_value },
     { "lock", KIND_LOCK, "", lock_make, lock_final },
     { "event", KIND_EVENT, "", event_make, event_final },
-    { "semaphore", KIND_SEMAPHORE, "i", NULL, NULL },
-    { "bounded_semaphore", KIND_SEMAPHORE, "i", NULL, NULL },
-    { "condition", KIND_CONDITION, "l?", NULL, NULL },
-    { "barrier", KIND_BARRIER, "i", NULL, NULL },
-    { "queue", KIND_QUEUE, "i", NULL, NULL },
-    { "lifo_queue", KIND_QUEUE, "i", NULL, NULL },
-    { "priority_queue", KIND_QUEUE, "i", NULL, NULL },
+    { "semaphore", KIND_SEMAPHORE, "i", semaphore_make, semaphore_final },
+    { "bounded_semaphore", KIND_SEMAPHORE, "i", bounded_semaphore_make, semaphore_final },
+    { "condition", KIND_CONDITION, "l?", condition_make, condition_final },
+    { "barrier", KIND_BARRIER, "i", barrier_make, barrier_final },
+    { "queue", KIND_QUEUE, "i", queue_make, queue_final },
+    { "lifo_queue", KIND_QUEUE, "i", lifo_queue_make, queue_final },
+    { "priority_queue", KIND_QUEUE, "i", priority_queue_make, queue_final },
 };
 
 const struct declared *declared_find(const char *keyword)

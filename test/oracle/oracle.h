@@ -7,15 +7,15 @@
  *
  *     parse.c         text -> struct program: names, declarations, trees of instructions
  *     instructions.c  the table of all tables: what an instruction is called, takes and does
- *     futures.c, tasks.c, waits.c, scopes.c, sync.c, missing.c   those, one for each family
+ *     futures.c, tasks.c, waits.c, scopes.c, sync.c, conditions.c, queues.c   those, by family
  *     blocks.c        repeat, try, return, raise: what moves between instructions
  *     flow.c          a coroutine of the language as a Cora coroutine; callbacks
  *     objects.c       what names are bound to, and what objects are called in the trace
  *     trace.c         the trace's lines, values and times
  *     main.c          a program from its start to the final section
  *
- * A new family of instructions is a file with a table, whose name is added to instructions.c; its
- * lines leave missing.c. A new kind of declared object is a line of the table in objects.c.
+ * A new family of instructions is a file with a table, whose name is added to instructions.c. A
+ * new kind of declared object is a line of the table in objects.c.
  */
 #ifndef ORACLE_H
 #define ORACLE_H
@@ -105,8 +105,7 @@ struct program {
     struct definition *main;
     struct declaration *declarations;
     struct name *awaitables; /* of gather and shield, in the order in which they first stand */
-    const char *missing; /* an instruction or a kind of object that is not there yet; NULL: none */
-    void *memory;        /* everything that the program consists of */
+    void *memory;            /* everything that the program consists of */
 };
 
 /* Reads a program; ends the process with status 2, and a line on stderr, if it is malformed. */
@@ -128,8 +127,7 @@ struct level;
 enum operation_kind { OPERATION_SYNC, OPERATION_AWAITING, OPERATION_CONTROL, OPERATION_BLOCK };
 
 /*
- * An instruction's name, what it takes, and what it does: the functions that its kind needs. One
- * without any is missing.
+ * An instruction's name, what it takes, and what it does: the functions that its kind needs.
  *
  * The signature has a letter for each operand: i an integer, o an integer or none, w a word, e an
  * error, m a rule of wait, k a tag; the kinds of names are told in parse.c. > before a letter: the
@@ -139,7 +137,7 @@ struct operation {
     const char *name;
     const char *signature;
     enum operation_kind kind;
-    /* Sync: gives the value, or the error, of its line. */
+    /* Sync, or awaiting what never waits: gives the value, or the error, of its line. */
     cora_value (*act)(struct machine *machine, const struct instruction *self);
     /* Awaiting: gives what is to be awaited; an error if there is nothing to await. */
     cora_value (*start)(struct machine *machine, const struct instruction *self,
@@ -159,8 +157,8 @@ const struct operation *operation_find(const char *name);
 
 /* The tables; each ends with a line without a name. */
 extern const struct operation future_operations[], task_operations[], wait_operations[];
-extern const struct operation scope_operations[], sync_operations[], block_operations[];
-extern const struct operation missing_operations[];
+extern const struct operation scope_operations[], sync_operations[], condition_operations[];
+extern const struct operation queue_operations[], block_operations[];
 
 /* ---- a run of a coroutine ---- */
 
@@ -252,7 +250,7 @@ void *array_grow(void *array, size_t count, size_t *room, size_t size);
 
 /* ---- objects ---- */
 
-/* A kind of declared object. Without functions it is missing. */
+/* A kind of declared object. */
 struct declared {
     const char *keyword;
     enum kind kind;
@@ -288,11 +286,22 @@ bool operand_awaitable(struct machine *machine, const struct operand *operand,
 size_t operand_list(struct machine *machine, const struct instruction *instruction, size_t first,
                     cora_awaitable *ret_awaitables);
 
-/* The kinds of sync.c. */
+/* The kinds of sync.c, conditions.c and queues.c. */
 cora_value lock_make(struct machine *machine, const struct declaration *declaration);
 cora_value lock_final(cora_value object);
 cora_value event_make(struct machine *machine, const struct declaration *declaration);
 cora_value event_final(cora_value object);
+cora_value semaphore_make(struct machine *machine, const struct declaration *declaration);
+cora_value bounded_semaphore_make(struct machine *machine, const struct declaration *declaration);
+cora_value semaphore_final(cora_value object);
+cora_value condition_make(struct machine *machine, const struct declaration *declaration);
+cora_value condition_final(cora_value object);
+cora_value barrier_make(struct machine *machine, const struct declaration *declaration);
+cora_value barrier_final(cora_value object);
+cora_value queue_make(struct machine *machine, const struct declaration *declaration);
+cora_value lifo_queue_make(struct machine *machine, const struct declaration *declaration);
+cora_value priority_queue_make(struct machine *machine, const struct declaration *declaration);
+cora_value queue_final(cora_value object);
 
 /* Begins and ends to keep the program's time limits and groups of tasks. */
 void scopes_start(struct machine *machine);
@@ -312,6 +321,9 @@ void show(FILE *out, cora_value value);
 cora_value future_state(cora_future future);
 
 cora_value truth(bool value);
+
+/* The same as a function of `struct operation`, for an operation that ends with true. */
+cora_value show_truth(struct machine *machine, cora_value value);
 
 /* A new error of this class; what class an error is of. */
 cora_value error_new(const char *class);

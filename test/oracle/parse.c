@@ -407,8 +407,6 @@ static void check_place(struct parser *parser, const struct line *line,
         malformed(parser, line->number, "outside of except:", operation->name);
     if (place.depth >= DEPTH_MAX)
         malformed(parser, line->number, "blocks are too deep:", operation->name);
-    if (!operation->act && !operation->start && !operation->enter)
-        parser->program->missing = operation->name;
 }
 
 /* The rest of a try: its body, handlers and final part. */
@@ -481,8 +479,6 @@ static void declare(struct parser *parser, const struct line *line, struct decla
     declaration->declared = declared_find(line->words[0]);
     declaration->name = name_find(parser->program, line->words[1]);
     declaration->operands = operands(parser, line, 2, declaration->declared->signature, &count);
-    if (!declaration->declared->make)
-        parser->program->missing = declaration->declared->keyword;
     *end = declaration;
 }
 

@@ -1,6 +1,6 @@
 /*
- * The instructions of locks and events. Semaphores and conditions share some of them, and are not
- * there yet.
+ * The instructions of locks, events and semaphores. What is acquired and released may also be a
+ * condition: that is, its lock.
  */
 #include "oracle.h"
 
@@ -9,37 +9,52 @@ static const struct name *first_name(const struct instruction *self)
     return self->operands[0].name;
 }
 
-/* An operation that ends with true. */
-static cora_value show_truth(struct machine *machine, cora_value value)
+/* ---- acquire and release: locks, semaphores and conditions ---- */
+
+static cora_awaitable acquire(const struct name *name)
 {
-    (void)machine;
-    return truth(cora_as_int(value) != 0);
+    if (name->kind == KIND_SEMAPHORE)
+        return cora_semaphore_acquire(cora_as_semaphore(name->object));
+    if (name->kind == KIND_CONDITION)
+        return cora_condition_acquire(cora_as_condition(name->object));
+    return cora_lock_acquire(cora_as_lock(name->object));
 }
 
-/* ---- locks ---- */
-
-static cora_lock lock_of(const struct instruction *self)
+static cora_value release(const struct name *name)
 {
-    return cora_as_lock(first_name(self)->object);
+    if (name->kind == KIND_SEMAPHORE)
+        return from_code(cora_semaphore_release(cora_as_semaphore(name->object)));
+    if (name->kind == KIND_CONDITION)
+        return from_code(cora_condition_release(cora_as_condition(name->object)));
+    return from_code(cora_lock_release(cora_as_lock(name->object)));
+}
+
+static bool is_locked(const struct name *name)
+{
+    if (name->kind == KIND_SEMAPHORE)
+        return cora_semaphore_locked(cora_as_semaphore(name->object));
+    if (name->kind == KIND_CONDITION)
+        return cora_condition_locked(cora_as_condition(name->object));
+    return cora_lock_locked(cora_as_lock(name->object));
 }
 
 static cora_value act_release(struct machine *machine, const struct instruction *self)
 {
     (void)machine;
-    return from_code(cora_lock_release(lock_of(self)));
+    return release(first_name(self));
 }
 
 static cora_value act_locked(struct machine *machine, const struct instruction *self)
 {
     (void)machine;
-    return truth(cora_lock_locked(lock_of(self)));
+    return truth(is_locked(first_name(self)));
 }
 
 static cora_value start_acquire(struct machine *machine, const struct instruction *self,
                                 cora_awaitable *ret_awaitable)
 {
     (void)machine;
-    *ret_awaitable = cora_lock_acquire(lock_of(self));
+    *ret_awaitable = acquire(first_name(self));
     return cora_nothing();
 }
 
@@ -56,14 +71,14 @@ static void acquired(struct flow *flow, cora_value got)
 static void enter_with(struct flow *flow, const struct instruction *self)
 {
     flow->waiting = self;
-    flow_await(flow, cora_lock_acquire(lock_of(self)), acquired);
+    flow_await(flow, acquire(first_name(self)), acquired);
 }
 
 /* An error of the release takes the place of what was under way. */
 static void leave_with(struct flow *flow, struct level *level)
 {
     const struct instruction *block = level->block;
-    cora_value error = from_code(cora_lock_release(lock_of(block)));
+    cora_value error = release(first_name(block));
     if (cora_is_error(error))
         flow_set_outcome(flow, RAISING, error);
     else if (flow->outcome.way == RAISING)
@@ -71,6 +86,8 @@ static void leave_with(struct flow *flow, struct level *level)
     flow->depth--;
     note(flow->machine, cora_as_text(cora_textf("end %s", block->text)), error);
 }
+
+/* ---- locks and semaphores ---- */
 
 cora_value lock_make(struct machine *machine, const struct declaration *declaration)
 {
@@ -81,6 +98,31 @@ cora_value lock_make(struct machine *machine, const struct declaration *declarat
 cora_value lock_final(cora_value object)
 {
     return cora_static(cora_lock_locked(cora_as_lock(object)) ? "locked" : "unlocked");
+}
+
+cora_value semaphore_make(struct machine *machine, const struct declaration *declaration)
+{
+    return cora_from(cora_semaphore_new(machine->loop, declaration->operands[0].number));
+}
+
+cora_value bounded_semaphore_make(struct machine *machine, const struct declaration *declaration)
+{
+    return cora_from(cora_bounded_semaphore_new(machine->loop, declaration->operands[0].number));
+}
+
+static void on_unit(cora_args bound, cora_future done)
+{
+    (void)bound, (void)done;
+}
+
+/* How many units can be taken without waiting: that is found out by taking them. */
+cora_value semaphore_final(cora_value object)
+{
+    cora_semaphore semaphore = cora_as_semaphore(object);
+    int permits = 0;
+    for (; !cora_semaphore_locked(semaphore); permits++)
+        cora_when_done(cora_semaphore_acquire(semaphore), cora_partial(on_unit));
+    return cora_textf("permits %d", permits);
 }
 
 /* ---- events ---- */

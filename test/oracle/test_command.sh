@@ -50,12 +50,16 @@ refused "a block without an end" main 'repeat 2' 'yield' end
 refused "an operand too few" main sleep end
 refused "an operand too many" main 'yield 3' end
 refused "a number that is none" main 'sleep soon' end
+refused "a queue without a size" 'queue q1' main end
+refused "a condition whose lock is an event" 'event e1' 'condition c1 e1' main end
 refused "a name that is nowhere bound" main 'await t1' end
 refused "a name of another kind" 'future f1' main 'uncancel f1' end
 refused "a name of two kinds" 'future t1' 'coro a' end main 'spawn t1 a' end
 refused "an error that cannot be raised" main 'raise NameError' end
 refused "self in a list" main 'gather g1 self' end
 refused "an await in a callback" 'callback k1' yield end main end
+refused "the abort of a barrier in a callback" 'barrier b1 2' 'callback k1' 'barrier_abort b1' end \
+    main end
 refused "a return in finally" main try finally return end end
 refused "a reraise outside of except" main try reraise except any end end
 refused "an except that is no part of a try" main 'except any' end

@@ -82,6 +82,10 @@ static const struct class
     { "RuntimeError", CORA_ERUNTIME, false },
     { "InvalidStateError", CORA_EINVALIDSTATE, false },
     { "ExceptionGroup", CORA_EEXCEPTIONGROUP, false },
+    { "BrokenBarrierError", CORA_EBROKENBARRIER, false },
+    { "QueueEmpty", CORA_EQUEUEEMPTY, false },
+    { "QueueFull", CORA_EQUEUEFULL, false },
+    { "QueueShutDown", CORA_EQUEUESHUTDOWN, false },
 };
 
 static const struct class *class_find(const char *name)
@@ -174,6 +178,12 @@ void show(FILE *out, cora_value value)
 cora_value truth(bool value)
 {
     return cora_static(value ? "true" : "false");
+}
+
+cora_value show_truth(struct machine *machine, cora_value value)
+{
+    (void)machine;
+    return truth(cora_as_int(value) != 0);
 }
 
 static cora_value result_text(cora_value result)
