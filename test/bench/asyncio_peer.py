@@ -3,7 +3,8 @@
 How it works: `asyncio_peer.py asyncio|uvloop WORKLOAD N` does what the C programs do, through
 asyncio's public calls: call_soon for W1, create_future and add_done_callback with a partial for W2,
 await in one task for W3, gather for W4, call_later and cancel for W5, sleep and gather for W6,
-coroutines that sleep for W6t, Lock and sleep(0) for W9, call_soon_threadsafe for W11.  Each round
+coroutines that sleep for W6t, Queue for W9a, Lock and sleep(0) for W9b and W9c,
+call_soon_threadsafe for W11.  W9am and W9at are W9a, as its queue has no callbacks.  Each round
 runs twice in one loop and the second is measured; the lines have the C programs' form, with "-" for
 the allocations, which nobody counts here.  The garbage collector stays on and the callbacks are
 plain functions, as in any asyncio program.  The driver gives small n, since a call costs hundreds
@@ -19,6 +20,7 @@ else:
 TICK = 1000  # callbacks in flight in W1b, futures in W2b
 CHILDREN = 200000  # small gathers of W4 are repeated until so many are done
 NAP = 1  # how long each sleeper of W6 sleeps, in seconds
+QUEUE = 100  # items in the queue of W9a at most
 LOCKERS = 100  # tasks that want the lock of W9c
 
 
@@ -256,6 +258,39 @@ def w6t(bench, loop, n):
     bench.memory_end("W6t.bytes", n)
 
 
+def items(bench, loop, phase, n):
+    """A task that puts items into a queue, and one that gets them."""
+    import asyncio
+
+    async def produce(queue):
+        for item in range(n):
+            await queue.put(item)
+
+    async def consume(queue):
+        for item in range(n):
+            assert await queue.get() == item
+
+    async def work():
+        queue = asyncio.Queue(QUEUE)
+        await asyncio.gather(produce(queue), consume(queue))
+
+    bench.begin()
+    loop.run_until_complete(work())
+    bench.end(phase, n)
+
+
+def w9a(bench, loop, n):
+    items(bench, loop, "W9a", n)
+
+
+def w9am(bench, loop, n):
+    items(bench, loop, "W9am", n)
+
+
+def w9at(bench, loop, n):
+    items(bench, loop, "W9at", n)
+
+
 def w9b(bench, loop, n):
     """A task that takes a lock and gives it back."""
     import asyncio
@@ -350,6 +385,9 @@ def main(subject, workload, n):
         "W5": w5,
         "W6": w6,
         "W6t": w6t,
+        "W9a": w9a,
+        "W9am": w9am,
+        "W9at": w9at,
         "W9b": w9b,
         "W9c": w9c,
         "W11": w11,

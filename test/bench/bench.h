@@ -21,6 +21,9 @@
 /* W6: how long each sleeper sleeps, in seconds. */
 #define BENCH_NAP 1
 
+/* W9a: how many items are in the queue at most. */
+#define BENCH_QUEUE 100
+
 /* W9c: how many tasks want the lock, all the time. */
 #define BENCH_LOCKERS 100
 

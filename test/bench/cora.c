@@ -4,11 +4,12 @@
  * W2, W3, W4 and W6 are made in callbacks or steps, so that they go by themselves when they have
  * been used.  W3 is one task, whose step makes a future and a callback that completes it, and
  * awaits it; in W3n the step awaits a new coroutine, which returns its argument.  W6t gathers
- * coroutines, of which the gather makes tasks; W6 gathers the sleeps alone.  W9 awaits the lock in
- * steps that each task runs through again; in W9c it awaits a sleep of zero, too.  W5 starts timers
- * by call_at, as libev's ev_timer_start does not read the clock either; W5.later is the same by
- * call_later, which does.  Handles that are to be cancelled are at hand in that order, as a program
- * has them in the record of what it gives up. */
+ * coroutines, of which the gather makes tasks; W6 gathers the sleeps alone.  In W9a and W9am the
+ * callback of a put makes the next put, and so do gets; W9at is two tasks.  W9b and W9c await the
+ * lock in steps that each task runs through again; in W9c it awaits a sleep of zero, too.  W5
+ * starts timers by call_at, as libev's ev_timer_start does not read the clock either; W5.later is
+ * the same by call_later, which does.  Handles that are to be cancelled are at hand in that order,
+ * as a program has them in the record of what it gives up. */
 #include "bench.h"
 
 #include <cora.h>
@@ -409,7 +410,135 @@ static void w6t_round(size_t n)
     bench_memory_end("W6t.bytes", n);
 }
 
-/* W9: tasks that take a lock and give it back, again and again. */
+/* W9a: items that go through a queue, with callbacks. */
+
+static cora_queue queue;
+static size_t total;           /* items of a round */
+static size_t put, asked, got; /* how many puts and gets were started, and how many have come out */
+
+static void check_item(cora_value item)
+{
+    if (cora_as_int(item) != (long long)got++)
+        bench_fail("a wrong item");
+}
+
+static void put_next(void);
+static void get_next(void);
+
+static void on_put(cora_args bound, cora_future done)
+{
+    (void)bound;
+    (void)done;
+    if (put < total)
+        put_next();
+}
+
+static void on_got(cora_args bound, cora_future done)
+{
+    (void)bound;
+    check_item(cora_result(done));
+    if (asked < total)
+        get_next();
+    else if (got == total)
+        cora_stop(loop);
+}
+
+static void put_next(void)
+{
+    cora_when_done(cora_queue_put(queue, cora_from(put++)), cora_partial(on_put));
+}
+
+static void get_next(void)
+{
+    asked++;
+    cora_when_done(cora_queue_get(queue), cora_partial(on_got));
+}
+
+/* The puts are first, and as many as the gets: nobody waits. */
+static void start_chains(cora_args bound)
+{
+    long long width = cora_arg_int(bound, 0);
+    for (long long i = 0; i < width; i++)
+        put_next();
+    for (long long i = 0; i < width; i++)
+        get_next();
+}
+
+static void queue_chains(const char *phase, size_t n, size_t width)
+{
+    total = n;
+    put = asked = got = 0;
+    bench_begin();
+    cora_call_soon(loop, cora_partial(start_chains, width));
+    cora_run_forever(loop);
+    bench_end(phase, n);
+    if (got != n)
+        bench_fail("items are missing");
+}
+
+static void w9a_setup(size_t n)
+{
+    (void)n;
+    open_loop();
+    queue = cora_queue_new(loop, BENCH_QUEUE);
+    if (cora_is_null(queue))
+        bench_fail("cannot make a queue");
+}
+
+static void w9a_round(size_t n)
+{
+    queue_chains("W9a", n, 1);
+}
+
+static void w9am_round(size_t n)
+{
+    queue_chains("W9am", n, BENCH_QUEUE);
+}
+
+static void w9a_close(void)
+{
+    cora_queue_close(queue);
+    close_loop();
+}
+
+/* W9at: the same in two tasks. */
+
+static cora_next produce(cora_coro self)
+{
+    if (put == total)
+        return cora_return(self, cora_nothing());
+    return cora_await(self, cora_queue_put(queue, cora_from(put++)), produce);
+}
+
+static cora_next consumed(cora_coro self);
+
+static cora_next consume(cora_coro self)
+{
+    return cora_await(self, cora_queue_get(queue), consumed);
+}
+
+static cora_next consumed(cora_coro self)
+{
+    check_item(cora_got(self));
+    return got == total ? cora_return(self, cora_nothing()) : consume(self);
+}
+
+static cora_next work(cora_coro self)
+{
+    cora_coro workers[] = { cora_coroutine(produce), cora_coroutine(consume) };
+    return cora_await(self, cora_gather(loop, workers, 2), cora_return_nothing);
+}
+
+static void w9at_round(size_t n)
+{
+    total = n;
+    put = got = 0;
+    bench_begin();
+    run_task(cora_coroutine(work));
+    bench_end("W9at", n);
+}
+
+/* W9b, W9c: tasks that take a lock and give it back, again and again. */
 
 static cora_lock lock;
 
@@ -517,14 +646,25 @@ static void w12_round(size_t n)
 int main(int argc, char **argv)
 {
     static const struct bench_workload table[] = {
-        { "W1a", w1_setup, w1a_round, close_loop }, { "W1b", w1_setup, w1b_round, close_loop },
-        { "W2a", w1_setup, w2a_round, close_loop }, { "W2b", w1_setup, w2b_round, close_loop },
-        { "W2n", w1_setup, w2n_round, close_loop }, { "W3", w1_setup, w3_round, close_loop },
-        { "W3n", w1_setup, w3n_round, close_loop }, { "W4", w4_setup, w4_round, w4_close },
-        { "W5", w5_setup, w5_round, w5_close },     { "W6", w1_setup, w6_round, close_loop },
-        { "W6t", w1_setup, w6t_round, close_loop }, { "W9b", w9_setup, w9b_round, w9_close },
-        { "W9c", w9_setup, w9c_round, w9_close },   { "W11", w1_setup, w11_round, close_loop },
-        { "W12", NULL, w12_round, NULL },           { NULL, NULL, NULL, NULL },
+        { "W1a", w1_setup, w1a_round, close_loop },
+        { "W1b", w1_setup, w1b_round, close_loop },
+        { "W2a", w1_setup, w2a_round, close_loop },
+        { "W2b", w1_setup, w2b_round, close_loop },
+        { "W2n", w1_setup, w2n_round, close_loop },
+        { "W3", w1_setup, w3_round, close_loop },
+        { "W3n", w1_setup, w3n_round, close_loop },
+        { "W4", w4_setup, w4_round, w4_close },
+        { "W5", w5_setup, w5_round, w5_close },
+        { "W6", w1_setup, w6_round, close_loop },
+        { "W6t", w1_setup, w6t_round, close_loop },
+        { "W9a", w9a_setup, w9a_round, w9a_close },
+        { "W9am", w9a_setup, w9am_round, w9a_close },
+        { "W9at", w9a_setup, w9at_round, w9a_close },
+        { "W9b", w9_setup, w9b_round, w9_close },
+        { "W9c", w9_setup, w9c_round, w9_close },
+        { "W11", w1_setup, w11_round, close_loop },
+        { "W12", NULL, w12_round, NULL },
+        { NULL, NULL, NULL, NULL },
     };
     return bench_main(argc, argv, "cora", table);
 }

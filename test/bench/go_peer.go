@@ -5,14 +5,15 @@
 // the other, each filled by a goroutine started for it, since Go has no other call_soon.  In W4 the
 // results are taken from the channels in turn, while another goroutine fills them in random order:
 // a goroutine for each child would cost more.  In W6 a goroutine for each sleeper sleeps, and a
-// WaitGroup waits for all; so it is in W6t, since a goroutine is a task.  W9 is sync.Mutex, which
-// serves threads, too, and Gosched yields.  One processor runs goroutines, as the other subjects
-// have one thread; the collector may use another one.  Each round runs twice in one process, and
-// the second is measured.
+// WaitGroup waits for all; so it is in W6t, since a goroutine is a task.  W9a is a channel and two
+// goroutines, and so are W9am and W9at.  W9b and W9c are sync.Mutex, which serves threads, too, and
+// Gosched yields.  One processor runs goroutines, as the other subjects have one thread; the
+// collector may use another one.  Each round runs twice in one process, and the second is measured.
 package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand"
 	"os"
@@ -27,6 +28,7 @@ const (
 	tick     = 1000        // futures in flight in W2b
 	children = 200000      // small gathers of W4 are repeated until so many are done
 	nap      = time.Second // how long each sleeper of W6 sleeps
+	bound    = 100         // items in the channel of W9a at most
 	lockers  = 100         // goroutines that want the lock of W9c
 )
 
@@ -196,6 +198,28 @@ func sleepers(phase string, n int) {
 	memoryEnd(phase+".bytes", n)
 }
 
+func items(phase string, n int) {
+	queue := make(chan int, bound)
+	ended := make(chan bool)
+
+	begin(wall)
+	go func() {
+		for item := 0; item < n; item++ {
+			queue <- item
+		}
+	}()
+	go func() {
+		for item := 0; item < n; item++ {
+			if <-queue != item {
+				fail(errors.New("a wrong item"))
+			}
+		}
+		ended <- true
+	}()
+	<-ended
+	end(phase, n, wall)
+}
+
 func w9b(n int) {
 	var lock sync.Mutex
 
@@ -230,14 +254,17 @@ func w9c(n int) {
 
 func main() {
 	rounds := map[string]func(n int){
-		"W2a": func(n int) { futures("W2a", n, 1) },
-		"W2b": func(n int) { futures("W2b", n, tick) },
-		"W3":  w3,
-		"W4":  w4,
-		"W6":  func(n int) { sleepers("W6", n) },
-		"W6t": func(n int) { sleepers("W6t", n) },
-		"W9b": w9b,
-		"W9c": w9c,
+		"W2a":  func(n int) { futures("W2a", n, 1) },
+		"W2b":  func(n int) { futures("W2b", n, tick) },
+		"W3":   w3,
+		"W4":   w4,
+		"W6":   func(n int) { sleepers("W6", n) },
+		"W6t":  func(n int) { sleepers("W6t", n) },
+		"W9a":  func(n int) { items("W9a", n) },
+		"W9am": func(n int) { items("W9am", n) },
+		"W9at": func(n int) { items("W9at", n) },
+		"W9b":  w9b,
+		"W9c":  w9c,
 	}
 	if len(os.Args) != 3 || rounds[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "usage: go WORKLOAD N")

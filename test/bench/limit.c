@@ -5,6 +5,7 @@
  * machine, one struct with the function it goes on with: that awaits such a future, which a call
  * in the ring completes.  By hand, W3n would be the call of a function, so it is W2a's future here:
  * that is what the price of a coroutine is compared with; and so are W9b and W9c, that of a lock.
+ * W9a, W9am and W9at are a ring of items: by hand nobody is called back who need not wait.
  * W5 is a 4-ary heap whose entries hold the deadline next to the pointer, as libev's does; each
  * timer is a bare struct that knows its place.  W11 is a mailbox whose reader sleeps in epoll_wait
  * on an eventfd.
@@ -195,7 +196,101 @@ static void w3n_round(size_t n)
     futures("W3n", n, 1);
 }
 
-/* W9: by hand a lock is a flag, so these are W2a's future, too. */
+/* W9a: items in a ring; who must wait goes on by a call, queued when there is room or an item. */
+
+struct side {
+    void (*go_on)(void *queue);
+    bool waits;
+};
+
+struct queue {
+    long items[BENCH_QUEUE];
+    size_t first, count;
+    struct side producer, consumer;
+    long n, put, got;
+};
+
+static void wake(struct queue *queue, struct side *side)
+{
+    if (!side->waits)
+        return;
+    side->waits = false;
+    ring_push(&ring, side->go_on, queue);
+}
+
+/* Puts the next item in.  Returns whether there was room; else it waits. */
+static bool put_item(struct queue *queue)
+{
+    if (queue->count == BENCH_QUEUE) {
+        queue->producer.waits = true;
+        return false;
+    }
+    size_t last = queue->first + queue->count++;
+    queue->items[last < BENCH_QUEUE ? last : last - BENCH_QUEUE] = queue->put++;
+    wake(queue, &queue->consumer);
+    return true;
+}
+
+/* Takes an item out.  Returns whether there was one; else it waits. */
+static bool get_item(struct queue *queue)
+{
+    if (queue->count == 0) {
+        queue->consumer.waits = true;
+        return false;
+    }
+    long item = queue->items[queue->first];
+    queue->first = queue->first + 1 < BENCH_QUEUE ? queue->first + 1 : 0;
+    queue->count--;
+    if (item != queue->got++)
+        bench_fail("a wrong item");
+    wake(queue, &queue->producer);
+    return true;
+}
+
+static void put_all(void *argument)
+{
+    struct queue *queue = argument;
+    while (queue->put < queue->n && put_item(queue))
+        ;
+}
+
+static void get_all(void *argument)
+{
+    struct queue *queue = argument;
+    while (queue->got < queue->n && get_item(queue))
+        ;
+}
+
+static void items(const char *phase, size_t n)
+{
+    struct queue queue = { .producer.go_on = put_all, .consumer.go_on = get_all, .n = (long)n };
+
+    bench_begin();
+    ring_push(&ring, put_all, &queue);
+    ring_push(&ring, get_all, &queue);
+    while (!ring_is_empty(&ring))
+        ring_run_one(&ring);
+    bench_end(phase, n);
+    if (queue.got != queue.n)
+        bench_fail("items are missing");
+}
+
+static void w9a_round(size_t n)
+{
+    items("W9a", n);
+}
+
+static void w9am_round(size_t n)
+{
+    items("W9am", n);
+}
+
+static void w9at_round(size_t n)
+{
+    items("W9at", n);
+}
+
+/* W9b, W9c: by hand a lock is a flag, so these are W2a's future, too. */
 
 static void w9b_round(size_t n)
 {
@@ -490,13 +585,23 @@ static void w12_round(size_t n)
 int main(int argc, char **argv)
 {
     static const struct bench_workload table[] = {
-        { "W1a", NULL, w1a_round, w1_close },   { "W1b", NULL, w1b_round, w1_close },
-        { "W2a", NULL, w2a_round, w1_close },   { "W2b", NULL, w2b_round, w1_close },
-        { "W2n", NULL, w2n_round, w1_close },   { "W3", NULL, w3_round, w1_close },
-        { "W3n", NULL, w3n_round, w1_close },   { "W4", w4_setup, w4_round, w4_close },
-        { "W5", w5_setup, w5_round, w5_close }, { "W9b", NULL, w9b_round, w1_close },
-        { "W9c", NULL, w9c_round, w1_close },   { "W11", w11_setup, w11_round, w11_close },
-        { "W12", w12_setup, w12_round, NULL },  { 0 },
+        { "W1a", NULL, w1a_round, w1_close },
+        { "W1b", NULL, w1b_round, w1_close },
+        { "W2a", NULL, w2a_round, w1_close },
+        { "W2b", NULL, w2b_round, w1_close },
+        { "W2n", NULL, w2n_round, w1_close },
+        { "W3", NULL, w3_round, w1_close },
+        { "W3n", NULL, w3n_round, w1_close },
+        { "W4", w4_setup, w4_round, w4_close },
+        { "W5", w5_setup, w5_round, w5_close },
+        { "W9a", NULL, w9a_round, w1_close },
+        { "W9am", NULL, w9am_round, w1_close },
+        { "W9at", NULL, w9at_round, w1_close },
+        { "W9b", NULL, w9b_round, w1_close },
+        { "W9c", NULL, w9c_round, w1_close },
+        { "W11", w11_setup, w11_round, w11_close },
+        { "W12", w12_setup, w12_round, NULL },
+        { 0 },
     };
     return bench_main(argc, argv, "limit", table);
 }

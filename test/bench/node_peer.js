@@ -6,9 +6,9 @@
 // other, each resolved from that queue by a promise's then: queueMicrotask, process.nextTick and
 // setImmediate cost 1.5, 2 and 9 times as much.  W4 is Promise.all of promises that are resolved in
 // random order; W6 is Promise.all of node's own promises of timers, W6t of async functions that
-// await them.  W9's lock is written here, as node has none; its holder awaits a resolved promise,
-// which lets other microtasks run.  Each round runs twice in one process, and the second is
-// measured.  The collector runs when V8 wants it to.
+// await them.  W9's queue and lock are written here, as node has none; who holds the lock awaits a
+// resolved promise, which lets other microtasks run.  Each round runs twice in one process, and the
+// second is measured.  The collector runs when V8 wants it to.
 'use strict';
 
 const fs = require('fs');
@@ -17,6 +17,7 @@ const { setTimeout: sleep } = require('timers/promises');
 const TICK = 1000; // promises in flight in W2b
 const CHILDREN = 200000; // small gathers of W4 are repeated until so many are done
 const NAP = 1; // how long each sleeper of W6 sleeps, in seconds
+const QUEUE = 100; // items in the queue of W9a at most
 const LOCKERS = 100; // async functions that want the lock of W9c
 const SOON = Promise.resolve(); // its then calls soon, by the queue of microtasks
 
@@ -174,6 +175,59 @@ async function w6t(n) {
     memoryEnd('W6t.bytes', n);
 }
 
+// For one that puts and one that gets.  Who finds it full, or empty, waits for a promise.
+class Queue {
+    constructor() {
+        this.items = new Array(QUEUE);
+        this.first = 0;
+        this.count = 0;
+        this.wakePutter = null;
+        this.wakeGetter = null;
+    }
+
+    async put(item) {
+        while (this.count === QUEUE)
+            await new Promise((resolve) => { this.wakePutter = resolve; });
+        this.items[(this.first + this.count++) % QUEUE] = item;
+        if (this.wakeGetter !== null) {
+            this.wakeGetter();
+            this.wakeGetter = null;
+        }
+    }
+
+    async get() {
+        while (this.count === 0)
+            await new Promise((resolve) => { this.wakeGetter = resolve; });
+        const item = this.items[this.first];
+        this.first = (this.first + 1) % QUEUE;
+        this.count--;
+        if (this.wakePutter !== null) {
+            this.wakePutter();
+            this.wakePutter = null;
+        }
+        return item;
+    }
+}
+
+async function produce(queue, n) {
+    for (let item = 0; item < n; item++)
+        await queue.put(item);
+}
+
+async function consume(queue, n) {
+    for (let item = 0; item < n; item++) {
+        if (await queue.get() !== item)
+            throw new Error('a wrong item');
+    }
+}
+
+async function items(phase, n) {
+    const queue = new Queue();
+    begin();
+    await Promise.all([produce(queue, n), consume(queue, n)]);
+    end(phase, n);
+}
+
 // Those that wait are a list: to shift an array of a hundred costs three times as much as the rest.
 class Lock {
     constructor() {
@@ -244,6 +298,9 @@ async function main(workload, n) {
         W4: () => w4(n),
         W6: () => w6(n),
         W6t: () => w6t(n),
+        W9a: () => items('W9a', n),
+        W9am: () => items('W9am', n),
+        W9at: () => items('W9at', n),
         W9b: () => w9b(n),
         W9c: () => w9c(n),
     };

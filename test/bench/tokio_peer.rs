@@ -5,20 +5,22 @@
 //! random order; W6 is join_all of sleeps, W6t of tasks that sleep.  W1 spawns a task for each
 //! call, since tokio has no other call_soon; so does W3, whose one task awaits a receiver after the
 //! other.  In W3n it awaits an async fn, which the compiler makes a part of it: black_box keeps it
-//! from vanishing altogether.  W9 locks tokio's own Mutex, whose guard unlocks it.  In W9c the
-//! holder yields by yield_now, after which the runtime polls; so it has I/O there, as programs do.
-//! Each round runs twice in one runtime, and the second is measured.
+//! from vanishing altogether.  W9a, W9am and W9at are its bounded channel, between two tasks.  W9b
+//! and W9c lock tokio's own Mutex, whose guard unlocks it.  In W9c the holder yields by yield_now,
+//! after which the runtime polls; so it has I/O there, as programs do.  Each round runs twice in
+//! one runtime, and the second is measured.
 use futures_util::future::join_all;
 use std::fs;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{oneshot, Mutex, Notify};
+use tokio::sync::{mpsc, oneshot, Mutex, Notify};
 
 const TICK: usize = 1000; // callbacks in flight in W1b, futures in W2b
 const CHILDREN: usize = 200000; // small gathers of W4 are repeated until so many are done
 const NAP: Duration = Duration::from_secs(1); // of each sleeper in W6
+const QUEUE: usize = 100; // items in the channel of W9a at most
 const LOCKERS: usize = 100; // tasks that want the lock of W9c
 
 static MEASURED: AtomicBool = AtomicBool::new(false); // the second round
@@ -231,6 +233,24 @@ async fn w6t(n: usize) {
     memory_end(resident, "W6t.bytes", n);
 }
 
+async fn items(name: &str, n: usize) {
+    let phase = Phase::begin(libc::CLOCK_MONOTONIC);
+    let (sender, mut receiver) = mpsc::channel(QUEUE);
+    let producer = tokio::spawn(async move {
+        for item in 0..n {
+            sender.send(item).await.unwrap();
+        }
+    });
+    let consumer = tokio::spawn(async move {
+        for item in 0..n {
+            assert_eq!(receiver.recv().await, Some(item));
+        }
+    });
+    producer.await.unwrap();
+    consumer.await.unwrap();
+    phase.end(name, n);
+}
+
 async fn w9b(n: usize) {
     let phase = Phase::begin(libc::CLOCK_MONOTONIC);
     let task = tokio::spawn(async move {
@@ -271,6 +291,7 @@ async fn round(workload: &str, n: usize) {
         "W4" => w4(n).await,
         "W6" => w6(n).await,
         "W6t" => w6t(n).await,
+        "W9a" | "W9am" | "W9at" => items(workload, n).await,
         "W9b" => w9b(n).await,
         "W9c" => w9c(n).await,
         _ => {
