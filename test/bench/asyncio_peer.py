@@ -4,7 +4,7 @@ How it works: `asyncio_peer.py asyncio|uvloop WORKLOAD N` does what the C progra
 asyncio's public calls: call_soon for W1, create_future and add_done_callback with a partial for W2,
 await in one task for W3, gather for W4, call_later and cancel for W5, sleep and gather for W6,
 coroutines that sleep for W6t, Queue for W9a, Lock and sleep(0) for W9b and W9c,
-call_soon_threadsafe for W11.  W9am and W9at are W9a, as its queue has no callbacks.  Each round
+call_soon_threadsafe for W11.  W9at is W9a, as its queue has no callbacks.  Each round
 runs twice in one loop and the second is measured; the lines have the C programs' form, with "-" for
 the allocations, which nobody counts here.  The garbage collector stays on and the callbacks are
 plain functions, as in any asyncio program.  The driver gives small n, since a call costs hundreds
@@ -283,10 +283,6 @@ def w9a(bench, loop, n):
     items(bench, loop, "W9a", n)
 
 
-def w9am(bench, loop, n):
-    items(bench, loop, "W9am", n)
-
-
 def w9at(bench, loop, n):
     items(bench, loop, "W9at", n)
 
@@ -386,7 +382,6 @@ def main(subject, workload, n):
         "W6": w6,
         "W6t": w6t,
         "W9a": w9a,
-        "W9am": w9am,
         "W9at": w9at,
         "W9b": w9b,
         "W9c": w9c,

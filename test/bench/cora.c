@@ -4,7 +4,7 @@
  * W2, W3, W4 and W6 are made in callbacks or steps, so that they go by themselves when they have
  * been used.  W3 is one task, whose step makes a future and a callback that completes it, and
  * awaits it; in W3n the step awaits a new coroutine, which returns its argument.  W6t gathers
- * coroutines, of which the gather makes tasks; W6 gathers the sleeps alone.  In W9a and W9am the
+ * coroutines, of which the gather makes tasks; W6 gathers the sleeps alone.  In W9a1 and W9a the
  * callback of a put makes the next put, and so do gets; W9at is two tasks.  W9b and W9c await the
  * lock in steps that each task runs through again; in W9c it awaits a sleep of zero, too.  W5
  * starts timers by call_at, as libev's ev_timer_start does not read the clock either; W5.later is
@@ -410,7 +410,7 @@ static void w6t_round(size_t n)
     bench_memory_end("W6t.bytes", n);
 }
 
-/* W9a: items that go through a queue, with callbacks. */
+/* W9a: items that go through a queue, with callbacks: many at a time; in W9a1 one. */
 
 static cora_queue queue;
 static size_t total;           /* items of a round */
@@ -485,14 +485,14 @@ static void w9a_setup(size_t n)
         bench_fail("cannot make a queue");
 }
 
-static void w9a_round(size_t n)
+static void w9a1_round(size_t n)
 {
-    queue_chains("W9a", n, 1);
+    queue_chains("W9a1", n, 1);
 }
 
-static void w9am_round(size_t n)
+static void w9a_round(size_t n)
 {
-    queue_chains("W9am", n, BENCH_QUEUE);
+    queue_chains("W9a", n, BENCH_QUEUE);
 }
 
 static void w9a_close(void)
@@ -657,8 +657,8 @@ int main(int argc, char **argv)
         { "W5", w5_setup, w5_round, w5_close },
         { "W6", w1_setup, w6_round, close_loop },
         { "W6t", w1_setup, w6t_round, close_loop },
+        { "W9a1", w9a_setup, w9a1_round, w9a_close },
         { "W9a", w9a_setup, w9a_round, w9a_close },
-        { "W9am", w9a_setup, w9am_round, w9a_close },
         { "W9at", w9a_setup, w9at_round, w9a_close },
         { "W9b", w9_setup, w9b_round, w9_close },
         { "W9c", w9_setup, w9c_round, w9_close },

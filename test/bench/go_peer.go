@@ -6,7 +6,7 @@
 // results are taken from the channels in turn, while another goroutine fills them in random order:
 // a goroutine for each child would cost more.  In W6 a goroutine for each sleeper sleeps, and a
 // WaitGroup waits for all; so it is in W6t, since a goroutine is a task.  W9a is a channel and two
-// goroutines, and so are W9am and W9at.  W9b and W9c are sync.Mutex, which serves threads, too, and
+// goroutines, and so is W9at.  W9b and W9c are sync.Mutex, which serves threads, too, and
 // Gosched yields.  One processor runs goroutines, as the other subjects have one thread; the
 // collector may use another one.  Each round runs twice in one process, and the second is measured.
 package main
@@ -261,7 +261,6 @@ func main() {
 		"W6":   func(n int) { sleepers("W6", n) },
 		"W6t":  func(n int) { sleepers("W6t", n) },
 		"W9a":  func(n int) { items("W9a", n) },
-		"W9am": func(n int) { items("W9am", n) },
 		"W9at": func(n int) { items("W9at", n) },
 		"W9b":  w9b,
 		"W9c":  w9c,

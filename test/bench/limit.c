@@ -5,7 +5,7 @@
  * machine, one struct with the function it goes on with: that awaits such a future, which a call
  * in the ring completes.  By hand, W3n would be the call of a function, so it is W2a's future here:
  * that is what the price of a coroutine is compared with; and so are W9b and W9c, that of a lock.
- * W9a, W9am and W9at are a ring of items: by hand nobody is called back who need not wait.
+ * W9a and W9at are a ring of items: by hand nobody is called back who need not wait.
  * W5 is a 4-ary heap whose entries hold the deadline next to the pointer, as libev's does; each
  * timer is a bare struct that knows its place.  W11 is a mailbox whose reader sleeps in epoll_wait
  * on an eventfd.
@@ -278,11 +278,6 @@ static void items(const char *phase, size_t n)
 static void w9a_round(size_t n)
 {
     items("W9a", n);
-}
-
-static void w9am_round(size_t n)
-{
-    items("W9am", n);
 }
 
 static void w9at_round(size_t n)
@@ -595,7 +590,6 @@ int main(int argc, char **argv)
         { "W4", w4_setup, w4_round, w4_close },
         { "W5", w5_setup, w5_round, w5_close },
         { "W9a", NULL, w9a_round, w1_close },
-        { "W9am", NULL, w9am_round, w1_close },
         { "W9at", NULL, w9at_round, w1_close },
         { "W9b", NULL, w9b_round, w1_close },
         { "W9c", NULL, w9c_round, w1_close },

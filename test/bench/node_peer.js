@@ -299,7 +299,6 @@ async function main(workload, n) {
         W6: () => w6(n),
         W6t: () => w6t(n),
         W9a: () => items('W9a', n),
-        W9am: () => items('W9am', n),
         W9at: () => items('W9at', n),
         W9b: () => w9b(n),
         W9c: () => w9c(n),

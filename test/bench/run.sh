@@ -27,18 +27,18 @@ results=$build/bench.raw
 
 # A subject, its workloads (those with sizes under the name before the point), and what to install
 # when it is missing.
-subjects='cora: W1a W1b W2a W2b W3 W3n W4 W5 W6 W6t W9a W9am W9at W9b W9c W11 W12: our own program
-limit: W1a W1b W2a W2b W3 W3n W4 W5 W9a W9am W9at W9b W9c W11 W12: the same work by hand
+subjects='cora: W1a W1b W2a W2b W3 W3n W4 W5 W6 W6t W9a1 W9a W9at W9b W9c W11 W12: our own program
+limit: W1a W1b W2a W2b W3 W3n W4 W5 W9a W9at W9b W9c W11 W12: the same work by hand
 libev: W1a W1b W5 W6 W6t W11 W12: package libev-dev
 libuv: W1a W1b W5 W6 W6t W11 W12: package libuv1-dev
 libevent: W1a W1b W5 W11 W12: package libevent-dev
 tevent: W1a W1b W2a W2b W3 W5 W6 W6t W11 W12: packages libtevent-dev and libtalloc-dev
 glib: W2a W2b: package libglib2.0-dev
-tokio: W1a W1b W2a W2b W3 W3n W4 W6 W6t W9a W9am W9at W9b W9c: cargo and crates, by make setup
-go: W2a W2b W3 W4 W6 W6t W9a W9am W9at W9b W9c: package golang-go
-node: W2a W2b W3 W3n W4 W6 W6t W9a W9am W9at W9b W9c: package nodejs
-uvloop: W1a W1b W2a W2b W3 W4 W5 W6 W6t W9a W9am W9at W9b W9c W11 W12: package python3-uvloop
-asyncio: W1a W1b W2a W2b W3 W3n W4 W5 W6 W6t W9a W9am W9at W9b W9c W11 W12: package python3'
+tokio: W1a W1b W2a W2b W3 W3n W4 W6 W6t W9a W9at W9b W9c: cargo and crates, by make setup
+go: W2a W2b W3 W4 W6 W6t W9a W9at W9b W9c: package golang-go
+node: W2a W2b W3 W3n W4 W6 W6t W9a W9at W9b W9c: package nodejs
+uvloop: W1a W1b W2a W2b W3 W4 W5 W6 W6t W9a W9at W9b W9c W11 W12: package python3-uvloop
+asyncio: W1a W1b W2a W2b W3 W3n W4 W5 W6 W6t W9a W9at W9b W9c W11 W12: package python3'
 
 # n of each workload; a subject with its own n runs more because it is fast or fewer because it is
 # slow.  Timers cost more among more, so W5's small n favour those subjects.
@@ -55,8 +55,8 @@ W4.1e6 1000000
 W5 1000000 tevent=10000 uvloop=100000 asyncio=100000
 W6 100000
 W6t 100000
-W9a 1000000 limit=20000000 tokio=5000000 go=10000000 uvloop=200000 asyncio=200000
-W9am 1000000 cora=5000000 limit=20000000 tokio=5000000 go=10000000 uvloop=200000 asyncio=200000
+W9a1 1000000
+W9a 1000000 cora=5000000 limit=20000000 tokio=5000000 go=10000000 uvloop=200000 asyncio=200000
 W9at 1000000 cora=5000000 limit=20000000 tokio=5000000 go=10000000 uvloop=200000 asyncio=200000
 W9b 1000000 cora=10000000 limit=20000000 tokio=10000000 go=50000000
 W9c 1000000 cora=5000000 limit=20000000 uvloop=100000 asyncio=100000

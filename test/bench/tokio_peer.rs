@@ -5,7 +5,7 @@
 //! random order; W6 is join_all of sleeps, W6t of tasks that sleep.  W1 spawns a task for each
 //! call, since tokio has no other call_soon; so does W3, whose one task awaits a receiver after the
 //! other.  In W3n it awaits an async fn, which the compiler makes a part of it: black_box keeps it
-//! from vanishing altogether.  W9a, W9am and W9at are its bounded channel, between two tasks.  W9b
+//! from vanishing altogether.  W9a and W9at are its bounded channel, between two tasks.  W9b
 //! and W9c lock tokio's own Mutex, whose guard unlocks it.  In W9c the holder yields by yield_now,
 //! after which the runtime polls; so it has I/O there, as programs do.  Each round runs twice in
 //! one runtime, and the second is measured.
@@ -291,7 +291,7 @@ async fn round(workload: &str, n: usize) {
         "W4" => w4(n).await,
         "W6" => w6(n).await,
         "W6t" => w6t(n).await,
-        "W9a" | "W9am" | "W9at" => items(workload, n).await,
+        "W9a" | "W9at" => items(workload, n).await,
         "W9b" => w9b(n).await,
         "W9c" => w9c(n).await,
         _ => {

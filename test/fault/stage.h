@@ -69,8 +69,14 @@ static struct stage {
     size_t cost;        /* that they add to cora_live */
     bool out_of_memory; /* somebody was told so */
 
+    /* What the scene makes; and what looks at it when all is over, if it likes. */
     cora_lock lock;
     cora_event event;
+    cora_semaphore semaphore;
+    cora_condition condition;
+    cora_barrier barrier;
+    cora_queue queue;
+    void (*look)(void);
     cora_timeout limit;
     cora_task_group group;
     cora_completions arrivals;
@@ -214,6 +220,12 @@ static void look_around(size_t live, bool failed)
     CHECK(!cora_lock_locked(on.lock));
     cora_lock_close(on.lock);
     cora_event_close(on.event);
+    if (on.look)
+        on.look();
+    cora_semaphore_close(on.semaphore);
+    cora_condition_close(on.condition);
+    cora_barrier_close(on.barrier);
+    cora_queue_close(on.queue);
     cora_value tasks = cora_all_tasks(on.loop);
     CHECK_INT(cora_list_size(tasks), on.kind == TASKS ? on.hoarded : 0);
     if (on.kind != TASKS)

@@ -363,7 +363,8 @@ static void act_loop(void)
             CALL(cora_loop_detach(loops[1]));
         break;
     case 6:
-        CALL(cora_fail(rarely(30) ? cora_error(CORA_EKEYBOARDINTERRUPT, NULL) : pick_error()));
+        if (!honest_dropping)
+            CALL(cora_fail(rarely(30) ? cora_error(CORA_EKEYBOARDINTERRUPT, NULL) : pick_error()));
         break;
     case 7:
         CALL(cora_stop(loops[0]));
@@ -391,10 +392,11 @@ static void act_loop(void)
 
 static void act_somehow(cora_coro self)
 {
-    switch (below(21)) {
+    switch (below(25)) {
     case 0:
         break;
     case 20:
+    case 21:
         act_honest();
         break;
     case 1:
@@ -429,10 +431,13 @@ static void act_somehow(cora_coro self)
         act_completions();
         break;
     case 16:
-        act_lock();
-        break;
     case 17:
-        act_event();
+    case 22:
+        act_sync();
+        break;
+    case 23:
+    case 24:
+        act_queue();
         break;
     case 18:
         act_mailbox();

@@ -130,9 +130,9 @@ static cora_awaitable stored(void)
 {
     unsigned index = below(STORED);
     cora_awaitable found = awaitables[index];
-    switch (below(8)) {
+    switch (below(9)) {
     case 0:
-        awaitables[index] = CALL(cora_lock_acquire(pick_lock()));
+        awaitables[index] = begin_sync();
         break;
     case 1:
         awaitables[index] = CALL(cora_event_wait(pick_event()));
@@ -150,7 +150,11 @@ static cora_awaitable stored(void)
         awaitables[index] = CALL(cora_wait_for(pick_future(), 1));
         break;
     case 6:
-        awaitables[index] = take_from_mailbox();
+        awaitables[index] = take_without_letter();
+        break;
+    case 7:
+        awaitables[index] = rarely(2) ? CALL(cora_queue_get(pick_queue()))
+                                      : CALL(cora_condition_wait(pick_condition()));
         break;
     default:
         break;
@@ -158,24 +162,18 @@ static cora_awaitable stored(void)
     return found;
 }
 
-static cora_awaitable synchronisation(void)
+static cora_awaitable structure(void)
 {
-    switch (below(10)) {
+    switch (below(6)) {
     case 0:
-    case 1:
-        return CALL(cora_lock_acquire(pick_lock()));
-    case 2:
-    case 3:
-        return CALL(cora_event_wait(pick_event()));
-    case 4:
         return CALL(cora_timeout_enter(pick_timeout()));
-    case 5:
+    case 1:
         return CALL(cora_timeout_exit(pick_timeout(), pick_value()));
-    case 6:
+    case 2:
         return CALL(cora_task_group_enter(pick_group()));
-    case 7:
+    case 3:
         return CALL(cora_task_group_exit(pick_group(), pick_value()));
-    case 8:
+    case 4:
         return CALL(cora_completions_next(pick_completions()));
     default:
         return CALL(cora_completions_result(pick_completions()));
@@ -184,7 +182,7 @@ static cora_awaitable synchronisation(void)
 
 static cora_awaitable some_operation(unsigned nested)
 {
-    switch (below(20)) {
+    switch (below(26)) {
     case 0:
         return CALL(cora_sleep(0));
     case 1:
@@ -210,8 +208,17 @@ static cora_awaitable some_operation(unsigned nested)
         return stored();
     case 13:
         return rarely(4) ? CALL(cora_shutdown(pick_loop())) : CALL(cora_ready(pick_error()));
+    case 14:
+    case 15:
+    case 16:
+        return structure();
+    case 17:
+    case 18:
+    case 19:
+    case 20:
+        return wait_at_queue();
     default:
-        return synchronisation();
+        return wait_at_sync();
     }
 }
 
@@ -262,7 +269,7 @@ static cora_next ask_yield(cora_coro self)
 static cora_next ask_with(cora_coro self)
 {
     cora_loop loop = pick_loop();
-    switch (below(8)) {
+    switch (below(10)) {
     case 0:
     case 1: {
         cora_timeout limit = keep_timeout(CALL(cora_timeout_new(loop, pick_seconds())));
@@ -275,8 +282,10 @@ static cora_next ask_with(cora_coro self)
     }
     case 4:
     case 5:
-        return CALL(cora_with(self, cora_lock_acquire(pick_lock()), pick_step()));
     case 6:
+    case 7:
+        return CALL(cora_with(self, begin_sync(), pick_step()));
+    case 8:
         return CALL(cora_with(self, take_from_mailbox(), pick_step()));
     default:
         return CALL(cora_with(self, new_operation(0), pick_step()));

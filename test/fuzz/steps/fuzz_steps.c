@@ -3,17 +3,19 @@
  *
  *     fuzz_steps SECONDS [CALLS [SEED]]    a seed of a million and more names an episode
  *
- * Every step, done-callback, drop function, exception handler, task factory, and every function of
- * the program's own operations and objects does random public calls with random handles: fresh,
- * used, stale, null, of another kind, of the other loop; and a step then asks for something at
- * random, or for two things, or for nothing. Two loops, one of our own and one that is a guest; the
- * guest may leave its host at any moment, and the host be run inside of anything. What must be true
- * at the end of each episode: the locals of each coroutine were dropped once, each value, operation
- * and object of the program's once, and no coroutine and no value is left. It is the other fuzzer's
- * complement, which checks what the calls of the callback style must give.
+ * Every step, done-callback, drop function, exception handler, task factory, predicate and compare
+ * function, and every function of the program's own operations and objects does random public calls
+ * with random handles: fresh, used, stale, null, of another kind, of the other loop; and a step
+ * then asks for something at random, or for two things, or for nothing. Two loops, one of our own
+ * and one that is a guest; the guest may leave its host at any moment, and the host be run inside
+ * of anything. What must be true at the end of each episode: the locals of each coroutine were
+ * dropped once, each value, operation and object of the program's once, and no coroutine and no
+ * value is left. It is the other fuzzer's complement, which checks what the calls of the callback
+ * style must give.
  *
- * acts.c and structures.c have the calls, asks.c the steps, mailbox.c the program's own operation,
- * things.c handles and values. random.c tells how an episode that ends badly is traced and cut
+ * acts.c, structures.c, sync.c and queues.c have the calls, asks.c the steps, mailbox.c the
+ * program's own operation, things.c handles and values; honest.c those who do nothing wrong, and to
+ * whom nothing wrong must happen. random.c tells how an episode that ends badly is traced and cut
  * down.
  */
 #include "steps.h"
@@ -31,6 +33,7 @@ uint64_t calls;
 long acts_left;
 unsigned depth;
 cora_loop loops[2];
+bool loop_ends;
 struct ev_loop *host;
 const struct cora_place place = { "fuzz", __FILE__, __LINE__, "fuzz" };
 
@@ -203,11 +206,18 @@ static void run_somehow(void)
     }
 }
 
+static void end_loop(void)
+{
+    loop_ends = true;
+    CALL(cora_loop_close(loops[0]));
+    loop_ends = false;
+}
+
 /* Loops that end are followed by others; handles of theirs are still about. */
 static void renew_loops(void)
 {
     if (rarely(40)) {
-        CALL(cora_loop_close(loops[0]));
+        end_loop();
         loops[0] = own_loop();
         honest_begin();
     }
@@ -237,7 +247,7 @@ static void wind_up(void)
     honest_check();
     acts_left = left > 0 ? LAST_ACTS : -1;
     host = NULL;
-    CALL(cora_loop_close(loops[0]));
+    end_loop();
     if (rarely(2))
         CALL(cora_loop_detach(loops[1]));
     ev_loop_destroy(last_host);

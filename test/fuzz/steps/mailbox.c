@@ -4,7 +4,8 @@
  * A mailbox has letters, and takers who wait for them. A letter is left for who is woken; who is
  * woken and cancelled passes it on. But not always: a taker may refuse to be cancelled, wait once
  * more without need, or in no list at all, and fail to start; and all of its functions may act.
- * What must be true: each is dropped once, in no list, and only called while it lives.
+ * What must be true: each is dropped once, in no list, and only called while it lives. Who takes
+ * brings a letter as the operation's argument, and it must be that letter that comes along.
  */
 #include "steps.h"
 
@@ -84,8 +85,51 @@ static void know(struct cora_waiter *waiter)
     }
 }
 
+/* ---- letters ---- */
+
+#define LETTERS 4096 /* that are on their way, at most */
+
+static size_t written;
+
+/* Texts are borrowed until they are started, or kept for that. */
+static cora_value write_letter(size_t number)
+{
+    static char texts[LETTERS][30];
+    static int numbers[LETTERS];
+    char *text = texts[number % LETTERS];
+    numbers[number % LETTERS] = (int)number;
+    snprintf(text, sizeof texts[0], "letter %zu", number);
+    switch (number % 4) {
+    case 1:
+        return cora_chars(text);
+    case 2:
+        return cora_text(text);
+    case 3:
+        return cora_int((int64_t)number);
+    default:
+        return cora_pointer(&numbers[number % LETTERS]);
+    }
+}
+
+static void check_letter(const cora_awaitable *what)
+{
+    char expected[30];
+    size_t number = what->count;
+    const char *text;
+    if (number == 0 || cora_is_error(what->argument))
+        return;
+    snprintf(expected, sizeof expected, "letter %zu", number);
+    bool right = number % 4 == 1 || number % 4 == 2
+                     ? cora_get_text(what->argument, &text) == 0 && !strcmp(text, expected)
+                 : number % 4 == 3 ? cora_as_int(what->argument) == (int64_t)number
+                                   : *(const int *)cora_as_pointer(what->argument) == (int)number;
+    if (!right)
+        broken("a letter is not the one that was given", (long)number, 0);
+}
+
 static bool take_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
+    check_letter(what);
     act_nowhere(20);
     struct mailbox *mailbox = mailbox_of(bits_of(what->value));
     if (!mailbox) {
@@ -124,9 +168,11 @@ static int take_starts(struct cora_waiter *waiter, const cora_awaitable *what)
         broken("a taker is started that is", (long)taker->state, 0);
     taker->state = STARTED;
     takers.made++;
-    taker->held = cora_copy(pick_value());
+    check_letter(what);
+    taker->held = cora_copy(rarely(2) ? what->argument : pick_value());
     know(waiter);
     act_nowhere(20);
+    check_letter(what);
     struct mailbox *mailbox = mailbox_of(bits_of(what->value));
     if (!mailbox)
         return cora_error_code(cora_last_error());
@@ -220,10 +266,22 @@ static const struct cora_operation takes[] = {
       .drop = drop_taker },
 };
 
-cora_awaitable take_from_mailbox(void)
+cora_awaitable take_without_letter(void)
 {
     uint64_t bits = rarely(3) ? new_mailbox() : pick_mailbox();
     return (cora_awaitable){ .operation = &takes[below(2)], .value = cora_int((int64_t)bits) };
+}
+
+cora_awaitable take_from_mailbox(void)
+{
+    cora_awaitable what = take_without_letter();
+    if (rarely(4)) {
+        what.argument = pick_value();
+        return what;
+    }
+    what.count = ++written;
+    what.argument = write_letter(written);
+    return what;
 }
 
 /* ---- acting upon them ---- */
@@ -305,6 +363,7 @@ void act_mailbox(void)
 
 void check_mailboxes(void)
 {
+    written = 0;
     if (mailboxes.made != mailboxes.dropped)
         broken("mailboxes made and closed", mailboxes.made, mailboxes.dropped);
     if (takers.made != takers.dropped)

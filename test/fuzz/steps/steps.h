@@ -47,6 +47,7 @@ extern uint64_t calls;
 extern long acts_left;
 extern unsigned depth;       /* acts within acts */
 extern cora_loop loops[2];   /* the second is a guest */
+extern bool loop_ends;       /* the first is being closed: coroutines are, with what they hold */
 extern struct ev_loop *host; /* NULL: it must not be run any more */
 extern const struct cora_place place;
 
@@ -73,6 +74,10 @@ cora_task_group pick_group(void);
 cora_completions pick_completions(void);
 cora_lock pick_lock(void);
 cora_event pick_event(void);
+cora_semaphore pick_semaphore(void);
+cora_condition pick_condition(void);
+cora_barrier pick_barrier(void);
+cora_queue pick_queue(void);
 uint64_t pick_mailbox(void);
 uint64_t wrong_bits(void); /* a handle of any kind */
 
@@ -83,11 +88,16 @@ cora_task_group keep_group(cora_task_group group);
 cora_completions keep_completions(cora_completions completions);
 cora_lock keep_lock(cora_lock lock);
 cora_event keep_event(cora_event event);
+cora_semaphore keep_semaphore(cora_semaphore semaphore);
+cora_condition keep_condition(cora_condition condition);
+cora_barrier keep_barrier(cora_barrier barrier);
+cora_queue keep_queue(cora_queue queue);
 uint64_t keep_mailbox(uint64_t bits);
 
 cora_value pick_value(void);
 cora_value pick_error(void);
 double pick_seconds(void);
+int64_t pick_number(void); /* how many: mostly few */
 
 extern const cora_variable variable;
 
@@ -95,6 +105,7 @@ extern const cora_variable variable;
 
 uint64_t new_mailbox(void);
 cora_awaitable take_from_mailbox(void);
+cora_awaitable take_without_letter(void); /* borrows nothing */
 void act_mailbox(void);
 void check_mailboxes(void); /* at the end of an episode */
 
@@ -102,9 +113,44 @@ void check_mailboxes(void); /* at the end of an episode */
 
 void honest_begin(void); /* with loops[0] */
 void act_honest(void);
-extern unsigned honest_making; /* their tasks, which the factory must make */
-void honest_check(void);       /* before the loops end */
-void honest_end(void);         /* after */
+extern unsigned honest_making;   /* their tasks, which the factory must make */
+extern unsigned honest_dropping; /* their items, in steps of theirs, which must not fail */
+void honest_check(void);         /* before the loops end */
+void honest_end(void);           /* after */
+
+/* What they keep while they run. */
+struct honest {
+    long *inside;         /* where it is counted; NULL: it is outside */
+    int (*release)(void); /* gives back what it holds, if cora_with does not */
+    struct item *item;    /* that it puts */
+};
+
+cora_next honest_enter(cora_coro self, long *inside, long most); /* counts it, sleeps, and ends */
+cora_next honest_enter_in_time(cora_coro self, long *inside, long most, int (*release)(void));
+bool honest_count_until_end(cora_coro self, long *inside, long most);
+void honest_count(cora_coro self, long *inside, long most);
+void honest_uncount(cora_coro self);
+bool honest_may_wait(void); /* in a callback of theirs, or in none */
+void honest_run(int times); /* for some seconds each */
+
+/* honest_sync.c, honest_queue.c: what they do; in the end, who waits waits for good reason */
+void sync_begin(cora_lock lock, long *holders);
+void act_honest_sync(void);
+cora_next takes_unit(cora_coro self);
+cora_next eats(cora_coro self);
+cora_next cooks(cora_coro self);
+cora_next climbs(cora_coro self);
+void sync_closes(void); /* before all is quiet */
+void sync_quiet(void);  /* lets the rest end */
+void sync_end(void);
+
+void belt_begin(void);
+void act_belt(void);
+cora_next puts_item(cora_coro self);
+cora_next gets_item(cora_coro self);
+void belt_quiet(void);
+void belt_empty(void); /* when all have ended */
+void belt_end(void);   /* after the loops */
 
 /* ---- asks.c: steps, and what they ask for ---- */
 
@@ -118,7 +164,7 @@ void forget_stored(void);         /* awaitables of an earlier episode */
 void keep_driven(cora_coro coro); /* nobody but who sends to it closes it */
 void close_driven(void);
 
-/* ---- acts.c, structures.c: random calls ---- */
+/* ---- acts.c, structures.c, sync.c, queues.c: random calls ---- */
 
 void act(cora_coro self);
 void act_inside(cora_coro self, unsigned most);
@@ -135,9 +181,14 @@ void stop(cora_args bound);
 void act_timeout(void);
 void act_group(void);
 void act_completions(void);
-void act_lock(void);
-void act_event(void);
 void act_graph(void);
 void act_error(cora_coro self);
+
+void act_sync(void);
+cora_awaitable begin_sync(void); /* for cora_with */
+cora_awaitable wait_at_sync(void);
+
+void act_queue(void);
+cora_awaitable wait_at_queue(void);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * structures.c: random calls on time limits, task groups, futures met as they are done, locks,
- * events, call graphs and errors.
+ * structures.c: random calls on time limits, task groups, futures met as they are done, call graphs
+ * and errors.
  */
 #include "steps.h"
 
@@ -130,62 +130,6 @@ void act_completions(void)
     }
 }
 
-void act_lock(void)
-{
-    char text[100];
-    switch (below(7)) {
-    case 0:
-        keep_lock(CALL(cora_lock_new(pick_loop())));
-        break;
-    case 1:
-    case 2:
-        CALL(cora_lock_release(pick_lock()));
-        break;
-    case 3:
-        CALL(cora_lock_print(pick_lock(), text, below(sizeof text) + 1));
-        CALL(cora_lock_locked(pick_lock()));
-        break;
-    case 4:
-    case 5:
-        keep_future(CALL(
-            cora_when_done(cora_lock_acquire(pick_lock()), cora_partial(on_done, pick_value()))));
-        break;
-    default:
-        if (rarely(3))
-            CALL(cora_lock_close(pick_lock()));
-        break;
-    }
-}
-
-void act_event(void)
-{
-    char text[100];
-    switch (below(7)) {
-    case 0:
-        keep_event(CALL(cora_event_new(pick_loop())));
-        break;
-    case 1:
-        CALL(cora_event_set(pick_event()));
-        break;
-    case 2:
-        CALL(cora_event_clear(pick_event()));
-        break;
-    case 3:
-        CALL(cora_event_print(pick_event(), text, below(sizeof text) + 1));
-        CALL(cora_event_is_set(pick_event()));
-        break;
-    case 4:
-    case 5:
-        keep_future(CALL(
-            cora_when_done(cora_event_wait(pick_event()), cora_partial(on_done, pick_value()))));
-        break;
-    default:
-        if (rarely(3))
-            CALL(cora_event_close(pick_event()));
-        break;
-    }
-}
-
 /* ---- call graphs ---- */
 
 static int pick_limit(void)
@@ -251,7 +195,8 @@ void act_error(cora_coro self)
         CALL(cora_hold(self, error));
         break;
     default:
-        CALL(cora_fail(cora_last_error()));
+        if (!honest_dropping)
+            CALL(cora_fail(cora_last_error()));
         break;
     }
 }

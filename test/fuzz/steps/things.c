@@ -19,6 +19,10 @@ static uint64_t groups[OTHERS];
 static uint64_t completions[OTHERS];
 static uint64_t locks[OTHERS];
 static uint64_t events[OTHERS];
+static uint64_t semaphores[OTHERS];
+static uint64_t conditions[OTHERS];
+static uint64_t barriers[OTHERS];
+static uint64_t queues[OTHERS];
 static uint64_t boxes[OTHERS];
 
 void forget_things(void)
@@ -30,6 +34,10 @@ void forget_things(void)
     memset(completions, 0, sizeof completions);
     memset(locks, 0, sizeof locks);
     memset(events, 0, sizeof events);
+    memset(semaphores, 0, sizeof semaphores);
+    memset(conditions, 0, sizeof conditions);
+    memset(barriers, 0, sizeof barriers);
+    memset(queues, 0, sizeof queues);
     memset(boxes, 0, sizeof boxes);
     locals = values = mailboxes = takers = (struct tally){ 0, 0 };
 }
@@ -54,7 +62,7 @@ cora_loop pick_loop(void)
 
 uint64_t wrong_bits(void)
 {
-    switch (below(9)) {
+    switch (below(13)) {
     case 0:
         return futures[below(FUTURES)];
     case 1:
@@ -71,6 +79,14 @@ uint64_t wrong_bits(void)
         return events[below(OTHERS)];
     case 7:
         return boxes[below(OTHERS)];
+    case 8:
+        return semaphores[below(OTHERS)];
+    case 9:
+        return conditions[below(OTHERS)];
+    case 10:
+        return barriers[below(OTHERS)];
+    case 11:
+        return queues[below(OTHERS)];
     default:
         return loops[below(2)].bits;
     }
@@ -118,6 +134,10 @@ TABLE(group, cora_task_group, groups, OTHERS)
 TABLE(completions, cora_completions, completions, OTHERS)
 TABLE(lock, cora_lock, locks, OTHERS)
 TABLE(event, cora_event, events, OTHERS)
+TABLE(semaphore, cora_semaphore, semaphores, OTHERS)
+TABLE(condition, cora_condition, conditions, OTHERS)
+TABLE(barrier, cora_barrier, barriers, OTHERS)
+TABLE(queue, cora_queue, queues, OTHERS)
 
 uint64_t pick_mailbox(void)
 {
@@ -149,7 +169,7 @@ static cora_value own_value(void)
 
 static cora_value handle_value(void)
 {
-    switch (below(7)) {
+    switch (below(11)) {
     case 0:
         return cora_from(pick_future());
     case 1:
@@ -162,15 +182,23 @@ static cora_value handle_value(void)
         return cora_from(pick_completions());
     case 5:
         return cora_from(pick_lock());
-    default:
+    case 6:
         return cora_from(pick_event());
+    case 7:
+        return cora_from(pick_semaphore());
+    case 8:
+        return cora_from(pick_condition());
+    case 9:
+        return cora_from(pick_barrier());
+    default:
+        return cora_from(pick_queue());
     }
 }
 
 cora_value pick_value(void)
 {
     cora_value several[3];
-    switch (below(10)) {
+    switch (below(12)) {
     case 0:
         return cora_nothing();
     case 1:
@@ -191,9 +219,19 @@ cora_value pick_value(void)
         return handle_value();
     case 8:
         return cora_result(pick_future());
+    case 9:
+        return cora_chars("a borrowed text");
+    case 10:
+        return CALL(cora_temporary(cora_copy(rarely(2) ? pick_error() : own_value())));
     default:
         return cora_copy_context();
     }
+}
+
+int64_t pick_number(void)
+{
+    static const int64_t numbers[] = { 1, 2, 3, 1, 0, 2, -1, INT64_MAX };
+    return rarely(40) ? INT64_MIN : numbers[below(8)];
 }
 
 static cora_value pick_group_of_errors(void)
