@@ -34,13 +34,15 @@ WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Wvla -Wform
              -Wswitch-enum -Wimplicit-fallthrough
 C_ONLY    := -Wstrict-prototypes -Wmissing-prototypes
 CFLAGS    ?= -O2 -g
-# What does not run all the time is made small; C++ exceptions do not go through Cora (docs/limits.md).
+# What does not run all the time is made small, and nothing is padded for it; C++ exceptions do not go
+# through Cora (docs/limits.md).
 COLD      := $(addprefix reactor/,context error exception_handler loop signal value watcher) \
              $(addprefix futures/,as_completed call_graph generator runner shield staggered \
                task_group task_inspect timeout wait wait_for with) \
              $(addprefix sync/,barrier condition event semaphore) \
              $(addprefix queue/,lifo_queue priority_queue)
-SMALL     := $(if $(SAN),,-fno-asynchronous-unwind-tables)
+SMALL     := $(if $(SAN),,-fno-asynchronous-unwind-tables -falign-functions=8 \
+               $(if $(findstring clang,$(CC)),,-fno-align-jumps))
 COMPILE    = $(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) $(SMALL) $(WARNINGS) $(C_ONLY) $(if $(WERROR),-Werror) \
              $(SANFLAGS) -fPIC -fno-semantic-interposition -fvisibility=hidden -MMD -MP -I$(OUT)/include -I. -Itest/harness -Itest/virtual_clock $(EV_CFLAGS)
 LINK       = $(CC) $(CFLAGS) $(SANFLAGS)

@@ -32,9 +32,9 @@ CORA_API int cora_barrier_close(cora_barrier barrier);
 /*
  * Ends when as many are there as it is for, with its number in the order of coming, from 0: the
  * last one without waiting, and then the others in that order (its callback, as that of all that
- * need not wait, comes a tick later, behind theirs). A BrokenBarrierError if it is broken, or reset
- * meanwhile. If cancelled: it leaves. A RuntimeError if it must wait in another loop than the
- * barrier's. asyncio: Barrier.wait, async with.
+ * need not wait, comes a tick later, behind theirs; once one was cancelled, numbers may repeat). A
+ * BrokenBarrierError if it is broken, or reset meanwhile. If cancelled: it leaves. A RuntimeError
+ * if it must wait in another loop than the barrier's. asyncio: Barrier.wait, async with.
  */
 CORA_API extern const struct cora_operation cora_barrier_wait_operation;
 

@@ -1,2 +1,2 @@
 # sync/lock.c: who was woken and is cancelled takes the lock and ends with true
-/^static enum cora_resumed acquire_resume/,/^}/ s/if (cancelled) {/if (cancelled \&\& cora_waiter_state(waiter) == CORA_WAITER_CANCELLED) {/
+/^enum cora_resumed lock_resume/,/^}/ s/if (cancelled) {/if (cancelled \&\& cora_waiter_state(waiter) == CORA_WAITER_CANCELLED) {/
