@@ -246,7 +246,7 @@ cora_future cora_when_done_start(const cora_awaitable *what, cora_done_callback 
     const struct operation *operation = operation_of(what);
     if (CORA_UNLIKELY(operation->when_done))
         return operation->when_done(loop, what, callback, place);
-    struct future *future = future_new_fast(loop, operation, place);
+    struct future *future = future_new_fast(loop, NULL, place);
     if (CORA_UNLIKELY(!future))
         return none;
     if (CORA_UNLIKELY(!future_add_first(loop, future, callback.partial))) {
@@ -255,10 +255,13 @@ cora_future cora_when_done_start(const cora_awaitable *what, cora_done_callback 
     }
     cora_future handle = future_handle(future);
     loop_hold(loop);
-    if (CORA_LIKELY(operation == &waiter_operation))
+    if (CORA_LIKELY(operation == &waiter_operation)) {
         waiter_start(loop, future, what);
-    else
+    } else {
+        future->operation = operation;
+        future_mark(future, FUTURE_OPERATION);
         operation->start(loop, future, what);
+    }
     if (!future_is_done(future) && future->slot.bits == handle.bits)
         future_mark(future, FUTURE_DIRECT);
     loop_unhold(loop);

@@ -535,8 +535,8 @@ static bool callback_equals(const struct slot *slot, const struct callback *call
 }
 
 /* Takes the equal ones out of the ring, and gives them as a list. */
-static __attribute__((cold)) struct slot *
-ring_remove(struct future *future, const struct cora_partial *partial, size_t *ret_count)
+static struct slot *ring_remove(struct future *future, const struct cora_partial *partial,
+                                size_t *ret_count)
 {
     struct slot *removed = NULL, **end = &removed,
                 *slot = future_has(future, FUTURE_FURTHER) ? ring_first(future) : NULL;

@@ -399,8 +399,10 @@ bool operation_step(struct loop *loop, struct future *future);
 bool awaitable_keep(cora_awaitable *stored, const cora_awaitable *what);
 void awaitable_drop(cora_awaitable *what);
 
-/* Starts one of operation.c. If it ends at once it needs nothing of that: its future is a plain
- * one. */
+/*
+ * Starts one of operation.c, for a plain future just made with a callback: it becomes an
+ * operation's only if it must wait.
+ */
 static inline void waiter_start(struct loop *loop, struct future *future,
                                 const cora_awaitable *what)
 {
@@ -408,19 +410,17 @@ static inline void waiter_start(struct loop *loop, struct future *future,
     bool ends = what->operation->now && what->operation->now(what, &outcome);
     if (CORA_UNLIKELY(future_is_done(future)))
         return; /* its loop was closed */
-    if (!ends) {
-        waiter_begin(loop, future, what);
-        return;
-    }
-    future->operation = NULL;
-    future_unmark(future, FUTURE_OPERATION);
-    if (CORA_UNLIKELY(future->slot.as.future != FUTURE_CALLBACK) || !cora_is_plain(outcome)) {
+    if (CORA_LIKELY(ends && cora_is_plain(outcome))) {
+        future_mark(future, FUTURE_FINISHED);
+        value_copy_plain(&future->as.outcome, &outcome);
+        slot_queue(loop, &future->slot);
+    } else if (ends) {
         operation_end(loop, future, outcome);
-        return;
+    } else {
+        future->operation = &waiter_operation;
+        future_mark(future, FUTURE_OPERATION);
+        waiter_begin(loop, future, what);
     }
-    future_mark(future, FUTURE_FINISHED);
-    value_copy_plain(&future->as.outcome, &outcome);
-    slot_queue(loop, &future->slot);
 }
 
 /*

@@ -146,7 +146,7 @@ static bool is_full(const struct queue *queue)
 }
 
 /* Wakes the first that waits, who is off the list then. */
-static void wake_next(struct cora_waiters *list)
+static __attribute__((noinline)) void wake_next(struct cora_waiters *list)
 {
     struct cora_waiter *waiter = list->first;
     while (waiter) {
@@ -169,43 +169,68 @@ static __attribute__((cold)) cora_value refuse_get(cora_queue handle, const stru
                               : queue_error(handle, CORA_EQUEUEEMPTY, "the queue is empty");
 }
 
-/* Puts an item in that may be put, and adds a reference. 0, or a code. */
-static int push(cora_queue handle, struct queue *queue, cora_value item)
+/* A reference of the queue's to this item. 0, or a code. */
+static __attribute__((noinline)) int keep(cora_value item, cora_value *ret_kept)
 {
-    cora_value kept = cora_copy(item);
-    if (CORA_UNLIKELY(!cora_is_plain(kept)) && cora_is_error(kept) && !cora_is_error(item))
-        return cora_set_last_error(kept);
+    *ret_kept = cora_copy(item);
+    return cora_is_error(*ret_kept) && !cora_is_error(item) ? cora_set_last_error(*ret_kept) : 0;
+}
+
+/* With a compare function, which may close the queue. 0, or a code. */
+static __attribute__((noinline)) int push_by_kind(cora_queue handle, struct queue *queue,
+                                                  cora_value item)
+{
+    queue->kind->push(queue, item);
+    if (!queue->is_closed)
+        return 0;
+    queue_free(queue);
+    queue_get(handle); /* sets the error */
+    return cora_last_error_code();
+}
+
+/* The same of a get: NULL if it is closed. */
+static __attribute__((noinline)) struct queue *pop_by_kind(struct queue *queue,
+                                                           cora_value *ret_item)
+{
+    *ret_item = queue->kind->pop(queue);
+    if (!queue->is_closed)
+        return queue;
+    queue_free(queue);
+    return NULL;
+}
+
+/* Puts an item in that may be put, and adds a reference. 0, or a code. */
+static inline __attribute__((always_inline)) int push(cora_queue handle, struct queue *queue,
+                                                      cora_value item)
+{
+    int code = 0;
+    if (CORA_UNLIKELY(!cora_is_plain(item)) && (code = keep(item, &item)) < 0)
+        return code;
     if (CORA_UNLIKELY(queue->count == queue->room) && !make_room(queue)) {
-        cora_drop(kept);
+        cora_drop(item);
         return cora_error_code(queue_error(handle, CORA_EMEMORY, "no memory for another item"));
     }
     if (CORA_LIKELY(queue->kind == &fifo_kind))
-        fifo_push(queue, kept);
-    else
-        queue->kind->push(queue, kept);
-    if (CORA_UNLIKELY(queue->is_closed)) {
-        queue_free(queue);
-        queue_get(handle); /* sets the error */
-        return cora_last_error_code();
-    }
+        fifo_push(queue, item);
+    else if ((code = push_by_kind(handle, queue, item)) < 0)
+        return code;
     queue->unfinished++;
-    if (queue->getters.first)
+    if (CORA_UNLIKELY(queue->getters.first != NULL))
         wake_next(&queue->getters);
     return 0;
 }
 
 /* Takes an item out of those that are there: a temporary. */
-static cora_value pop(struct queue *queue)
+static inline __attribute__((always_inline)) cora_value pop(struct queue *queue)
 {
-    cora_value item =
-        CORA_LIKELY(queue->kind == &fifo_kind) ? fifo_pop(queue) : queue->kind->pop(queue);
-    if (CORA_UNLIKELY(queue->is_closed)) {
-        queue_free(queue);
+    cora_value item;
+    if (CORA_LIKELY(queue->kind == &fifo_kind))
+        item = fifo_pop(queue);
+    else if (!pop_by_kind(queue, &item))
         return cora_temporary(item);
-    }
     if (CORA_UNLIKELY(queue->count == 0) && queue->room > ROOM_KEPT)
         drop_items(queue);
-    if (queue->putters.first)
+    if (CORA_UNLIKELY(queue->putters.first != NULL))
         wake_next(&queue->putters);
     return cora_temporary(item);
 }
@@ -234,34 +259,28 @@ struct put {
     cora_value item;
 };
 
-/* Whether a put need not wait, and then its outcome. */
-static inline bool put_ends(cora_queue handle, cora_value item, cora_value *ret_outcome)
-{
-    struct queue *queue = queue_get(handle);
-    if (CORA_UNLIKELY(queue && is_full(queue) && !queue->is_shutdown))
-        return false;
-    int code = CORA_EQUEUESHUTDOWN;
-    if (CORA_LIKELY(queue && !queue->is_shutdown))
-        code = push(handle, queue, item);
-    else if (queue)
-        refuse_put(handle, queue);
-    *ret_outcome = CORA_LIKELY(code == 0) ? cora_nothing() : cora_last_error();
-    return true;
-}
-
 static bool put_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
-    return put_ends((cora_queue){ what->value.as.handle }, what->argument, ret_outcome);
+    cora_queue handle = { what->value.as.handle };
+    struct queue *queue = queue_get(handle);
+    int code = CORA_ESTALE;
+    if (CORA_UNLIKELY(queue && is_full(queue) && !queue->is_shutdown))
+        return false;
+    if (CORA_LIKELY(queue && !queue->is_shutdown))
+        code = push(handle, queue, what->argument);
+    else if (queue)
+        code = refuse_put(handle, queue);
+    *ret_outcome = CORA_LIKELY(code == 0) ? cora_nothing() : cora_last_error();
+    return true;
 }
 
 static int put_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
     struct put *put = (struct put *)waiter;
-    put->item = cora_copy(what->argument);
-    if (cora_is_error(put->item) && !cora_is_error(what->argument))
-        return cora_set_last_error(put->item);
-    cora_waiters_append(&queue_get((cora_queue){ what->value.as.handle })->putters, waiter);
-    return 0;
+    int code = keep(what->argument, &put->item);
+    if (code == 0)
+        cora_waiters_append(&queue_get((cora_queue){ what->value.as.handle })->putters, waiter);
+    return code;
 }
 
 static enum cora_resumed put_resume(struct cora_waiter *waiter, bool cancelled,
@@ -275,7 +294,8 @@ static enum cora_resumed put_resume(struct cora_waiter *waiter, bool cancelled,
             wake_next(&queue->putters);
         return CORA_ENDS_CANCELLED;
     }
-    if (put_ends(handle, ((struct put *)waiter)->item, ret_outcome))
+    cora_awaitable again = { .value = waiter->value, .argument = ((struct put *)waiter)->item };
+    if (put_now(&again, ret_outcome))
         return CORA_ENDS;
     cora_waiters_append(&queue->putters, waiter);
     return CORA_WAITS;
@@ -297,22 +317,19 @@ const struct cora_operation cora_queue_put_operation = {
 
 /* ---- get ---- */
 
-/* The same of a get. */
-static inline bool get_ends(cora_queue handle, cora_value *ret_outcome)
-{
-    struct queue *queue = queue_get(handle);
-    if (CORA_UNLIKELY(queue && queue->count == 0 && !queue->is_shutdown))
-        return false;
-    if (CORA_LIKELY(queue != NULL))
-        *ret_outcome = CORA_LIKELY(queue->count > 0) ? pop(queue) : refuse_get(handle, queue);
-    else
-        *ret_outcome = cora_last_error();
-    return true;
-}
-
 static bool get_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
-    return get_ends((cora_queue){ what->value.as.handle }, ret_outcome);
+    cora_queue handle = { what->value.as.handle };
+    struct queue *queue = queue_get(handle);
+    if (CORA_LIKELY(queue && queue->count > 0))
+        *ret_outcome = pop(queue);
+    else if (!queue)
+        *ret_outcome = cora_last_error();
+    else if (queue->is_shutdown)
+        *ret_outcome = refuse_get(handle, queue);
+    else
+        return false;
+    return true;
 }
 
 static int get_start(struct cora_waiter *waiter, const cora_awaitable *what)
@@ -332,7 +349,8 @@ static enum cora_resumed get_resume(struct cora_waiter *waiter, bool cancelled,
             wake_next(&queue->getters);
         return CORA_ENDS_CANCELLED;
     }
-    if (get_ends(handle, ret_outcome))
+    cora_awaitable again = { .value = waiter->value };
+    if (get_now(&again, ret_outcome))
         return CORA_ENDS;
     cora_waiters_append(&queue->getters, waiter);
     return CORA_WAITS;
@@ -373,8 +391,8 @@ static int join_start(struct cora_waiter *waiter, const cora_awaitable *what)
     return 0;
 }
 
-static enum cora_resumed join_resume(struct cora_waiter *waiter,
-                                                           bool cancelled, cora_value *ret_outcome)
+static enum cora_resumed join_resume(struct cora_waiter *waiter, bool cancelled,
+                                     cora_value *ret_outcome)
 {
     bool is_there = queue_get((cora_queue){ waiter->value.as.handle });
     cora_waiters_remove(waiter);

@@ -1,2 +1,2 @@
 # queue/queue.c: an item that was got counts as done with
-/^static cora_value pop/,/^}/ s/^{/&\n    queue->unfinished--;/
+/^static .*cora_value pop(/,/^}/ s/^{/&\n    queue->unfinished--;/

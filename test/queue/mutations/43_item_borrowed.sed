@@ -1,2 +1,2 @@
 # queue/queue.c: a put adds no reference
-/^static int push/,/^}/ s/cora_value kept = cora_copy(item);/cora_value kept = item;/
+/^static .*int push(/,/^}/ s/(code = keep(item, &item)) < 0/false/
