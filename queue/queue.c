@@ -100,10 +100,21 @@ static __attribute__((cold)) bool make_room(struct queue *queue)
     return true;
 }
 
-static void fifo_push(struct queue *queue, cora_value item)
+/*
+ * Word by word: the caller has just written the item as two words, and a wider read would have to
+ * wait for both to leave the store buffer.
+ */
+static inline void fifo_put(struct queue *queue, const cora_value *item)
 {
     size_t at = (queue->first + queue->count++) & (queue->room - 1);
-    ((cora_value *)(void *)queue->entries)[at] = item;
+    cora_value *entry = &((cora_value *)(void *)queue->entries)[at];
+    entry->type = item->type;
+    entry->as.integer = item->as.integer;
+}
+
+static void fifo_push(struct queue *queue, cora_value item)
+{
+    fifo_put(queue, &item);
 }
 
 static cora_value fifo_pop(struct queue *queue)
@@ -201,18 +212,22 @@ static __attribute__((noinline)) struct queue *pop_by_kind(struct queue *queue,
 
 /* Puts an item in that may be put, and adds a reference. 0, or a code. */
 static inline __attribute__((always_inline)) int push(cora_queue handle, struct queue *queue,
-                                                      cora_value item)
+                                                      const cora_value *item)
 {
     int code = 0;
-    if (CORA_UNLIKELY(!cora_is_plain(item)) && (code = keep(item, &item)) < 0)
-        return code;
+    cora_value kept;
+    if (CORA_UNLIKELY(!cora_is_plain(*item))) {
+        if ((code = keep(*item, &kept)) < 0)
+            return code;
+        item = &kept;
+    }
     if (CORA_UNLIKELY(queue->count == queue->room) && !make_room(queue)) {
-        cora_drop(item);
+        cora_drop(*item);
         return cora_error_code(queue_error(handle, CORA_EMEMORY, "no memory for another item"));
     }
     if (CORA_LIKELY(queue->kind == &fifo_kind))
-        fifo_push(queue, item);
-    else if ((code = push_by_kind(handle, queue, item)) < 0)
+        fifo_put(queue, item);
+    else if ((code = push_by_kind(handle, queue, *item)) < 0)
         return code;
     queue->unfinished++;
     if (CORA_UNLIKELY(queue->getters.first != NULL))
@@ -241,7 +256,7 @@ int cora_queue_put_nowait(cora_queue handle, cora_value item)
     if (!queue)
         return cora_last_error_code();
     return queue->is_shutdown || is_full(queue) ? refuse_put(handle, queue)
-                                                : push(handle, queue, item);
+                                                : push(handle, queue, &item);
 }
 
 cora_value cora_queue_get_nowait(cora_queue handle)
@@ -267,7 +282,7 @@ static bool put_now(const cora_awaitable *what, cora_value *ret_outcome)
     if (CORA_UNLIKELY(queue && is_full(queue) && !queue->is_shutdown))
         return false;
     if (CORA_LIKELY(queue && !queue->is_shutdown))
-        code = push(handle, queue, what->argument);
+        code = push(handle, queue, &what->argument);
     else if (queue)
         code = refuse_put(handle, queue);
     *ret_outcome = CORA_LIKELY(code == 0) ? cora_nothing() : cora_last_error();

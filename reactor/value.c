@@ -306,34 +306,12 @@ static void wrong_type(cora_value value, const cora_type *wanted)
     cora_fail(cora_error(CORA_ETYPE, "a value of type %s was read as %s", name, wanted->name));
 }
 
-/* The value as a plain one of this type; the type's zero, and a TypeError, if it is none. */
-static cora_value value_as(cora_value value, const cora_type *wanted)
+cora_value cora_as_slow(cora_value value, const cora_type *type)
 {
-    if (CORA_LIKELY(value.type == wanted) || value_read(&value, wanted))
+    if (value_read(&value, type))
         return value;
-    wrong_type(value, wanted);
-    return (cora_value){ wanted, { 0 } };
-}
-
-long long cora_as_int(cora_value value)
-{
-    return value_as(value, &cora_type_int).as.integer;
-}
-
-double cora_as_real(cora_value value)
-{
-    return value_as(value, &cora_type_real).as.real;
-}
-
-const char *cora_as_text(cora_value value)
-{
-    const char *text = value_as(value, &cora_type_static).as.chars;
-    return text ? text : "";
-}
-
-void *cora_as_pointer(cora_value value)
-{
-    return value_as(value, &cora_type_pointer).as.pointer;
+    wrong_type(value, type);
+    return (cora_value){ type, { 0 } };
 }
 
 int cora_get_as(cora_value value, const cora_type *wanted, void *ret, size_t size)
@@ -342,11 +320,6 @@ int cora_get_as(cora_value value, const cora_type *wanted, void *ret, size_t siz
         return CORA_ETYPE;
     memcpy(ret, &value.as, size);
     return 0;
-}
-
-uint64_t cora_as_bits(cora_value value, const cora_type *type)
-{
-    return value_as(value, type).as.handle;
 }
 
 /* The bytes of any kind of text, or of bytes, with a zero behind; NULL if it is neither. */
@@ -377,7 +350,7 @@ const void *cora_as_bytes(cora_value value, size_t *ret_size)
 
 static const struct list *list_of(cora_value value)
 {
-    return (const struct list *)value_as(value, &cora_type_list).as.counted;
+    return (const struct list *)cora_as(value, &cora_type_list).as.counted;
 }
 
 size_t cora_list_size(cora_value value)

@@ -255,15 +255,43 @@ static inline bool cora_is_nothing(cora_value value)
     return !value.type;
 }
 
-/* The value as this type, or its zero (0, 0.0, "", NULL, null handle) and a TypeError. */
-CORA_API long long cora_as_int(cora_value value);
-CORA_API double cora_as_real(cora_value value);
-CORA_API const char *cora_as_text(cora_value value); /* borrowed from the value */
-CORA_API const void *cora_as_bytes(cora_value value, size_t *ret_size); /* texts too */
-CORA_API void *cora_as_pointer(cora_value value);                       /* owned ones too */
+CORA_API cora_value cora_as_slow(cora_value value, const cora_type *type);
 
-/* The bits of a handle of this type; and as handles. 0, or null, and a TypeError if it is none. */
-CORA_API uint64_t cora_as_bits(cora_value value, const cora_type *type);
+static inline cora_value cora_as(cora_value value, const cora_type *type)
+{
+    return CORA_LIKELY(value.type == type) ? value : cora_as_slow(value, type);
+}
+
+/* The value as this type, or its zero (0, 0.0, "", NULL, null handle) and a TypeError. */
+static inline long long cora_as_int(cora_value value)
+{
+    return cora_as(value, &cora_type_int).as.integer;
+}
+
+static inline double cora_as_real(cora_value value)
+{
+    return cora_as(value, &cora_type_real).as.real;
+}
+
+static inline void *cora_as_pointer(cora_value value) /* owned ones too */
+{
+    return cora_as(value, &cora_type_pointer).as.pointer;
+}
+
+/* Borrowed from the value. Texts are bytes, too. */
+static inline const char *cora_as_text(cora_value value)
+{
+    const char *text = cora_as(value, &cora_type_static).as.chars;
+    return text ? text : "";
+}
+
+CORA_API const void *cora_as_bytes(cora_value value, size_t *ret_size);
+
+/* The bits of a handle of this type; and as handles. */
+static inline uint64_t cora_as_bits(cora_value value, const cora_type *type)
+{
+    return cora_as(value, type).as.handle;
+}
 
 static inline cora_loop cora_as_loop(cora_value value)
 {
