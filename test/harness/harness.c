@@ -382,6 +382,14 @@ static bool pass(void)
     return atomic_compare_exchange_strong(&outcome->state, &running, PASSED);
 }
 
+/* What a shell in the background ignores, tests send. */
+static void signals_as_usual(void)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
+}
+
 /* The life of a child: become a process of its own, run the test, compare, and leave through
  * exit(), where LeakSanitizer runs. */
 static void __attribute__((noreturn)) run_in_child(const struct harness_test *test, int output,
@@ -391,9 +399,7 @@ static void __attribute__((noreturn)) run_in_child(const struct harness_test *te
 
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGHUP, SIG_DFL);
+    signals_as_usual();
     sigprocmask(SIG_SETMASK, mask, NULL);
     point_stdio_at(output);
     test_process = getpid();
@@ -491,6 +497,7 @@ static void run_in_this_process(const struct harness_test *test)
     size_t objects = harness_live_objects ? harness_live_objects() : 0;
 
     test_process = getpid();
+    signals_as_usual();
     if (setjmp(end_of_test) == 0) {
         alarm((unsigned)fmax(0, limit_of(test) * SLOWER_IN_PROCESS));
         run_body(test);
