@@ -34,8 +34,8 @@ WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Wvla -Wform
              -Wswitch-enum -Wimplicit-fallthrough
 C_ONLY    := -Wstrict-prototypes -Wmissing-prototypes
 CFLAGS    ?= -O2 -g
-# What does not run all the time is made small, and nothing is padded for it; C++ exceptions do not go
-# through Cora (docs/limits.md).
+# What does not run all the time is made small. Nowhere are jumps and functions padded (it saves no time,
+# measured), nor are there tables for unwinding: C++ exceptions do not go through Cora (docs/limits.md).
 COLD      := $(addprefix reactor/,context error exception_handler loop signal value watcher) \
              $(addprefix futures/,as_completed call_graph generator runner shield staggered \
                task_group task_inspect timeout wait wait_for with) \

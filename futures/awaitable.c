@@ -246,7 +246,7 @@ cora_future cora_when_done_start(const cora_awaitable *what, cora_done_callback 
     const struct operation *operation = operation_of(what);
     if (CORA_UNLIKELY(operation->when_done))
         return operation->when_done(loop, what, callback, place);
-    struct future *future = future_new_fast(loop, NULL, place);
+    struct future *future = future_new_fast(loop, place);
     if (CORA_UNLIKELY(!future))
         return none;
     if (CORA_UNLIKELY(!future_add_first(loop, future, callback.partial))) {

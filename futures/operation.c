@@ -89,11 +89,17 @@ void cora_waiters_close(struct cora_waiters *list)
         cora_waiters_remove(list->first);
 }
 
-int cora_waiters_print(const struct cora_waiters *list, char *buffer, size_t size)
+size_t cora_waiters_count(const struct cora_waiters *list)
 {
     size_t count = 0;
     for (const struct cora_waiter *waiter = list->first; waiter; waiter = waiter->next)
         count++;
+    return count;
+}
+
+int cora_waiters_print(const struct cora_waiters *list, char *buffer, size_t size)
+{
+    size_t count = cora_waiters_count(list);
     return count ? snprintf(buffer, size, ", waiters:%zu", count)
                  : snprintf(buffer, size, "%s", "");
 }

@@ -130,6 +130,9 @@ CORA_API size_t cora_waiters_wake_first(struct cora_waiters *list, size_t count)
 CORA_API void cora_waiters_wake(struct cora_waiters *list);
 CORA_API void cora_waiters_close(struct cora_waiters *list);
 
+/* How many they are, also those that were woken, or cancelled, and did not run yet. */
+CORA_API size_t cora_waiters_count(const struct cora_waiters *list);
+
 /* Writes how many they are for a person to read: ", waiters:2", or nothing. As snprintf. */
 CORA_API int cora_waiters_print(const struct cora_waiters *list, char *buffer, size_t size);
 

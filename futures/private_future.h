@@ -142,8 +142,9 @@ struct operation {
     void (*report)(struct loop *loop, struct future *future, const struct cora_report *report);
 
     /*
-     * An awaitable that is no operation: makes its future. The one that it has already, if any.
-     * That future is a gather's or a run's, which alone know of it. Its cora_when_done.
+     * An awaitable that is no operation: makes its future; gives the one that it has already, if
+     * any; is told that this is a gather's or a run's, which alone know of it; and its
+     * cora_when_done.
      */
     struct future *(*make)(struct loop *loop, const cora_awaitable *what,
                            const struct cora_place *place);
@@ -260,6 +261,7 @@ static inline struct future *future_get(cora_future handle)
     return future;
 }
 
+/* What a slot just taken becomes: a pending one. */
 static inline void future_init(struct future *future, const struct operation *operation,
                                const struct cora_place *place)
 {
@@ -275,18 +277,17 @@ static inline void future_init(struct future *future, const struct operation *op
 struct future *future_new(struct loop *loop, const struct operation *operation,
                           const struct cora_place *place);
 
-/* The same where every instruction counts. */
-static inline struct future *future_new_fast(struct loop *loop, const struct operation *operation,
-                                             const struct cora_place *place)
+/* The same of a plain one, where every instruction counts. */
+static inline struct future *future_new_fast(struct loop *loop, const struct cora_place *place)
 {
     struct future *future = future_of(pool_take_fast(&loop->futures));
     if (CORA_UNLIKELY(!future))
-        return future_new(loop, operation, place);
-    future_init(future, operation, place);
+        return future_new(loop, NULL, place);
+    future_init(future, NULL, place);
     return future;
 }
 
-/* The same for the coroutine whose step runs. False if none does. */
+/* Holds it for the coroutine whose step runs. False if none does. */
 bool future_hold_in_step(struct future *future);
 
 /* Holds it for the program, which gets the handle: made in a step, or while no run is on. */

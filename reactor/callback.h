@@ -260,10 +260,12 @@ static inline cora_task_factory cora_make_task_factory(struct cora_partial *part
 /* cora_partial(function, arguments...) */
 #define cora_partial(...) CORA_PICK(__VA_ARGS__)(__VA_ARGS__)
 
+/* clang-format off: it knows no _Generic */
 #define cora_in_context(context, callback)                                                         \
-    _Generic((callback), cora_callback                                                             \
-             : cora_callback_in_context, cora_done_callback                                        \
-             : cora_done_callback_in_context)(context, callback)
+    _Generic((callback),                                                                           \
+        cora_callback: cora_callback_in_context,                                                   \
+        cora_done_callback: cora_done_callback_in_context)(context, callback)
+/* clang-format on */
 
 #else /* C++: a temporary that lives until the full expression ends, and converts to its kind */
 

@@ -3,8 +3,9 @@
  * word; counted kinds point to memory with a head (private_value.h) that says how to drop it.
  *
  * A constructor's reference belongs to the running callback: it is put on the thread's list of
- * temporaries, which the loop drops when the callback has returned. A value that was put there once
- * never needs to be again, so the list is intrusive.
+ * temporaries, which the loop drops when the callback has returned. The list is intrusive: a value
+ * is in at most one, as that has a reference, and what has others is put there in a list of its
+ * own.
  */
 #include "value.h"
 

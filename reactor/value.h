@@ -217,6 +217,7 @@ static inline bool cora_is_plain(cora_value value)
     return !value.type || value.type->kind < 0;
 }
 
+/* What the next three do for values that are not plain. */
 CORA_API cora_value cora_copy_counted(cora_value value);
 CORA_API void cora_drop_counted(cora_value value);
 CORA_API cora_value cora_temporary_counted(cora_value value);
@@ -255,8 +256,10 @@ static inline bool cora_is_nothing(cora_value value)
     return !value.type;
 }
 
+/* What cora_as does for a value of another type. */
 CORA_API cora_value cora_as_slow(cora_value value, const cora_type *type);
 
+/* The value as a plain one of this type of Cora's; its zero and a TypeError if it is none. */
 static inline cora_value cora_as(cora_value value, const cora_type *type)
 {
     return CORA_LIKELY(value.type == type) ? value : cora_as_slow(value, type);
@@ -278,7 +281,7 @@ static inline void *cora_as_pointer(cora_value value) /* owned ones too */
     return cora_as(value, &cora_type_pointer).as.pointer;
 }
 
-/* Borrowed from the value. Texts are bytes, too. */
+/* A text, and bytes (texts, too): borrowed from the value. */
 static inline const char *cora_as_text(cora_value value)
 {
     const char *text = cora_as(value, &cora_type_static).as.chars;
@@ -445,7 +448,7 @@ CORA_END
         cora_task_group: cora_from_task_group,                                                     \
         cora_completions: cora_from_completions,                                                   \
         cora_lock: cora_from_lock,                                                                 \
-        cora_event: cora_from_event,                                                                 \
+        cora_event: cora_from_event,                                                               \
         cora_semaphore: cora_from_semaphore,                                                       \
         cora_condition: cora_from_condition,                                                       \
         cora_barrier: cora_from_barrier,                                                           \

@@ -29,7 +29,7 @@ int main(void)
     row("each further done-callback", (sizeof(struct done_slot) + 15) & ~(size_t)15);
     row("coroutine, with 40 bytes of locals", sizeof(struct coroutine));
     row("task, without its coroutine", sizeof(struct task));
-    row("lock, event, time limit, task group: an object", 128);
+    row("lock, semaphore, queue, time limit: an object", 128);
     row("what waits at one, besides its future", sizeof(struct cora_waiter));
     row("what cora_with has entered", sizeof(struct extra));
     row("awaitable", sizeof(cora_awaitable));
