@@ -278,13 +278,15 @@ static bool put_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
     cora_queue handle = { what->value.as.handle };
     struct queue *queue = queue_get(handle);
-    int code = CORA_ESTALE;
-    if (CORA_UNLIKELY(queue && is_full(queue) && !queue->is_shutdown))
-        return false;
-    if (CORA_LIKELY(queue && !queue->is_shutdown))
-        code = push(handle, queue, &what->argument);
-    else if (queue)
+    int code;
+    if (CORA_UNLIKELY(!queue))
+        code = cora_last_error_code();
+    else if (CORA_UNLIKELY(queue->is_shutdown))
         code = refuse_put(handle, queue);
+    else if (is_full(queue))
+        return false;
+    else
+        code = push(handle, queue, &what->argument);
     *ret_outcome = CORA_LIKELY(code == 0) ? cora_nothing() : cora_last_error();
     return true;
 }
@@ -483,9 +485,7 @@ static int print_on(char *buffer, size_t size, int length, const char *format, .
 static __attribute__((cold)) int print_waiters(char *buffer, size_t size, int length,
                                                const char *name, const struct cora_waiters *list)
 {
-    size_t count = 0;
-    for (const struct cora_waiter *waiter = list->first; waiter; waiter = waiter->next)
-        count++;
+    size_t count = cora_waiters_count(list);
     return count ? print_on(buffer, size, length, " %s[%zu]", name, count) : length;
 }
 

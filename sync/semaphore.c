@@ -11,8 +11,7 @@
 
 struct semaphore {
     int64_t value;
-    int64_t most; /* that the value may be */
-    bool bounded;
+    int64_t most; /* that the value may be; INT64_MAX: it is not bounded */
     struct cora_waiters waiters;
 };
 
@@ -40,10 +39,14 @@ cora_semaphore cora_semaphore_new_at(cora_loop loop, int64_t value, bool bounded
     }
     made.bits = cora_object_new_at(loop, &semaphore_type, place);
     if (made.bits)
-        *semaphore_get(made) = (struct semaphore){ .value = value,
-                                                   .most = bounded ? value : INT64_MAX,
-                                                   .bounded = bounded };
+        *semaphore_get(made) =
+            (struct semaphore){ .value = value, .most = bounded ? value : INT64_MAX };
     return made;
+}
+
+static const char *name_of(const struct semaphore *semaphore)
+{
+    return semaphore->most < INT64_MAX ? "BoundedSemaphore" : "Semaphore";
 }
 
 int cora_semaphore_close(cora_semaphore semaphore)
@@ -124,9 +127,8 @@ int cora_semaphore_release(cora_semaphore handle)
     if (!semaphore)
         return cora_last_error_code();
     if (semaphore->value >= semaphore->most)
-        return cora_error_code(
-            cora_object_error(semaphore, CORA_EVALUE, "%s released too many times",
-                              semaphore->bounded ? "BoundedSemaphore" : "Semaphore"));
+        return cora_error_code(cora_object_error(semaphore, CORA_EVALUE,
+                                                 "%s released too many times", name_of(semaphore)));
     semaphore->value++;
     wake_next(semaphore);
     return 0;
@@ -147,6 +149,5 @@ int cora_semaphore_print(cora_semaphore handle, char *buffer, size_t size)
     if (!is_locked(semaphore))
         snprintf(value, sizeof value, "unlocked, value:%" PRId64, semaphore->value);
     cora_waiters_print(&semaphore->waiters, waiters, sizeof waiters);
-    return snprintf(buffer, size, "<%sSemaphore [%s%s]>", semaphore->bounded ? "Bounded" : "",
-                    value, waiters);
+    return snprintf(buffer, size, "<%s [%s%s]>", name_of(semaphore), value, waiters);
 }
