@@ -36,9 +36,10 @@ C_ONLY    := -Wstrict-prototypes -Wmissing-prototypes
 CFLAGS    ?= -O2 -g
 # What does not run all the time is made small. Nowhere are jumps and functions padded (it saves no time,
 # measured), nor are there tables for unwinding: C++ exceptions do not go through Cora (docs/limits.md).
-COLD      := $(addprefix reactor/,context error exception_handler loop signal value watcher) \
-             $(addprefix futures/,as_completed call_graph generator runner shield staggered \
-               task_group task_inspect timeout wait wait_for with) \
+COLD      := $(addprefix reactor/,connector context error exception_handler loop outcome resolver server \
+               signal thread_pool value watcher) \
+             $(addprefix futures/,as_completed call_graph connection generator runner shield sock staggered \
+               stream stream_protocol task_group task_inspect timeout wait wait_for with) \
              $(addprefix sync/,barrier condition event semaphore) \
              $(addprefix queue/,lifo_queue priority_queue)
 SMALL     := $(if $(SAN),,-fno-asynchronous-unwind-tables -falign-functions=8 \
@@ -102,12 +103,13 @@ setup-core: $(BUILD)/.made
 setup-test: setup-core
 	$(call need,g++ pkg-config procps)
 # Peers that are only measured where the distribution has them.
-BENCH_OTHERS := libglib2.0-dev nodejs golang-go cargo rustc librust-tokio-dev librust-futures-util-dev
+BENCH_OTHERS := wrk strace valgrind libglib2.0-dev nodejs golang-go cargo rustc librust-tokio-dev librust-futures-util-dev
 setup-bench: setup-test
 	$(call need,libuv1-dev libevent-dev libtevent-dev libtalloc-dev python3 python3-uvloop gnuplot-nox)
 	-$(call need,$$(for p in $(BENCH_OTHERS); do apt-cache show $$p >/dev/null 2>&1 && echo $$p; done))
 setup: setup-bench
 	$(call need,clang libclang-rt-14-dev llvm valgrind faketime clang-tidy clang-format)
+	$(call need,curl nginx-light wrk)
 
 # ---- the library ----
 
@@ -286,7 +288,7 @@ oracle: setup-core $(OUT)/oracle
 
 # ---- measures ----
 
-BENCH_C := $(patsubst test/bench/%.c,%,$(filter-out test/bench/bench.c,$(wildcard test/bench/*.c)))
+BENCH_C := $(patsubst test/bench/%.c,%,$(filter-out %/bench.c %/echo_allocations.c,$(wildcard test/bench/*.c)))
 LIBS_libuv    := -luv
 LIBS_libevent := -levent -levent_pthreads
 LIBS_tevent   := -ltevent -ltalloc
@@ -299,23 +301,42 @@ $(BUILD)/bench/%: test/bench/%.c test/bench/bench.c test/bench/bench.h $(OUT)/li
 	@$(COMPILE) -MF /dev/null $(filter %.c,$^) -o $@ $(if $(filter cora,$*),$(OUT)/libcora.a) \
 	  $(LIBS_$*) -lm -pthread || echo 'missing: $* (make setup installs the peers)'
 
+# The servers of W7 and W8, what drives them, and what counts their calls to malloc.
+$(BUILD)/bench/echo_%: test/bench/echo_%.c test/bench/echo.h $(OUT)/libcora.a
+	@mkdir -p $(@D)
+	@$(COMPILE) -MF /dev/null $< -o $@ $(if $(filter cora,$*),$(OUT)/libcora.a) \
+	  $(LIBS_$*) -lm -pthread || echo 'missing: $(@F) (make setup installs the peers)'
+
+$(BUILD)/bench/load: test/bench/load.c
+	@mkdir -p $(@D)
+	@$(COMPILE) -MF /dev/null $< -o $@
+
+$(BUILD)/bench/echo_allocations.so: test/bench/echo_allocations.c
+	@mkdir -p $(@D)
+	@$(COMPILE) -MF /dev/null -shared $< -o $@
+
 $(BUILD)/bench/go: test/bench/go_peer.go
+$(BUILD)/bench/echo_go: test/bench/echo_go.go
+$(BUILD)/bench/go $(BUILD)/bench/echo_go:
 	@mkdir -p $(@D)
 	@GOCACHE=$(abspath $(BUILD)/go-cache) GO111MODULE=off go build -o $@ $< || \
-	  echo 'missing: go (make setup installs the peers)'
+	  echo 'missing: $(@F) (make setup installs the peers)'
 
 # Cargo builds from the crates that the distribution installs, in a folder of its own.
-$(BUILD)/bench/tokio: test/bench/tokio_peer.rs test/bench/Cargo.toml
+$(BUILD)/bench/tokio $(BUILD)/bench/echo_tokio &: test/bench/tokio_peer.rs test/bench/echo_tokio.rs \
+                                                   test/bench/Cargo.toml
 	@mkdir -p $(@D) $(BUILD)/cargo
 	@cp $^ $(BUILD)/cargo
 	@cd $(BUILD)/cargo && cargo build --release --offline --quiet \
 	  --config 'source.crates-io.replace-with="distribution"' \
 	  --config 'source.distribution.directory="/usr/share/cargo/registry"' && \
-	  cp target/release/tokio_peer $(abspath $@) || \
+	  cp target/release/tokio_peer $(abspath $(BUILD)/bench/tokio) && \
+	  cp target/release/echo_tokio $(abspath $(BUILD)/bench/echo_tokio) || \
 	  echo 'missing: tokio (make setup installs the peers)'
 
 bench: setup-bench library
-	@$(MAKE) --no-print-directory -k $(BENCH_C:%=$(BUILD)/bench/%) $(BUILD)/bench/go $(BUILD)/bench/tokio
+	@$(MAKE) --no-print-directory -k $(BENCH_C:%=$(BUILD)/bench/%) \
+	  $(addprefix $(BUILD)/bench/,go tokio echo_go echo_tokio echo_allocations.so)
 	@W=$(W) ROUNDS=$(ROUNDS) test/bench/run.sh $(BUILD)
 
 $(OUT)/size/sizes: $(OUT)/obj/test/size/sizes.o

@@ -34,6 +34,7 @@ typedef struct cora_args {
 
 struct cora_report;
 struct cora_task_options;
+struct cora_protocol;
 
 typedef void (*cora_function)(void); /* any function, to be cast back */
 typedef void (*cora_callback_function)(cora_args bound);
@@ -42,6 +43,12 @@ typedef void (*cora_exception_function)(cora_args bound, cora_loop loop,
                                         const struct cora_report *report);
 typedef cora_future (*cora_task_function)(cora_args bound, cora_loop loop, cora_coro coro,
                                           const struct cora_task_options *options);
+typedef void (*cora_outcome_function)(cora_args bound, cora_value outcome);
+typedef struct cora_protocol (*cora_protocol_function)(cora_args bound);
+typedef void (*cora_client_function)(cora_args bound, cora_stream_reader reader,
+                                     cora_stream_writer writer);
+typedef cora_coro (*cora_client_coroutine_function)(cora_args bound, cora_stream_reader reader,
+                                                    cora_stream_writer writer);
 
 /* A function, its arguments, its context (NULL: a copy of the current one), where it was made. */
 struct cora_partial {
@@ -66,6 +73,18 @@ typedef struct cora_exception_callback {
 typedef struct cora_task_factory {
     struct cora_partial *partial;
 } cora_task_factory; /* what makes tasks (futures/) */
+typedef struct cora_outcome_callback {
+    struct cora_partial *partial;
+} cora_outcome_callback; /* what asked for something: a connection, a server, addresses */
+typedef struct cora_protocol_factory {
+    struct cora_partial *partial;
+} cora_protocol_factory; /* what makes a protocol for each connection */
+typedef struct cora_client_callback {
+    struct cora_partial *partial;
+} cora_client_callback; /* what serves each connection of a stream server (futures/) */
+typedef struct cora_client_coroutine {
+    struct cora_partial *partial;
+} cora_client_coroutine; /* the same as a coroutine, which it makes */
 
 /* ---- reading bound arguments ---- */
 
@@ -170,6 +189,26 @@ static inline cora_queue cora_arg_queue(cora_args bound, size_t index)
     return cora_as_queue(cora_arg_value(bound, index));
 }
 
+static inline cora_transport cora_arg_transport(cora_args bound, size_t index)
+{
+    return cora_as_transport(cora_arg_value(bound, index));
+}
+
+static inline cora_server cora_arg_server(cora_args bound, size_t index)
+{
+    return cora_as_server(cora_arg_value(bound, index));
+}
+
+static inline cora_stream_reader cora_arg_stream_reader(cora_args bound, size_t index)
+{
+    return cora_as_stream_reader(cora_arg_value(bound, index));
+}
+
+static inline cora_stream_writer cora_arg_stream_writer(cora_args bound, size_t index)
+{
+    return cora_as_stream_writer(cora_arg_value(bound, index));
+}
+
 /* A pointer argument as the program's own type: cora_arg(bound, 0, struct visit *). */
 #define cora_arg(bound, index, type) ((type)cora_arg_pointer(bound, index))
 
@@ -215,13 +254,37 @@ static inline cora_task_factory cora_make_task_factory(struct cora_partial *part
     return (cora_task_factory){ partial };
 }
 
+static inline cora_outcome_callback cora_make_outcome_callback(struct cora_partial *partial)
+{
+    return (cora_outcome_callback){ partial };
+}
+
+static inline cora_protocol_factory cora_make_protocol_factory(struct cora_partial *partial)
+{
+    return (cora_protocol_factory){ partial };
+}
+
+static inline cora_client_callback cora_make_client_callback(struct cora_partial *partial)
+{
+    return (cora_client_callback){ partial };
+}
+
+static inline cora_client_coroutine cora_make_client_coroutine(struct cora_partial *partial)
+{
+    return (cora_client_coroutine){ partial };
+}
+
 /* clang-format off: it knows no _Generic */
 #define CORA_PARTIAL(fn, bound, count, plain)                                                      \
     _Generic((fn), cora_callback_function                                                          \
              : cora_make_callback, cora_done_function                                              \
              : cora_make_done_callback, cora_exception_function                                    \
              : cora_make_exception_callback, cora_task_function                                    \
-             : cora_make_task_factory)(                                                            \
+             : cora_make_task_factory, cora_outcome_function                                       \
+             : cora_make_outcome_callback, cora_protocol_function                                  \
+             : cora_make_protocol_factory, cora_client_function                                    \
+             : cora_make_client_callback, cora_client_coroutine_function                           \
+             : cora_make_client_coroutine)(                                                        \
         &(struct cora_partial){ (cora_function)(fn), CORA_PLACE(#fn), bound, count, plain, NULL })
 
 /* 1 for a C expression whose value needs no reference to be kept. */
@@ -315,6 +378,34 @@ static inline auto cora_make_partial(const struct cora_place *place, cora_task_f
                                      A... arguments)
 {
     return cora_make_partial_of<cora_task_factory>(place, function, arguments...);
+}
+
+template <class... A>
+static inline auto cora_make_partial(const struct cora_place *place, cora_outcome_function function,
+                                     A... arguments)
+{
+    return cora_make_partial_of<cora_outcome_callback>(place, function, arguments...);
+}
+
+template <class... A>
+static inline auto cora_make_partial(const struct cora_place *place, cora_protocol_function function,
+                                     A... arguments)
+{
+    return cora_make_partial_of<cora_protocol_factory>(place, function, arguments...);
+}
+
+template <class... A>
+static inline auto cora_make_partial(const struct cora_place *place, cora_client_function function,
+                                     A... arguments)
+{
+    return cora_make_partial_of<cora_client_callback>(place, function, arguments...);
+}
+
+template <class... A>
+static inline auto cora_make_partial(const struct cora_place *place, cora_client_coroutine_function function,
+                                     A... arguments)
+{
+    return cora_make_partial_of<cora_client_coroutine>(place, function, arguments...);
 }
 
 #define CORA_PARTIAL_1(fn) cora_make_partial(CORA_PLACE(#fn), fn)

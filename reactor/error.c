@@ -41,15 +41,19 @@ static const struct error_kind {
     { CORA_EQUEUEEMPTY, 0, "QueueEmpty" },
     { CORA_EQUEUEFULL, 0, "QueueFull" },
     { CORA_EQUEUESHUTDOWN, 0, "QueueShutDown" },
+    { CORA_ECONNECTION, CORA_EOS, "ConnectionError" },
+    { CORA_EGAI, CORA_EOS, "gaierror" },
+    { CORA_EINCOMPLETEREAD, 0, "IncompleteReadError" },
+    { CORA_ELIMITOVERRUN, 0, "LimitOverrunError" },
     { -EAGAIN, CORA_EOS, "BlockingIOError" },
     { -EALREADY, CORA_EOS, "BlockingIOError" },
     { -EINPROGRESS, CORA_EOS, "BlockingIOError" },
     { -ECHILD, CORA_EOS, "ChildProcessError" },
-    { -EPIPE, CORA_EOS, "BrokenPipeError" },
-    { -ESHUTDOWN, CORA_EOS, "BrokenPipeError" },
-    { -ECONNABORTED, CORA_EOS, "ConnectionAbortedError" },
-    { -ECONNREFUSED, CORA_EOS, "ConnectionRefusedError" },
-    { -ECONNRESET, CORA_EOS, "ConnectionResetError" },
+    { -EPIPE, CORA_ECONNECTION, "BrokenPipeError" },
+    { -ESHUTDOWN, CORA_ECONNECTION, "BrokenPipeError" },
+    { -ECONNABORTED, CORA_ECONNECTION, "ConnectionAbortedError" },
+    { -ECONNREFUSED, CORA_ECONNECTION, "ConnectionRefusedError" },
+    { -ECONNRESET, CORA_ECONNECTION, "ConnectionResetError" },
     { -EEXIST, CORA_EOS, "FileExistsError" },
     { -ENOENT, CORA_EOS, "FileNotFoundError" },
     { -EINTR, CORA_EOS, "InterruptedError" },
@@ -64,7 +68,7 @@ static const struct error_kind {
 struct error {
     struct cora_counted head;
     int code;
-    cora_value cause;    /* counted; an ExceptionGroup's: the list of its errors */
+    cora_value cause;    /* counted; a list: its details; an ExceptionGroup's are its errors */
     const char *message; /* the text, but for static errors */
     char text[];
 };
@@ -130,7 +134,7 @@ cora_value error_holds(const struct cora_counted *error)
 cora_value cora_error_cause(cora_value error)
 {
     const struct error *found = error_of(error);
-    return found->code == CORA_EEXCEPTIONGROUP ? cora_nothing() : found->cause;
+    return found->cause.type == &cora_type_list ? cora_nothing() : found->cause;
 }
 
 /* ---- making one ---- */
@@ -208,6 +212,25 @@ cora_value cora_error_from(cora_value cause, int code, const char *format, ...)
     return counted_temporary(error);
 }
 
+cora_value cora_error_with(const cora_value *details, size_t count, int code, const char *format,
+                           ...)
+{
+    cora_value list = cora_list(details, count);
+    if (cora_is_error(list))
+        return list;
+    va_list arguments;
+    va_start(arguments, format);
+    struct cora_counted *error = error_format(code, list, format, arguments);
+    va_end(arguments);
+    return counted_temporary(error);
+}
+
+cora_value cora_error_details(cora_value error)
+{
+    const struct error *found = error_of(error);
+    return found->cause.type == &cora_type_list ? found->cause : cora_list(NULL, 0);
+}
+
 cora_value cora_exception_group(const cora_value *errors, size_t count, const char *message)
 {
     for (size_t i = 0; i < count; i++)
@@ -224,8 +247,8 @@ cora_value cora_exception_group(const cora_value *errors, size_t count, const ch
 
 cora_value cora_exceptions(cora_value group)
 {
-    const struct error *found = error_of(group);
-    return found->code == CORA_EEXCEPTIONGROUP ? found->cause : cora_list(NULL, 0);
+    return cora_error_code(group) == CORA_EEXCEPTIONGROUP ? cora_error_details(group)
+                                                          : cora_list(NULL, 0);
 }
 
 cora_value error_again(cora_value value)

@@ -38,6 +38,10 @@ enum cora_error_code {
     CORA_EQUEUEEMPTY = -10020,         /* QueueEmpty: nothing to get without waiting */
     CORA_EQUEUEFULL = -10021,          /* QueueFull: no room to put without waiting */
     CORA_EQUEUESHUTDOWN = -10022,      /* QueueShutDown: nothing more is put, or to be got */
+    CORA_ECONNECTION = -10023,         /* ConnectionError, an OSError: reset, refused, aborted, ... */
+    CORA_EGAI = -10024,                /* gaierror, an OSError: a name or address is not known */
+    CORA_EINCOMPLETEREAD = -10025,     /* IncompleteReadError: the stream's end came before */
+    CORA_ELIMITOVERRUN = -10026,       /* LimitOverrunError: no separator within the limit */
 };
 
 /*
@@ -67,6 +71,14 @@ CORA_API cora_value cora_error_cause(cora_value error);
 CORA_API cora_value cora_exception_group(const cora_value *errors, size_t count,
                                          const char *message);
 CORA_API cora_value cora_exceptions(cora_value group);
+
+/*
+ * An error that holds values for who reads it, and that list: of others an empty one. So have an
+ * IncompleteReadError and a LimitOverrunError what asyncio's have (stream_reader.h).
+ */
+CORA_API cora_value cora_error_with(const cora_value *details, size_t count, int code,
+                                    const char *format, ...) CORA_PRINTF(4, 5);
+CORA_API cora_value cora_error_details(cora_value error);
 
 /* The name of a code: "InvalidStateError", "ConnectionRefusedError", ... Static. */
 CORA_API const char *cora_error_name(int code);

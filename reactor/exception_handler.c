@@ -24,6 +24,8 @@ static void write_report(FILE *to, const struct cora_report *report, int depth)
     }
     if (report->object)
         fprintf(to, "%s  object: %s\n", lead, report->object);
+    if (report->protocol)
+        fprintf(to, "%s  protocol: %s\n", lead, report->protocol);
     if (report->place)
         fprintf(to, "%s  created: in %s (%s:%d)\n", lead, report->place->function,
                 report->place->file, report->place->line);

@@ -19,7 +19,9 @@ struct cora_report {
     cora_value exception;            /* an error, or nothing */
     cora_handle handle;              /* the callback's handle, or null */
     cora_future future;              /* the future or task, or null */
-    const char *object;              /* the handle or future for a person to read, or NULL */
+    cora_transport transport;        /* the connection, or null */
+    const char *protocol;            /* its protocol's name, or NULL */
+    const char *object;              /* handle, future or transport for a person to read, or NULL */
     const struct cora_place *place;  /* where it was created, or NULL */
     const struct cora_report *cause; /* a handler failed on this report, or NULL */
 };

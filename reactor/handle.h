@@ -71,6 +71,21 @@ typedef struct cora_queue {
     uint64_t bits;
 } cora_queue;
 
+/* A connection, and what listens for them (reactor/); a connection to read from and to write to, as
+ * its reader and as its writer (futures/). */
+typedef struct cora_transport {
+    uint64_t bits;
+} cora_transport;
+typedef struct cora_server {
+    uint64_t bits;
+} cora_server;
+typedef struct cora_stream_reader {
+    uint64_t bits;
+} cora_stream_reader;
+typedef struct cora_stream_writer {
+    uint64_t bits;
+} cora_stream_writer;
+
 /* Whether a handle is the null handle; whether two handles name the same object. */
 #define cora_is_null(handle) ((handle).bits == 0)
 #define cora_same(one, other) ((one).bits == (other).bits)

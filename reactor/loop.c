@@ -467,6 +467,8 @@ int cora_after_fork(cora_loop handle)
     atomic_store(&loop->thread, &cora_thread);
     if (!loop->guest)
         ev_loop_fork(loop->ev);
+    if (loop->lookups_after_fork)
+        loop->lookups_after_fork(loop);
     return 0;
 }
 
@@ -526,6 +528,8 @@ static void loop_close(struct loop *loop)
         loop->future_layer->close(loop);
     if (loop->objects_close)
         loop->objects_close(loop);
+    if (loop->transport_layer)
+        loop->transport_layer->close(loop);
     loop->exception_handler = loop->task_factory = NULL;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_drop(lists[i]);

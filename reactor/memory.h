@@ -13,8 +13,8 @@
 
 #define CHUNK_SIZE ((size_t)65536)
 
-/* The sizes of blocks: 32 to 1024 bytes by powers of two; larger ones are malloc's own. */
-#define BLOCK_CLASSES 6
+/* The sizes of blocks: 32 to 4096 bytes by powers of two; larger ones are malloc's own. */
+#define BLOCK_CLASSES 8
 
 /* Free blocks that a thread keeps at hand. */
 struct block_cache {

@@ -5,7 +5,7 @@
  */
 #include "object.h"
 
-#include "private.h"
+#include "private_object.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,19 +17,10 @@ const cora_type cora_type_semaphore = { "semaphore", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_condition = { "condition", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_barrier = { "barrier", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_queue = { "queue", NULL, NULL, KIND_HANDLE };
-
-struct object {
-    struct slot slot;
-    const struct cora_object_type *type;
-    const struct cora_place *place; /* where it was made */
-    char memory[CORA_OBJECT_SIZE];
-};
-_Static_assert(sizeof(struct object) == 128, "two cache lines");
-
-static struct object *object_of(struct slot *slot)
-{
-    return (struct object *)slot;
-}
+const cora_type cora_type_transport = { "transport", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_server = { "server", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_stream_reader = { "stream reader", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_stream_writer = { "stream writer", NULL, NULL, KIND_HANDLE };
 
 /* Why there is no such object: sets the thread's last error. */
 static __attribute__((cold)) void refuse(uint64_t bits, const struct cora_object_type *type)
@@ -52,21 +43,6 @@ static __attribute__((cold)) void refuse(uint64_t bits, const struct cora_object
              object_of(slot)->place->file, object_of(slot)->place->line);
     else
         fail(CORA_ESTALE, "the %s is stale: it was closed", type->name);
-}
-
-/* The object of this handle if it is there, of this type and this thread's; else NULL. */
-static inline struct object *object_find(uint64_t bits, const struct cora_object_type *type)
-{
-    struct chunk_entry *entry = chunk_entry(bits);
-    struct loop *loop = atomic_load_explicit(&entry->owner, memory_order_relaxed);
-    if (CORA_UNLIKELY(!loop) ||
-        CORA_UNLIKELY(atomic_load_explicit(&loop->thread, memory_order_relaxed) != &cora_thread))
-        return NULL;
-    struct slot *slot = slot_at(bits);
-    if (CORA_UNLIKELY(slot->bits != bits || slot->kind != SLOT_OBJECT ||
-                      slot->state != SLOT_WAITING || object_of(slot)->type != type))
-        return NULL;
-    return object_of(slot);
 }
 
 static struct object *object_get(uint64_t bits, const struct cora_object_type *type)
@@ -133,8 +109,7 @@ cora_loop cora_object_loop(uint64_t bits, const struct cora_object_type *type)
 
 cora_value cora_object_error(const void *memory, int code, const char *format, ...)
 {
-    const struct object *object =
-        (const void *)((const char *)memory - offsetof(struct object, memory));
+    const struct object *object = object_with(memory);
     char what[400];
     va_list arguments;
     va_start(arguments, format);
@@ -158,8 +133,7 @@ int cora_object_close(uint64_t bits, const struct cora_object_type *type)
     struct loop *loop = slot_owner(&object->slot);
     loop_hold(loop);
     object_close(&object->slot);
-    if (loop->ev)
-        pool_give(&loop->objects, &object->slot); /* else it is given back with the loop's memory */
+    object_free(loop, object);
     loop_unhold(loop);
     return 0;
 }

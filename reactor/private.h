@@ -38,6 +38,7 @@
 #define CALLBACK_CONTEXT 4    /* has a context */
 #define CALLBACK_IN_CONTEXT 8 /* runs in this very context, not in a copy */
 #define CALLBACK_PERSISTS 16  /* reader, writer, signal handler: runs many times */
+#define CALLBACK_OUTCOME 32   /* its last argument is the outcome: outcome.h */
 
 struct callback {
     cora_function function;
@@ -163,7 +164,10 @@ static inline cora_future slot_future(const struct slot *slot)
 static inline void callback_invoke(const struct slot *slot, const struct callback *callback)
 {
     cora_args bound = callback_args(slot, callback);
-    if (slot->kind < SLOT_DONE)
+    if (CORA_UNLIKELY(slot->flags & CALLBACK_OUTCOME)) {
+        bound.count--;
+        ((cora_outcome_function)callback->function)(bound, bound.values[bound.count]);
+    } else if (slot->kind < SLOT_DONE)
         ((cora_callback_function)callback->function)(bound);
     else
         ((cora_done_function)callback->function)(bound, slot_future(slot));
@@ -204,6 +208,18 @@ static inline void queue_join(struct queue *queue, struct queue *more)
 }
 
 /* ---- the loop ---- */
+
+/* Why an object is queued (slot.as.events), besides EV_READ and EV_WRITE. */
+#define OBJECT_QUEUED 0x100 /* it is in a list */
+#define OBJECT_STARTS 0x200
+#define OBJECT_ENDS 0x400
+
+/* What transports add to a loop, so that a program without them links nothing of them. */
+struct transport_layer {
+    void (*run)(struct loop *loop, struct slot *slot);  /* one from the ready queue */
+    void (*lost)(struct loop *loop, struct slot *slot); /* its descriptor is not valid any more */
+    void (*close)(struct loop *loop);                   /* frees what all of them share */
+};
 
 /* What futures/ adds to a loop, so that a program without futures links nothing of them. */
 struct future_layer {
@@ -258,7 +274,10 @@ struct loop {
 
     struct pool handles, timers, futures, done_callbacks, tasks, objects;
     void (*objects_close)(struct loop *loop); /* NULL: there never was an object */
+    void (*lookups_after_fork)(struct loop *loop); /* NULL: nothing was ever looked up */
     const struct future_layer *future_layer;  /* NULL: there never was a future */
+    const struct transport_layer *transport_layer; /* NULL: there never was a transport */
+    char *read_buffer; /* that transports read into, one after the other; NULL: in use, or none */
     struct queue garbage; /* done futures that nobody keeps, until nothing of the program's runs */
     size_t garbage_count;
     cora_future counting; /* the gather whose children were done last, while it is pending */
@@ -270,7 +289,7 @@ struct loop {
     unsigned skips_left;   /* polls that may still be skipped; 0 also when something is collected */
     double poll_time;      /* when the first one was skipped */
 
-    struct descriptor **descriptors; /* by number; NULL where nothing is watched */
+    struct descriptor **descriptors; /* groups of them by number; NULL where nothing was watched */
     size_t descriptor_room;
     bool has_lost;                /* some were found closed, which is not told yet */
     struct descriptor *unchecked; /* changed since the last poll */
@@ -466,7 +485,16 @@ static inline void timer_cancel(struct loop *loop, struct timer_slot *timer)
         loop->earliest = INFINITY;
 }
 
-/* watcher.c */
+/*
+ * watcher.c. A transport's descriptor is its own: its slot is queued with what is ready of these
+ * events. 0, or a code; with events 0 it is given up, which cannot fail.
+ */
+int transport_watch(struct loop *loop, int number, struct slot *transport, int events);
+void transport_unwatch(struct loop *loop, int number); /* the descriptor is nobody's again */
+
+/* The handle of the reader or writer that a descriptor has now; null: none. */
+cora_handle watcher_handle(struct loop *loop, int number, int event);
+
 void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events);
 bool watcher_forget(struct loop *loop, const struct slot *slot);
 void watchers_close(struct loop *loop);

@@ -210,6 +210,8 @@ static inline void slot_dispatch(struct loop *loop, struct slot *slot)
         simple_run(loop, slot, &((struct ready_slot *)slot)->callback, &loop->handles);
     else if (slot->kind >= SLOT_DONE)
         loop->future_layer->run(loop, slot);
+    else if (slot->kind == SLOT_OBJECT)
+        loop->transport_layer->run(loop, slot);
     else if (slot_is_simple(loop, slot, SLOT_TIMER))
         simple_run(loop, slot, timer_callback((struct timer_slot *)slot), &loop->timers);
     else

@@ -55,6 +55,7 @@ struct slot {
         uint32_t order;  /* a timer's order of arming */
         uint32_t future; /* a future's phase and marks */
         uint32_t size;   /* of a coroutine's locals */
+        uint32_t events; /* an object's: why it is queued */
     } as;
     struct slot *next; /* in the list that it is in */
 };

@@ -56,6 +56,8 @@ CORA_API extern const cora_type cora_type_loop, cora_type_handle, cora_type_futu
 CORA_API extern const cora_type cora_type_timeout, cora_type_task_group, cora_type_completions;
 CORA_API extern const cora_type cora_type_lock, cora_type_event, cora_type_semaphore;
 CORA_API extern const cora_type cora_type_condition, cora_type_barrier, cora_type_queue;
+CORA_API extern const cora_type cora_type_transport, cora_type_server;
+CORA_API extern const cora_type cora_type_stream_reader, cora_type_stream_writer;
 
 /* ---- values without memory of their own ---- */
 
@@ -185,6 +187,30 @@ static inline cora_value cora_from_barrier(cora_barrier barrier)
 static inline cora_value cora_from_queue(cora_queue queue)
 {
     cora_value value = { &cora_type_queue, { queue.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_transport(cora_transport transport)
+{
+    cora_value value = { &cora_type_transport, { transport.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_server(cora_server server)
+{
+    cora_value value = { &cora_type_server, { server.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_stream_reader(cora_stream_reader reader)
+{
+    cora_value value = { &cora_type_stream_reader, { reader.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_stream_writer(cora_stream_writer writer)
+{
+    cora_value value = { &cora_type_stream_writer, { writer.bits } };
     return value;
 }
 
@@ -374,6 +400,30 @@ static inline cora_queue cora_as_queue(cora_value value)
     return handle;
 }
 
+static inline cora_transport cora_as_transport(cora_value value)
+{
+    cora_transport handle = { cora_as_bits(value, &cora_type_transport) };
+    return handle;
+}
+
+static inline cora_server cora_as_server(cora_value value)
+{
+    cora_server handle = { cora_as_bits(value, &cora_type_server) };
+    return handle;
+}
+
+static inline cora_stream_reader cora_as_stream_reader(cora_value value)
+{
+    cora_stream_reader handle = { cora_as_bits(value, &cora_type_stream_reader) };
+    return handle;
+}
+
+static inline cora_stream_writer cora_as_stream_writer(cora_value value)
+{
+    cora_stream_writer handle = { cora_as_bits(value, &cora_type_stream_writer) };
+    return handle;
+}
+
 /* The same with a code: 0, or CORA_ETYPE and *ret untouched. */
 CORA_API int cora_get_as(cora_value value, const cora_type *type, void *ret,
                          size_t size) CORA_MUST_CHECK;
@@ -453,6 +503,10 @@ CORA_END
         cora_condition: cora_from_condition,                                                       \
         cora_barrier: cora_from_barrier,                                                           \
         cora_queue: cora_from_queue,                                                               \
+        cora_transport: cora_from_transport,                                                       \
+        cora_server: cora_from_server,                                                             \
+        cora_stream_reader: cora_from_stream_reader,                                               \
+        cora_stream_writer: cora_from_stream_writer,                                               \
         cora_value: cora_from_value,                                                               \
         default: cora_pointer)(x)
 /* clang-format on */
@@ -517,6 +571,22 @@ static inline cora_value cora_from(cora_barrier x)
 static inline cora_value cora_from(cora_queue x)
 {
     return cora_from_queue(x);
+}
+static inline cora_value cora_from(cora_transport x)
+{
+    return cora_from_transport(x);
+}
+static inline cora_value cora_from(cora_server x)
+{
+    return cora_from_server(x);
+}
+static inline cora_value cora_from(cora_stream_reader x)
+{
+    return cora_from_stream_reader(x);
+}
+static inline cora_value cora_from(cora_stream_writer x)
+{
+    return cora_from_stream_writer(x);
 }
 static inline cora_value cora_from(cora_value x)
 {

@@ -4,6 +4,10 @@
  * pending watchers last in, first out, so each collected descriptor goes before the ones collected
  * earlier; but with select libev looks at the highest number first, and its order is right already.
  * The record of a number stays while the loop lives, as libev's own does: numbers come again soon.
+ * Numbers are dense, so the records come in groups.
+ *
+ * A transport's descriptor has no callbacks: the transport itself is what is collected, once for
+ * both directions, which run one after the other as two callbacks would.
  *
  * libev aborts the process when it is told of a descriptor that is closed. So a closed one is
  * refused when it is added, and everything changed since the last poll is looked at again just
@@ -22,26 +26,38 @@
 #include <sys/select.h>
 
 struct descriptor {
-    ev_io watcher; /* its data is the loop */
-    struct slot *reader, *writer;
+    ev_io watcher;                /* its data is the loop */
+    struct slot *reader, *writer; /* a transport is both; its events say what it waits for */
+    uint8_t events;
+    bool is_transport;
     bool unchecked;
     struct descriptor *next_unchecked;
 };
 
+#define GROUP 64
+
 /* What somebody waits for. */
 static int events_wanted(const struct descriptor *descriptor)
 {
+    if (descriptor->is_transport)
+        return descriptor->events;
     return (descriptor->reader ? EV_READ : 0) | (descriptor->writer ? EV_WRITE : 0);
+}
+
+/* The record of this number; NULL: there is none. */
+static struct descriptor *descriptor_at(const struct loop *loop, size_t number)
+{
+    if (number >= loop->descriptor_room || !loop->descriptors[number / GROUP])
+        return NULL;
+    struct descriptor *descriptor = &loop->descriptors[number / GROUP][number % GROUP];
+    return descriptor->watcher.data ? descriptor : NULL;
 }
 
 /* ---- events ---- */
 
-static void descriptor_collect(struct loop *loop, struct slot *slot)
+static void collect(struct loop *loop, struct slot *slot)
 {
-    if (!slot || slot->state != SLOT_WAITING)
-        return; /* still queued, or running in an outer ev_run */
     struct queue *queue = &loop->collected_descriptors;
-    slot->state = SLOT_QUEUED;
     loop->skips_left = 0;
     if (loop->is_select || !queue->head) {
         queue_append(queue, slot);
@@ -49,6 +65,22 @@ static void descriptor_collect(struct loop *loop, struct slot *slot)
     }
     slot->next = queue->head;
     queue->head = slot;
+}
+
+static void descriptor_collect(struct loop *loop, struct slot *slot)
+{
+    if (!slot || slot->state != SLOT_WAITING)
+        return; /* still queued, or running in an outer ev_run */
+    slot->state = SLOT_QUEUED;
+    collect(loop, slot);
+}
+
+static void transport_collect(struct loop *loop, struct slot *slot, int events)
+{
+    uint32_t before = slot->as.events;
+    slot->as.events = before | (uint32_t)events | OBJECT_QUEUED;
+    if (!(before & OBJECT_QUEUED))
+        collect(loop, slot);
 }
 
 static void on_descriptor(struct ev_loop *ev, ev_io *watcher, int events)
@@ -60,6 +92,10 @@ static void on_descriptor(struct ev_loop *ev, ev_io *watcher, int events)
     (void)ev;
     if (events & EV_ERROR) {
         loop->has_lost = true; /* libev has stopped it */
+        return;
+    }
+    if (descriptor->is_transport) {
+        transport_collect(loop, descriptor->reader, events & descriptor->events);
         return;
     }
     descriptor_collect(loop, loop->is_select ? reader : writer);
@@ -93,6 +129,11 @@ void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
 static void descriptor_lost(struct loop *loop, struct descriptor *descriptor)
 {
     struct slot *reader = descriptor->reader, *writer = descriptor->writer;
+    if (descriptor->is_transport) {
+        descriptor->events = 0;
+        loop->transport_layer->lost(loop, reader);
+        return;
+    }
     const struct cora_place *place = slot_callback(reader ? reader : writer)->place;
     cora_value error = cora_error(-EBADF,
                                   "descriptor %d was watched for %s when it was closed: "
@@ -110,7 +151,7 @@ void watchers_tell_lost(struct loop *loop)
 {
     loop->has_lost = false;
     for (size_t i = 0; i < loop->descriptor_room; i++) {
-        struct descriptor *descriptor = loop->descriptors[i];
+        struct descriptor *descriptor = descriptor_at(loop, i);
         if (descriptor && events_wanted(descriptor) && !ev_is_active(&descriptor->watcher))
             descriptor_lost(loop, descriptor); /* may close the loop: then there is no room */
     }
@@ -139,19 +180,20 @@ static void descriptor_update(struct loop *loop, struct descriptor *descriptor, 
     ev_prepare_start(loop->ev, &loop->prepare);
 }
 
-/* Makes room in the table for this number. */
+/* Makes room for this number. */
 static int table_grow(struct loop *loop, size_t number)
 {
     if (number < loop->descriptor_room)
         return 0;
-    size_t room = loop->descriptor_room ? loop->descriptor_room : 64;
+    size_t room = loop->descriptor_room ? loop->descriptor_room : GROUP;
     while (room <= number)
         room *= 2;
-    struct descriptor **table = realloc(loop->descriptors, room * sizeof(struct descriptor *));
+    struct descriptor **table =
+        realloc(loop->descriptors, room / GROUP * sizeof(struct descriptor *));
     if (!table)
         return fail_with(memory_error());
-    memset(table + loop->descriptor_room, 0,
-           (room - loop->descriptor_room) * sizeof(struct descriptor *));
+    memset(table + loop->descriptor_room / GROUP, 0,
+           (room - loop->descriptor_room) / GROUP * sizeof(struct descriptor *));
     loop->descriptors = table;
     loop->descriptor_room = room;
     return 0;
@@ -160,19 +202,19 @@ static int table_grow(struct loop *loop, size_t number)
 /* The record of this number, made if there is none; NULL without memory, and the error is set. */
 static struct descriptor *descriptor_get(struct loop *loop, int number)
 {
-    if (table_grow(loop, (size_t)number) < 0)
-        return NULL;
-    struct descriptor *descriptor = loop->descriptors[number];
+    struct descriptor *descriptor = descriptor_at(loop, (size_t)number);
     if (descriptor)
         return descriptor;
-    descriptor = block_get(sizeof *descriptor);
-    if (!descriptor) {
+    if (table_grow(loop, (size_t)number) < 0)
+        return NULL;
+    struct descriptor **group = &loop->descriptors[number / GROUP];
+    if (!*group && !(*group = calloc(GROUP, sizeof **group))) {
         fail_with(memory_error());
         return NULL;
     }
-    *descriptor = (struct descriptor){ .watcher.data = loop };
+    descriptor = &(*group)[number % GROUP];
     ev_io_init(&descriptor->watcher, on_descriptor, number, 0);
-    loop->descriptors[number] = descriptor;
+    descriptor->watcher.data = loop;
     return descriptor;
 }
 
@@ -189,6 +231,14 @@ static int check_number(const struct loop *loop, int number)
     return 0;
 }
 
+/* A transport's descriptor is its own, as long as it is there. */
+static int refuse_transport(const struct descriptor *descriptor)
+{
+    if (!descriptor || !descriptor->is_transport)
+        return 0;
+    return fail(CORA_ERUNTIME, "File descriptor %d is used by a transport", descriptor->watcher.fd);
+}
+
 static struct slot **direction(struct descriptor *descriptor, int event)
 {
     return event == EV_READ ? &descriptor->reader : &descriptor->writer;
@@ -203,6 +253,8 @@ static int watch(cora_loop handle, int number, int event, cora_callback callback
     if (code < 0)
         return code;
     struct descriptor *descriptor = descriptor_get(loop, number);
+    if (refuse_transport(descriptor) < 0)
+        return CORA_ERUNTIME;
     struct slot *slot = descriptor ? handle_new_persistent(loop, callback.partial) : NULL;
     if (!slot)
         return cora_last_error_code();
@@ -219,9 +271,9 @@ static bool unwatch(cora_loop handle, int number, int event)
     if (check_number(NULL, number) < 0)
         return false;
     struct loop *loop = loop_get(handle);
-    if (!loop || (size_t)number >= loop->descriptor_room || !loop->descriptors[number])
+    struct descriptor *descriptor = loop ? descriptor_at(loop, (size_t)number) : NULL;
+    if (!descriptor || refuse_transport(descriptor) < 0)
         return false;
-    struct descriptor *descriptor = loop->descriptors[number];
     struct slot **place = direction(descriptor, event), *old = *place;
     if (!old)
         return false;
@@ -255,12 +307,54 @@ bool cora_remove_writer(cora_loop loop, int descriptor)
 bool watcher_forget(struct loop *loop, const struct slot *slot)
 {
     for (size_t i = 0; i < loop->descriptor_room; i++) {
-        const struct descriptor *descriptor = loop->descriptors[i];
+        const struct descriptor *descriptor = descriptor_at(loop, i);
         if (descriptor && (descriptor->reader == slot || descriptor->writer == slot))
             return unwatch(loop_handle(loop), (int)i,
                            descriptor->reader == slot ? EV_READ : EV_WRITE);
     }
     return false;
+}
+
+cora_handle watcher_handle(struct loop *loop, int number, int event)
+{
+    struct descriptor *descriptor = descriptor_at(loop, (size_t)number);
+    if (!descriptor || descriptor->is_transport)
+        return (cora_handle){ 0 };
+    const struct slot *slot = *direction(descriptor, event);
+    return (cora_handle){ slot ? slot->bits : 0 };
+}
+
+/* ---- descriptors of transports ---- */
+
+int transport_watch(struct loop *loop, int number, struct slot *transport, int events)
+{
+    struct descriptor *descriptor = descriptor_at(loop, (size_t)number);
+    if (events == 0 && (!descriptor || !descriptor->is_transport))
+        return 0;
+    bool again = !descriptor || !descriptor->is_transport;
+    int code = events && again ? check_number(loop, number) : 0;
+    if (code == 0 && !descriptor && !(descriptor = descriptor_get(loop, number)))
+        code = CORA_EMEMORY;
+    if (code == 0 && !descriptor->is_transport && (descriptor->reader || descriptor->writer))
+        code = fail(CORA_ERUNTIME, "File descriptor %d is watched already", number);
+    if (code < 0)
+        return code;
+    descriptor->is_transport = true;
+    descriptor->reader = descriptor->writer = transport;
+    descriptor->events = (uint8_t)events;
+    transport->as.events &= (uint32_t)events | ~(uint32_t)(EV_READ | EV_WRITE);
+    descriptor_update(loop, descriptor, again && events);
+    return 0;
+}
+
+void transport_unwatch(struct loop *loop, int number)
+{
+    struct descriptor *descriptor = descriptor_at(loop, (size_t)number);
+    if (!descriptor || !descriptor->is_transport)
+        return;
+    transport_watch(loop, number, descriptor->reader, 0);
+    descriptor->is_transport = false;
+    descriptor->reader = descriptor->writer = NULL;
 }
 
 /* ---- closing and reserving ---- */
@@ -270,11 +364,12 @@ void watchers_close(struct loop *loop)
 {
     loop->unchecked = NULL;
     for (size_t i = 0; i < loop->descriptor_room; i++) {
-        if (!loop->descriptors[i])
-            continue;
-        ev_io_stop(loop->ev, &loop->descriptors[i]->watcher);
-        block_put(loop->descriptors[i], sizeof(struct descriptor));
+        struct descriptor *descriptor = descriptor_at(loop, i);
+        if (descriptor)
+            ev_io_stop(loop->ev, &descriptor->watcher);
     }
+    for (size_t i = 0; i < loop->descriptor_room / GROUP; i++)
+        free(loop->descriptors[i]);
     free(loop->descriptors);
     loop->descriptors = NULL;
     loop->descriptor_room = 0;
@@ -290,7 +385,7 @@ int watchers_reserve(struct loop *loop, size_t count)
         return fail(CORA_EVALUE, "%zu descriptors are more than this process may have", count);
     if (table_grow(loop, count - 1) < 0)
         return CORA_EMEMORY;
-    struct descriptor *last = loop->descriptors[count - 1];
+    struct descriptor *last = descriptor_at(loop, count - 1);
     if (last && ev_is_active(&last->watcher))
         return 0; /* libev has the room, and must not look at it unchecked */
     ev_io highest;

@@ -1,0 +1,172 @@
+/*
+ * How it works: a connection's protocol is a stream (stream_protocol.c); what is awaited is that of
+ * connection.c. A stream server's factory makes the stream and gives it whom to serve it, which
+ * stream_connected calls when the connection is made.
+ */
+#include "stream.h"
+
+#include "private_connection.h"
+#include "private_stream.h"
+#include "reactor/private_connector.h"
+#include "task.h"
+
+#include <stdlib.h>
+
+static const struct cora_operation open_connection = REQUEST_OPERATION("open_connection");
+static const struct cora_operation start_server = REQUEST_OPERATION("start_server");
+
+static const struct cora_place open_place = { "cora_open_connection", __FILE__, __LINE__,
+                                              "cora_open_connection" };
+
+/* ---- clients ---- */
+
+static cora_protocol given_stream(cora_args bound)
+{
+    return stream_protocol(cora_as_object(cora_arg_value(bound, 0)));
+}
+
+static void stream_give_up(const struct request *request)
+{
+    connector_give_up(request);
+    if (request->stream)
+        cora_object_close(request->stream, &stream_type);
+}
+
+cora_awaitable cora_open_connection(const struct cora_connect_options *options, size_t limit)
+{
+    struct loop *loop = request_loop();
+    struct request request = { .start = connector_start, .give_up = stream_give_up };
+    if (loop) {
+        request.loop = loop_handle(loop);
+        request.stream = stream_new(request.loop, limit ? limit : CORA_STREAM_LIMIT, &open_place);
+    }
+    if (request.stream)
+        request.bits = connector_new(loop, options,
+                                     cora_partial(given_stream, cora_from_object(request.stream)));
+    if (request.stream && !request.bits)
+        cora_object_close(request.stream, &stream_type);
+    return request_awaitable(&open_connection, &request);
+}
+
+struct cora_streams cora_as_streams(cora_value value)
+{
+    uint64_t bits = cora_as_stream_writer(value).bits;
+    return (struct cora_streams){ { bits }, { bits } };
+}
+
+/* ---- servers ---- */
+
+/* Who serves a server's connections: owned by its factory's argument, and by streams until then. */
+struct stream_server {
+    cora_handle client; /* the stored callback */
+    size_t limit;
+    bool is_coroutine;
+};
+
+static void stream_server_drop(void *pointer)
+{
+    struct stream_server *server = pointer;
+    struct slot *slot = slot_at(server->client.bits);
+    struct loop *loop = owner_of(server->client.bits);
+    if (loop && atomic_load_explicit(&loop->thread, memory_order_relaxed) == &cora_thread &&
+        slot_is(slot, server->client.bits) && slot->state == SLOT_WAITING)
+        handle_remove(loop, slot);
+    free(server);
+}
+
+static const cora_type stream_server_type = { "stream server", stream_server_drop, NULL, 0 };
+
+/* The factory: bound to the stream server. */
+static cora_protocol served_stream(cora_args bound)
+{
+    cora_value owner = cora_arg_value(bound, 0);
+    struct stream_server *server = cora_as_pointer(owner);
+    uint64_t bits = stream_new(cora_running_loop(), server->limit,
+                               slot_callback(slot_at(server->client.bits))->place);
+    if (!bits)
+        return (cora_protocol){ 0 };
+    stream_find(bits)->server = cora_copy(owner).as.counted;
+    return stream_protocol(bits);
+}
+
+void stream_server_release(void *server)
+{
+    counted_drop(server);
+}
+
+/* A task that served has ended. */
+static void on_served(cora_args bound, cora_future task)
+{
+    cora_transport transport = cora_arg_transport(bound, 0);
+    cora_value error = cora_exception(task);
+    if (!cora_is_error(error))
+        return;
+    if (!cora_error_is(error, CORA_ECANCELLED)) {
+        struct cora_report report = { .message = "Unhandled exception in client_connected_cb",
+                                      .exception = error,
+                                      .future = task,
+                                      .transport = transport };
+        cora_call_exception_handler(cora_running_loop(), &report);
+    }
+    cora_transport_close(transport);
+}
+
+void stream_connected(struct stream *stream, uint64_t bits)
+{
+    struct cora_counted *owner = stream->server;
+    stream->server = NULL;
+    struct stream_server *server = cora_as_pointer(counted_value(owner));
+    struct slot *slot = slot_at(server->client.bits);
+    struct callback *callback = slot_callback(slot);
+    cora_args bound = callback_args(slot, callback);
+    cora_stream_reader reader = { bits };
+    cora_stream_writer writer = { bits };
+    cora_transport transport = stream->transport;
+    if (server->is_coroutine) {
+        cora_coro coro =
+            ((cora_client_coroutine_function)callback->function)(bound, reader, writer);
+        cora_future task = cora_create_task(cora_running_loop(), coro);
+        if (cora_is_null(task) ||
+            cora_add_done_callback(task, cora_partial(on_served, transport)) < 0)
+            cora_fail(cora_last_error());
+    } else {
+        ((cora_client_function)callback->function)(bound, reader, writer);
+    }
+    counted_drop(owner);
+}
+
+static cora_awaitable start(const struct cora_server_options *options, size_t limit,
+                            const struct cora_partial *client, bool is_coroutine)
+{
+    struct loop *loop = request_loop();
+    struct request request = { .start = server_start, .give_up = server_give_up };
+    struct stream_server *server = loop ? malloc(sizeof *server) : NULL;
+    struct slot *slot = server ? handle_new_persistent(loop, client) : NULL;
+    if (loop && !server)
+        fail_with(memory_error());
+    if (!slot) {
+        free(server);
+        return request_awaitable(&start_server, &request);
+    }
+    *server =
+        (struct stream_server){ { slot->bits }, limit ? limit : CORA_STREAM_LIMIT, is_coroutine };
+    cora_value owner = cora_own(server, &stream_server_type);
+    request.loop = loop_handle(loop);
+    if (cora_is_error(owner))
+        fail_with(owner);
+    else
+        request.bits = server_new(loop, options, cora_partial(served_stream, owner));
+    return request_awaitable(&start_server, &request);
+}
+
+cora_awaitable cora_start_server_callback(const struct cora_server_options *options, size_t limit,
+                                          cora_client_callback client)
+{
+    return start(options, limit, client.partial, false);
+}
+
+cora_awaitable cora_start_server_coroutine(const struct cora_server_options *options, size_t limit,
+                                           cora_client_coroutine client)
+{
+    return start(options, limit, client.partial, true);
+}

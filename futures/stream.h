@@ -1,0 +1,77 @@
+/*
+ * stream.h: connections as a reader and a writer.
+ *
+ *     static void serve(cora_args bound, cora_stream_reader reader, cora_stream_writer writer)
+ *     {
+ *         cora_when_done(cora_stream_readline(reader), cora_partial(on_line, writer));
+ *     }
+ *     ...
+ *     cora_when_done(cora_start_server(&(struct cora_server_options){ .port = 8080 }, 0,
+ *                                      cora_partial(serve)), cora_partial(on_listening));
+ *
+ *     cora_await(self, cora_open_connection(&(struct cora_connect_options){
+ *                          .host = "example.org", .port = 80 }, 0), connected);
+ *     ... struct cora_streams streams = cora_as_streams(cora_got(self));
+ */
+#ifndef CORA_STREAM_H
+#define CORA_STREAM_H
+
+#include <cora/connection.h>
+#include <cora/stream_reader.h>
+#include <cora/stream_writer.h>
+
+CORA_BEGIN
+
+struct cora_streams {
+    cora_stream_reader reader;
+    cora_stream_writer writer;
+};
+
+/* The two of what cora_open_connection ends with; null and a TypeError of any other value. */
+CORA_API struct cora_streams cora_as_streams(cora_value value);
+
+/*
+ * Connects as cora_create_connection does, with its options and errors, and ends with a pair for
+ * cora_as_streams. The limit is the reader's; 0: CORA_STREAM_LIMIT. If cancelled: as that. asyncio:
+ * open_connection.
+ */
+CORA_API cora_awaitable cora_open_connection(const struct cora_connect_options *options,
+                                             size_t limit);
+
+/*
+ * Listens as cora_create_server does, and ends with the server. Each connection is served by this
+ * callback, which keeps nothing of the server's waiting; or by a coroutine that it makes, as a task:
+ * one that fails is reported, and its connection closed; one that is cancelled, too, without a
+ * report. Who serves closes the writer. asyncio: start_server.
+ */
+#define cora_start_server(options, limit, client)                                                  \
+    CORA_START_SERVER(client)(options, limit, client)
+CORA_API cora_awaitable cora_start_server_callback(const struct cora_server_options *options,
+                                                   size_t limit, cora_client_callback client);
+CORA_API cora_awaitable cora_start_server_coroutine(const struct cora_server_options *options,
+                                                    size_t limit, cora_client_coroutine client);
+
+CORA_END
+
+#ifndef __cplusplus
+/* clang-format off: it knows no _Generic */
+#define CORA_START_SERVER(client)                                                                  \
+    _Generic((client),                                                                             \
+        cora_client_callback: cora_start_server_callback,                                          \
+        cora_client_coroutine: cora_start_server_coroutine)
+/* clang-format on */
+#else
+static inline cora_awaitable cora_start_server_of(const struct cora_server_options *options,
+                                                  size_t limit, cora_client_callback client)
+{
+    return cora_start_server_callback(options, limit, client);
+}
+static inline cora_awaitable cora_start_server_of(const struct cora_server_options *options,
+                                                  size_t limit, cora_client_coroutine client)
+{
+    return cora_start_server_coroutine(options, limit, client);
+}
+#define CORA_START_SERVER(client) cora_start_server_of
+#endif
+
+#endif

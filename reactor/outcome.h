@@ -1,0 +1,26 @@
+/*
+ * outcome.h (private): who is told what has come of a connection, a server or a look-up: a callback
+ * of the program's, which is queued, or a function of the library's own, which is called.
+ */
+#ifndef CORA_OUTCOME_H
+#define CORA_OUTCOME_H
+
+#include "private.h"
+
+/* Whom to tell, once. All zeros: nobody. */
+struct hook {
+    struct slot *slot; /* a stored outcome callback, in no list; NULL: */
+    void (*function)(void *owner, cora_value outcome); /* runs inside the telling: it only stores */
+    void *owner;
+};
+
+/* Stores a callback. False without memory, and the error is set. */
+bool hook_store(struct loop *loop, struct hook *hook, cora_outcome_callback callback);
+
+/* Tells the outcome, and forgets whom; adds a reference. Nothing if nobody is there. */
+void hook_tell(struct loop *loop, struct hook *hook, cora_value outcome);
+
+/* Forgets whom, and drops the callback; also while the loop is closing. */
+void hook_drop(struct loop *loop, struct hook *hook);
+
+#endif

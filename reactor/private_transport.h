@@ -1,0 +1,115 @@
+/*
+ * private_transport.h (private): the memory of a transport, and how kinds of them differ.
+ *
+ * A new kind is four steps: a struct that begins with struct transport if it needs fields of its
+ * own, its operations, their table (struct transport_kind), and a constructor that calls
+ * transport_new.
+ */
+#ifndef CORA_PRIVATE_TRANSPORT_H
+#define CORA_PRIVATE_TRANSPORT_H
+
+#include "private_object.h"
+#include "transport.h"
+
+#include <sys/socket.h>
+
+/* What a kind of transport does with its descriptor; each as the system's call of that name. */
+struct transport_kind {
+    const char *name;
+    ssize_t (*read)(int descriptor, void *bytes, size_t size);
+    ssize_t (*write)(int descriptor, const void *bytes, size_t size);
+    ssize_t (*writev)(int descriptor, const struct iovec *chunks, size_t count);
+    int (*shutdown)(int descriptor); /* of the sending side; NULL: it cannot be */
+    cora_value (*info)(int descriptor, const char *name); /* nothing: not known */
+};
+
+extern const struct transport_kind tcp_transport;
+
+/* Where a peer is: as much of a sockaddr as it has. */
+struct address {
+    socklen_t size;
+    char bytes[]; /* a sockaddr */
+};
+
+/*
+ * Who waits for connection_made: told once, when it has been called, also if the transport was
+ * closed in it. Its memory must stay meanwhile (starting).
+ */
+struct starter {
+    void (*started)(struct starter *starter, struct loop *loop, struct object *transport);
+    bool starting;
+};
+
+#define TRANSPORT_CLOSING 0x1
+#define TRANSPORT_EOF 0x2       /* write_eof was called */
+#define TRANSPORT_PAUSED 0x4    /* reading is paused */
+#define TRANSPORT_FULL 0x8      /* pause_writing was called last */
+#define TRANSPORT_STARTED 0x10  /* connection_made has been called */
+#define TRANSPORT_ENDS 0x20     /* connection_lost is queued */
+#define TRANSPORT_WRITES 0x40   /* it waits until it can write */
+#define TRANSPORT_READS 0x80    /* it waits until it can read */
+#define TRANSPORT_AWAITED 0x100 /* somebody waits for its start */
+#define TRANSPORT_GONE 0x200    /* it is closed, and holds nothing any more */
+
+struct transport {
+    const struct transport_kind *kind;
+    cora_protocol protocol;
+    union {
+        struct starter *starter;     /* TRANSPORT_AWAITED */
+        struct write_buffer *buffer; /* what cannot be sent yet; NULL: nothing */
+        struct cora_counted *error;  /* TRANSPORT_ENDS: what it ends with; NULL: nothing */
+    } as;
+    uint32_t high, low;
+    struct server *server;             /* NULL: none */
+    struct transport *next, *previous; /* of the server's connections */
+    struct address *peer;              /* NULL: not known */
+    struct cora_counted *context;      /* the variables that its callbacks run with; or NULL */
+    int descriptor;
+    uint16_t flags;
+    uint8_t dropped; /* writes and closes since it was lost, up to 255 */
+};
+_Static_assert(sizeof(struct transport) <= CORA_OBJECT_SIZE, "in an object");
+
+static inline struct transport *transport_in(struct object *object)
+{
+    return (struct transport *)(void *)object->memory;
+}
+
+static inline struct object *transport_object(const struct transport *transport)
+{
+    return object_with(transport);
+}
+
+/*
+ * A transport of this descriptor, which it takes over, with its protocol; connection_made comes in
+ * the next tick, then the starter is told. NULL without memory, the error is set, and both are the
+ * caller's still.
+ */
+struct object *transport_new(struct loop *loop, const struct transport_kind *kind, int descriptor,
+                             cora_protocol protocol, struct starter *starter,
+                             const struct cora_place *place);
+
+/* The same for a TCP socket, with its peer's address and its server if it has one. */
+struct object *tcp_transport_new(struct loop *loop, int socket, cora_protocol protocol,
+                                 struct starter *starter, struct server *server,
+                                 const struct sockaddr *peer, socklen_t peer_size,
+                                 const struct cora_place *place);
+
+/* As cora_transport_close, cora_transport_abort; and with an error. */
+void transport_close(struct loop *loop, struct transport *transport);
+void transport_force_close(struct loop *loop, struct transport *transport, cora_value error);
+
+/* Calls a factory, which is stored in a slot: its protocol; type NULL, and the error is set. */
+cora_protocol factory_call(struct loop *loop, struct slot *factory);
+
+/* Drops a protocol that was never given to a transport. */
+void protocol_drop(cora_protocol protocol);
+
+/* Makes a socket non-blocking, and not inherited. 0 or -errno. */
+int descriptor_prepare(int descriptor);
+
+/* server.c: a connection of its begins, ends. */
+void server_attach(struct server *server, struct transport *transport);
+void server_detach(struct loop *loop, struct server *server, struct transport *transport);
+
+#endif
