@@ -54,15 +54,8 @@ extern const struct cora_object_type stream_type;
 /* The stream of a handle if it is there, and this thread's; else NULL. */
 static inline struct stream *stream_find(uint64_t bits)
 {
-    struct loop *loop = owner_of(bits);
-    if (CORA_UNLIKELY(!loop) ||
-        CORA_UNLIKELY(atomic_load_explicit(&loop->thread, memory_order_relaxed) != &cora_thread))
-        return NULL;
-    struct slot *slot = slot_at(bits);
-    if (CORA_UNLIKELY(slot->bits != bits || slot->kind != SLOT_OBJECT ||
-                      slot->state != SLOT_WAITING || object_of(slot)->type != &stream_type))
-        return NULL;
-    return (struct stream *)(void *)object_of(slot)->memory;
+    struct object *object = object_find(bits, &stream_type);
+    return CORA_LIKELY(object != NULL) ? (struct stream *)(void *)object->memory : NULL;
 }
 
 /* The same; NULL, and the error is set. */

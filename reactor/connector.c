@@ -126,7 +126,6 @@ uint64_t connector_new(struct loop *loop, const struct cora_connect_options *opt
     connector->options.host = text_copy(&texts, options->host);
     connector->options.service = text_copy(&texts, options->service);
     connector->options.local_host = text_copy(&texts, options->local_host);
-    connector->options.socket = 0;
     connector->factory = handle_new_persistent(loop, factory.partial);
     if (connector->factory)
         connector->bits = cora_object_new_at(loop_handle(loop), &connector_type, connector->place);
@@ -136,7 +135,6 @@ uint64_t connector_new(struct loop *loop, const struct cora_connect_options *opt
         free(connector);
         return 0;
     }
-    connector->options.socket = options->socket;
     *(struct connector **)cora_object_get(connector->bits, &connector_type) = connector;
     return connector->bits;
 }
@@ -157,9 +155,6 @@ static void stop_trying(struct connector *connector)
         block_put(attempt, sizeof *attempt);
     }
     connector->attempts = NULL;
-    if (connector->options.socket)
-        close(connector->options.socket);
-    connector->options.socket = 0;
 }
 
 static void connector_free(struct connector *connector)
@@ -548,24 +543,26 @@ static void on_local(void *owner, cora_value outcome)
 /* With a socket that is connected already. */
 static int start_with_socket(struct connector *connector)
 {
-    int socket = connector->options.socket;
-    connector->options.socket = 0;
     struct slot *factory = connector->factory;
-    connector->factory = NULL;
     struct loop *loop = connector->loop;
     uint64_t bits = connector->bits;
+    connector->factory = NULL;
     cora_protocol protocol = factory_call(loop, factory);
     if (loop->ev)
         handle_remove(loop, factory);
-    bool is_there = loop->ev && connector_get(bits) == connector;
-    if (is_there && protocol.type)
-        connector->transport = tcp_transport_new(loop, socket, protocol, &connector->starter, NULL,
-                                                 NULL, 0, connector->place);
-    if (is_there && connector->transport)
+    if (!loop->ev || connector_get(bits) != connector) {
+        protocol_drop(protocol);
+        return fail(CORA_ESTALE, "the connector was closed");
+    }
+    if (protocol.type)
+        connector->transport =
+            tcp_transport_new(loop, connector->options.socket, protocol, &connector->starter, NULL,
+                              NULL, 0, connector->place);
+    if (connector->transport)
         return 0;
+    int code = cora_last_error_code();
     protocol_drop(protocol);
-    close(socket);
-    return is_there ? cora_last_error_code() : fail(CORA_ESTALE, "the connector was closed");
+    return code;
 }
 
 int connector_start(uint64_t bits, struct hook hook)

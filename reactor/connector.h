@@ -31,7 +31,7 @@ struct cora_connect_options {
         happy_eyeballs_delay; /* seconds until the next address is tried, too; 0: when it failed */
     int interleave;           /* this many of the first family, then in turns; 0: 1 with a delay */
     bool all_errors;          /* an ExceptionGroup of all that failed, instead of one error */
-    int socket; /* instead of all that: a connected stream socket, taken over; not 0 */
+    int socket;               /* instead of all that: a connected stream socket; not 0 */
 };
 
 /* A connection that is being made; its handle is stale when its callback was called. */
@@ -42,7 +42,8 @@ typedef struct cora_connector {
 /*
  * Begins to connect. Null if it cannot: as cora_call_soon, a ValueError for contradicting options;
  * the callback is dropped then. Whatever fails later is its outcome: an OSError for each address, a
- * combined one if they differ; the error of the factory. A given socket is closed in all cases.
+ * combined one if they differ; the error of the factory. With a given socket the factory is called
+ * in this very call; the connection takes the socket over, and if there is none it stays yours.
  */
 CORA_API cora_connector cora_connect(cora_loop loop, const struct cora_connect_options *options,
                                      cora_protocol_factory factory, cora_outcome_callback callback);

@@ -167,6 +167,8 @@ static void watchers_start(struct loop *loop)
 static void watchers_stop(struct loop *loop)
 {
     struct ev_loop *ev = loop->ev;
+    for (; loop->awaited > 0; loop->awaited--)
+        ev_unref(ev);
     ev_idle_stop(ev, &loop->idle);
     ev_prepare_stop(ev, &loop->prepare);
     for (int i = 0; i < 4; i++)

@@ -19,6 +19,7 @@
 
 #define FIRST_MAPPING ((size_t)1 << 20)
 #define LARGEST_MAPPING ((size_t)32 << 20)
+#define HUGE_MAPPING ((size_t)8 << 20) /* from here on huge pages are worth what they waste */
 #define HUGE_PAGE ((size_t)2 << 20)
 #define SMALLEST_BLOCK ((size_t)32)
 #define LARGEST_BLOCK (SMALLEST_BLOCK << (BLOCK_CLASSES - 1))
@@ -61,7 +62,8 @@ static int mapping_grow(void)
     munmap(start, lead);
     if (lead < HUGE_PAGE)
         munmap(mapping_end, HUGE_PAGE - lead);
-    madvise(mapping_next, size, MADV_HUGEPAGE); /* if it can: a matter of speed alone */
+    if (size >= HUGE_MAPPING)
+        madvise(mapping_next, size, MADV_HUGEPAGE); /* if it can: a matter of speed alone */
     if (__lsan_register_root_region)
         __lsan_register_root_region(mapping_next, size);
     if (size < LARGEST_MAPPING)

@@ -255,6 +255,7 @@ struct loop {
     struct ev_loop *ev; /* NULL: closed. From here to shared: only for the loop's thread */
     bool in_tick;
     unsigned busy; /* functions on the stack that go on with the loop: it is given back after */
+    unsigned awaited; /* answers of other threads: each holds a reference of libev's */
     bool idle_active;
     bool awake;       /* in a tick, idle active, or closed: nobody needs to wake it */
     bool interrupted; /* the tick ends now: a fatal error, or closed */
@@ -338,6 +339,21 @@ struct loop *loop_find(cora_loop handle);
 
 /* Polls, and tells whether a signal is waiting for its handler. No callback runs. */
 bool loop_has_signal(struct loop *loop);
+
+/* Something will come from another thread: libev goes on until it has, or is not wanted. */
+static inline void loop_await(struct loop *loop)
+{
+    loop->awaited++;
+    ev_ref(loop->ev);
+}
+
+static inline void loop_awaited(struct loop *loop)
+{
+    if (!loop->ev)
+        return;
+    loop->awaited--;
+    ev_unref(loop->ev);
+}
 
 /* Lets the next iteration of libev not sleep: there is something to do. */
 void loop_start_idle(struct loop *loop);

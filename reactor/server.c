@@ -107,7 +107,6 @@ uint64_t server_new(struct loop *loop, const struct cora_server_options *options
         return 0;
     server->loop = loop;
     server->place = factory.partial->place;
-    server->options.socket = 0;
     server->factory = handle_new_persistent(loop, factory.partial);
     if (server->factory)
         server->bits = cora_object_new_at(loop_handle(loop), &server_type, server->place);
@@ -117,7 +116,6 @@ uint64_t server_new(struct loop *loop, const struct cora_server_options *options
         free(server);
         return 0;
     }
-    server->options.socket = options->socket;
     *(struct server **)cora_object_get(server->bits, &server_type) = server;
     return server->bits;
 }
@@ -146,9 +144,6 @@ static void close_sockets(struct server *server)
     for (size_t i = 0; i < count; i++)
         close(listeners[i].socket);
     free(listeners);
-    if (server->options.socket)
-        close(server->options.socket);
-    server->options.socket = 0;
 }
 
 /* The object is closed: all is given back but what connections need. */
@@ -525,14 +520,13 @@ int server_start(uint64_t bits, struct hook hook)
         return fail(CORA_ERUNTIME, "cannot create a server twice");
     server->started = true;
     int socket = server->options.socket, code;
-    server->options.socket = 0;
     if (!socket)
         code = resolve_next(server);
-    else if ((code = listener_add(server, socket)) < 0)
-        close(socket);
     else if (cora_is_null(cora_call_soon(loop_handle(server->loop),
                                          cora_partial(on_soon, (cora_server){ bits }))))
         code = cora_last_error_code();
+    else
+        code = listener_add(server, socket);
     if (code == 0)
         server->hook = hook;
     else

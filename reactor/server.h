@@ -32,13 +32,13 @@ struct cora_server_options {
     bool reuse_port;       /* SO_REUSEPORT: several processes share the port */
     bool keep_alive;       /* SO_KEEPALIVE on connections */
     bool start_later;      /* does not accept before cora_server_start_serving */
-    int socket;            /* instead of host and port: a bound stream socket, taken over; not 0 */
+    int socket;            /* instead of host and port: a bound stream socket; not 0 */
 };
 
 /*
  * Begins to listen: names are resolved first. The server, usable from then on, or an error is what
  * the callback gets; until then the server may be closed, and the callback is dropped. Null as
- * cora_connect; a given socket is closed when that fails later.
+ * cora_connect; a given socket is yours still then, else it is the server's.
  */
 CORA_API cora_server cora_listen(cora_loop loop, const struct cora_server_options *options,
                                  cora_protocol_factory factory, cora_outcome_callback callback);

@@ -827,14 +827,22 @@ struct object *transport_new(struct loop *loop, const struct transport_kind *kin
 cora_protocol factory_call(struct loop *loop, struct slot *factory)
 {
     struct callback *callback = slot_callback(factory);
+    const char *name = callback->place->name;
     cora_value outer = cora_thread.failure;
     cora_thread.failure = cora_nothing();
+    factory->state = SLOT_RUNNING;
     cora_protocol protocol =
         ((cora_protocol_function)callback->function)(callback_args(factory, callback));
     cora_value failure = take_failure(loop);
     cora_thread.failure = outer;
+    if (factory->state == SLOT_RUNNING) {
+        factory->state = SLOT_WAITING;
+    } else { /* removed meanwhile */
+        callback_drop(factory, callback);
+        handle_free(loop, factory);
+    }
     if (cora_is_nothing(failure) && !protocol.type)
-        fail(CORA_ERUNTIME, "the factory %s made no protocol", callback->place->name);
+        fail(CORA_ERUNTIME, "the factory %s made no protocol", name);
     if (cora_is_nothing(failure))
         return protocol;
     fail_with(failure);

@@ -199,6 +199,14 @@ static int table_grow(struct loop *loop, size_t number)
     return 0;
 }
 
+static struct descriptor *group_new(void)
+{
+    struct descriptor *group = malloc(GROUP * sizeof *group);
+    if (group)
+        memset(group, 0, GROUP * sizeof *group);
+    return group;
+}
+
 /* The record of this number, made if there is none; NULL without memory, and the error is set. */
 static struct descriptor *descriptor_get(struct loop *loop, int number)
 {
@@ -208,7 +216,7 @@ static struct descriptor *descriptor_get(struct loop *loop, int number)
     if (table_grow(loop, (size_t)number) < 0)
         return NULL;
     struct descriptor **group = &loop->descriptors[number / GROUP];
-    if (!*group && !(*group = calloc(GROUP, sizeof **group))) {
+    if (!*group && !(*group = group_new())) {
         fail_with(memory_error());
         return NULL;
     }
