@@ -265,13 +265,24 @@ $(OUT)/fuzz_steps: LIBS += -Wl,--wrap=malloc
 $(OUT)/fuzz_steps: $(FUZZ_STEPS:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
 	$(LINK) -o $@ $^ $(LIBS)
 
-# The calls of the callback style, checked by shadows; then coroutines, tasks and all that they do.
+FUZZ_ADDRESSES := $(wildcard test/fuzz/addresses/*.c)
+$(OUT)/fuzz_addresses: $(FUZZ_ADDRESSES:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
+	$(LINK) -o $@ $^ $(LIBS)
+
+FUZZ_STREAMS := $(wildcard test/fuzz/streams/*.c) test/virtual_clock/virtual_clock.c
+$(OUT)/fuzz_streams: $(FUZZ_STREAMS:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
+	$(LINK) -o $@ $^ $(LIBS)
+
+# The calls of the callback style, checked by shadows; then coroutines, tasks and all that they do;
+# then readers of streams against a model, and addresses.
 fuzz: setup-core
 	@$(MAKE) --no-print-directory SAN=address,undefined fuzz-run
 
-fuzz-run: $(OUT)/fuzz_calls $(OUT)/fuzz_steps
+fuzz-run: $(OUT)/fuzz_calls $(OUT)/fuzz_steps $(OUT)/fuzz_streams $(OUT)/fuzz_addresses
 	@$(OUT)/fuzz_calls $(FOR) $(CALLS) $(SEED)
 	@$(OUT)/fuzz_steps $(FOR) $(CALLS) $(SEED)
+	@$(OUT)/fuzz_streams $(FOR) $(CALLS) $(SEED)
+	@$(OUT)/fuzz_addresses $(FOR) $(CALLS) $(SEED)
 .PHONY: fuzz-run
 
 check-long: check

@@ -502,11 +502,12 @@ static inline void timer_cancel(struct loop *loop, struct timer_slot *timer)
 }
 
 /*
- * watcher.c. A transport's descriptor is its own: its slot is queued with what is ready of these
- * events. 0, or a code; with events 0 it is given up, which cannot fail.
+ * watcher.c. A transport's descriptor is its own from the claim until it is given up: its slot is
+ * queued with what is ready of these events. The claim gives 0, or a code.
  */
-int transport_watch(struct loop *loop, int number, struct slot *transport, int events);
-void transport_unwatch(struct loop *loop, int number); /* the descriptor is nobody's again */
+int transport_claim(struct loop *loop, int number, struct slot *transport);
+void transport_watch(struct loop *loop, int number, int events);
+void transport_unwatch(struct loop *loop, int number);
 
 /* The handle of the reader or writer that a descriptor has now; null: none. */
 cora_handle watcher_handle(struct loop *loop, int number, int event);

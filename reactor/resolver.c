@@ -504,6 +504,7 @@ static void query_drop(struct loop *loop, struct query *query)
     if (asking)
         query->state = QUERY_DROPPED;
     pthread_mutex_unlock(&resolver.lock);
+    loop_awaited(loop);
     if (loop->ev && sent)
         cora_handle_cancel((cora_handle){ letter->bits });
     else if (loop->ev)
@@ -572,6 +573,7 @@ static void on_arrived(cora_args bound)
         return;
     struct query *query = lookup->query;
     lookup->query = NULL;
+    loop_awaited(lookup->loop);
     cora_value outcome = answer_value(&query->question);
     query_free(query);
     if (!lookup->hook.function) {
@@ -609,6 +611,7 @@ static void lookups_after_fork(struct loop *loop)
         struct lookup *lookup =
             lookup_get(callback_args(query->letter, letter).values[0].as.handle);
         lookup->query = NULL;
+        loop_awaited(loop);
         letter_free(loop, query->letter);
         query_free(query);
         lookup_tell(lookup, submit_error(code));
@@ -644,6 +647,7 @@ static int lookup_ask(struct lookup *lookup, uint64_t bits, const struct questio
         return fail_with(submit_error(code));
     }
     lookup->query = query;
+    loop_await(loop);
     loop->lookups_after_fork = lookups_after_fork;
     return 0;
 }

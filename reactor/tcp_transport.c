@@ -58,13 +58,14 @@ struct object *tcp_transport_new(struct loop *loop, int socket, cora_protocol pr
                                  const struct cora_place *place)
 {
     struct address *address = peer_size ? block_get(sizeof *address + peer_size) : NULL;
-    struct object *object = peer_size && !address ? NULL
-                                                  : transport_new(loop, &tcp_transport, socket,
-                                                                  protocol, starter, place);
+    if (peer_size && !address) {
+        fail_with(memory_error());
+        return NULL;
+    }
+    struct object *object = transport_new(loop, &tcp_transport, socket, protocol, starter, place);
     if (!object) {
         if (address)
             block_put(address, sizeof *address + peer_size);
-        fail_with(memory_error());
         return NULL;
     }
     if (address) {

@@ -39,14 +39,13 @@ struct thread_pool {
 
 struct thread_pool *thread_pool_new(unsigned most, const char *name)
 {
-    struct thread_pool *pool = calloc(1, sizeof *pool + most * sizeof *pool->workers);
+    struct thread_pool *pool = malloc(sizeof *pool + most * sizeof *pool->workers);
     if (!pool)
         return NULL;
+    *pool = (struct thread_pool){ .most = most, .references = 1 };
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->something, NULL);
     pool->end = &pool->first;
-    pool->most = most;
-    pool->references = 1;
     for (size_t i = 0; i < NAME_SIZE - 1 && name[i]; i++)
         pool->name[i] = name[i];
     return pool;

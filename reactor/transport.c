@@ -133,16 +133,13 @@ static void callback_returned(struct loop *loop, struct transport *transport, co
 
 /* ---- watching ---- */
 
-/* Waits for what its flags say. A failure ends it. */
+/* Waits for what its flags say. */
 static void transport_update(struct loop *loop, struct transport *transport)
 {
     int events = (is(transport, TRANSPORT_READS) ? EV_READ : 0) |
                  (is(transport, TRANSPORT_WRITES) ? EV_WRITE : 0);
-    if (!loop->ev)
-        return;
-    if (transport_watch(loop, transport->descriptor, &transport_object(transport)->slot, events) <
-        0)
-        transport_force_close(loop, transport, cora_last_error());
+    if (loop->ev)
+        transport_watch(loop, transport->descriptor, events);
 }
 
 static void start_reading(struct loop *loop, struct transport *transport)
@@ -347,7 +344,7 @@ void transport_force_close(struct loop *loop, struct transport *transport, cora_
     buffer_drop(transport);
     mark(transport, TRANSPORT_CLOSING);
     unmark(transport, TRANSPORT_READS | TRANSPORT_WRITES);
-    transport_watch(loop, transport->descriptor, &transport_object(transport)->slot, 0);
+    transport_update(loop, transport);
     transport->dropped = 1;
     end_with(loop, transport, error);
 }
@@ -598,15 +595,18 @@ static void write_ready(struct loop *loop, struct transport *transport)
     }
 }
 
-/* Whether it may be written to; else 0 or a code. */
-static bool may_write(struct loop *loop, struct transport *transport, const char *what,
+/* Whether there is something to write, and it may be; else 0 or a code. */
+static bool may_write(struct loop *loop, struct transport *transport, const char *what, size_t size,
                       int *ret_code)
 {
-    if (CORA_LIKELY(!is(transport, TRANSPORT_EOF | TRANSPORT_AWAITED) && transport->dropped == 0))
+    if (CORA_LIKELY(!is(transport, TRANSPORT_EOF | TRANSPORT_AWAITED) && transport->dropped == 0 &&
+                    size > 0))
         return true;
     *ret_code = 0;
     if (is(transport, TRANSPORT_EOF)) {
         *ret_code = fail(CORA_ERUNTIME, "Cannot call %s() after write_eof()", what);
+    } else if (size == 0) {
+        *ret_code = 0;
     } else if (transport->dropped > 0) {
         if (transport->dropped >= DROPPED_WRITES)
             transport_report(loop, transport, "socket.send() raised exception.", cora_nothing());
@@ -655,10 +655,8 @@ int cora_transport_write(cora_transport handle, const void *bytes, size_t size)
     int code;
     if (CORA_UNLIKELY(!transport))
         return cora_last_error_code();
-    if (!may_write(loop, transport, "write", &code))
+    if (!may_write(loop, transport, "write", size, &code))
         return code;
-    if (size == 0)
-        return 0;
     size_t sent = 0;
     if (CORA_LIKELY(!transport->as.buffer)) {
         ssize_t count = transport->kind->write(transport->descriptor, bytes, size);
@@ -681,7 +679,7 @@ int cora_transport_writelines(cora_transport handle, const struct iovec *chunks,
     int code;
     if (!transport)
         return cora_last_error_code();
-    if (!may_write(loop, transport, "writelines", &code))
+    if (!may_write(loop, transport, "writelines", count, &code))
         return code;
     size_t sent = 0;
     if (!transport->as.buffer && count > 0) {
@@ -762,6 +760,7 @@ static void transport_run(struct loop *loop, struct slot *slot)
 {
     struct object *object = object_of(slot);
     struct transport *transport = transport_in(object);
+    bool ends = slot->as.events & OBJECT_ENDS; /* one that comes now has a turn of its own */
     slot->as.events &= ~(uint32_t)OBJECT_QUEUED;
     if (CORA_LIKELY(slot->state == SLOT_WAITING)) {
         if (CORA_UNLIKELY(take_event(slot, OBJECT_STARTS)))
@@ -770,7 +769,7 @@ static void transport_run(struct loop *loop, struct slot *slot)
             run_part(loop, transport, read_ready);
         if (loop->ev && slot->state == SLOT_WAITING && take_event(slot, EV_WRITE))
             run_part(loop, transport, write_ready);
-        if (loop->ev && slot->state == SLOT_WAITING && take_event(slot, OBJECT_ENDS))
+        if (CORA_UNLIKELY(ends) && loop->ev && slot->state == SLOT_WAITING)
             run_part(loop, transport, transport_end);
     }
     if (CORA_UNLIKELY(slot->state == SLOT_CANCELLED))
@@ -808,6 +807,10 @@ struct object *transport_new(struct loop *loop, const struct transport_kind *kin
     if (!bits)
         return NULL;
     struct object *object = object_of(slot_at(bits));
+    if (transport_claim(loop, descriptor, &object->slot) < 0) {
+        pool_give(&loop->objects, &object->slot);
+        return NULL;
+    }
     struct transport *transport = transport_in(object);
     object->slot.as.events = 0;
     *transport = (struct transport){ .kind = kind,

@@ -226,7 +226,7 @@ static struct descriptor *descriptor_get(struct loop *loop, int number)
     return descriptor;
 }
 
-static int check_number(const struct loop *loop, int number)
+static int check_select(const struct loop *loop, int number)
 {
     if (number < 0)
         return fail(CORA_EVALUE, "Invalid file descriptor: %d", number);
@@ -234,6 +234,14 @@ static int check_number(const struct loop *loop, int number)
         return fail(CORA_EVALUE,
                     "descriptor %d is beyond what select can watch (%d): use poll or epoll", number,
                     FD_SETSIZE);
+    return 0;
+}
+
+static int check_number(const struct loop *loop, int number)
+{
+    int code = check_select(loop, number);
+    if (code < 0)
+        return code;
     if (loop && fcntl(number, F_GETFD) < 0)
         return fail(-errno, "descriptor %d", number);
     return 0;
@@ -334,25 +342,30 @@ cora_handle watcher_handle(struct loop *loop, int number, int event)
 
 /* ---- descriptors of transports ---- */
 
-int transport_watch(struct loop *loop, int number, struct slot *transport, int events)
+int transport_claim(struct loop *loop, int number, struct slot *transport)
 {
-    struct descriptor *descriptor = descriptor_at(loop, (size_t)number);
-    if (events == 0 && (!descriptor || !descriptor->is_transport))
-        return 0;
-    bool again = !descriptor || !descriptor->is_transport;
-    int code = events && again ? check_number(loop, number) : 0;
-    if (code == 0 && !descriptor && !(descriptor = descriptor_get(loop, number)))
-        code = CORA_EMEMORY;
-    if (code == 0 && !descriptor->is_transport && (descriptor->reader || descriptor->writer))
-        code = fail(CORA_ERUNTIME, "File descriptor %d is watched already", number);
-    if (code < 0)
-        return code;
+    int code = check_select(loop, number);
+    struct descriptor *descriptor = code == 0 ? descriptor_get(loop, number) : NULL;
+    if (!descriptor)
+        return cora_last_error_code();
+    if (refuse_transport(descriptor) < 0)
+        return CORA_ERUNTIME;
+    if (descriptor->reader || descriptor->writer)
+        return fail(CORA_ERUNTIME, "File descriptor %d is watched already", number);
     descriptor->is_transport = true;
     descriptor->reader = descriptor->writer = transport;
-    descriptor->events = (uint8_t)events;
-    transport->as.events &= (uint32_t)events | ~(uint32_t)(EV_READ | EV_WRITE);
-    descriptor_update(loop, descriptor, again && events);
+    descriptor->events = 0;
     return 0;
+}
+
+void transport_watch(struct loop *loop, int number, int events)
+{
+    struct descriptor *descriptor = descriptor_at(loop, (size_t)number);
+    if (!descriptor || !descriptor->is_transport)
+        return;
+    descriptor->events = (uint8_t)events;
+    descriptor->reader->as.events &= (uint32_t)events | ~(uint32_t)(EV_READ | EV_WRITE);
+    descriptor_update(loop, descriptor, false);
 }
 
 void transport_unwatch(struct loop *loop, int number)
@@ -360,7 +373,7 @@ void transport_unwatch(struct loop *loop, int number)
     struct descriptor *descriptor = descriptor_at(loop, (size_t)number);
     if (!descriptor || !descriptor->is_transport)
         return;
-    transport_watch(loop, number, descriptor->reader, 0);
+    transport_watch(loop, number, 0);
     descriptor->is_transport = false;
     descriptor->reader = descriptor->writer = NULL;
 }
