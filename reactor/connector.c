@@ -26,6 +26,13 @@ struct attempt {
     struct attempt *next;
     int socket;
     const struct addrinfo *address;
+    size_t number; /* in the order of starting */
+};
+
+/* What has failed: errors are told in the order of the attempts. */
+struct failure {
+    size_t attempt;
+    cora_value error; /* counted */
 };
 
 struct connector {
@@ -43,9 +50,11 @@ struct connector {
     size_t count, tried;
     struct attempt *attempts; /* that connect now, the latest first */
     cora_handle delay;
-    cora_value *errors; /* of those that failed, counted */
-    size_t error_count;
+    struct failure *failures;
+    size_t failure_count;
     struct object *transport; /* made, and not started yet */
+    cora_handle told;         /* its callback, queued with: */
+    cora_transport made;      /* or null, if that is an error */
     char texts[];
 };
 
@@ -65,14 +74,16 @@ static struct connector *connector_get(uint64_t bits)
 void address_print(const struct sockaddr *address, socklen_t size, char *buffer, size_t room)
 {
     cora_value list = cora_from_address(address, size);
-    cora_value host = list.type == &cora_type_list ? cora_list_at(list, 0) : list;
-    if (cora_is_nothing(list))
-        snprintf(buffer, room, "(family %d)", address->sa_family);
-    else if (list.type == &cora_type_list)
-        snprintf(buffer, room, "('%s', %lld)", cora_as_text(host),
-                 cora_as_int(cora_list_at(list, 1)));
-    else
-        snprintf(buffer, room, "'%s'", cora_as_text(host));
+    if (list.type != &cora_type_list) {
+        cora_print(list, buffer, room);
+        return;
+    }
+    int length = snprintf(buffer, room, "('%s'", cora_as_text(cora_list_at(list, 0)));
+    for (size_t i = 1; i < cora_list_size(list) && (size_t)length < room; i++)
+        length += snprintf(buffer + length, room - (size_t)length, ", %lld",
+                           cora_as_int(cora_list_at(list, i)));
+    if ((size_t)length < room)
+        snprintf(buffer + length, room - (size_t)length, ")");
 }
 
 int check_stream_socket(int descriptor)
@@ -163,9 +174,9 @@ static void connector_free(struct connector *connector)
     struct loop *loop = connector->loop;
     connector->factory = NULL;
     stop_trying(connector);
-    for (size_t i = 0; i < connector->error_count; i++)
-        cora_drop(connector->errors[i]);
-    free(connector->errors);
+    for (size_t i = 0; i < connector->failure_count; i++)
+        cora_drop(connector->failures[i].error);
+    free(connector->failures);
     free(connector->order);
     cora_drop(connector->remote);
     cora_drop(connector->local);
@@ -190,59 +201,97 @@ bool cora_connector_cancel(cora_connector handle)
         return false;
     struct loop *loop = connector->loop;
     struct object *transport = connector->transport;
+    cora_handle told = connector->told;
+    cora_transport made = connector->made;
+    bool cancels = true;
     connector->transport = NULL;
     loop_hold(loop);
     cora_object_close(handle.bits, &connector_type);
+    if (!cora_is_null(told))
+        cancels = cora_handle_cancel(told); /* false in the callback itself */
     if (transport)
         transport_force_close(loop, transport_in(transport), cora_nothing());
+    if (cancels && !cora_is_null(made))
+        cora_transport_abort(made);
     loop_unhold(loop);
-    return true;
+    return cancels;
 }
 
-/* Tells its outcome, and is over. */
+/* Its callback has been called. */
+static void on_called(cora_args bound)
+{
+    uint64_t bits = cora_as_object(cora_arg_value(bound, 0));
+    if (object_find(bits, &connector_type)) /* else it was cancelled in its callback */
+        cora_object_close(bits, &connector_type);
+}
+
+/* Tells its outcome. It can be cancelled until that was called. */
 static void connector_end(struct connector *connector, cora_value outcome)
 {
     struct loop *loop = connector->loop;
     uint64_t bits = connector->bits;
     stop_trying(connector);
-    hook_tell(loop, &connector->hook, outcome);
-    cora_object_close(bits, &connector_type);
+    connector->told = hook_tell(loop, &connector->hook, outcome);
+    if (outcome.type == &cora_type_transport)
+        connector->made = cora_as_transport(outcome);
+    if (cora_is_null(connector->told) ||
+        cora_is_null(
+            cora_call_soon(loop_handle(loop), cora_partial(on_called, cora_from_object(bits)))))
+        cora_object_close(bits, &connector_type);
 }
 
 /* ---- errors ---- */
 
-static void add_error(struct connector *connector, cora_value error)
+static void add_error(struct connector *connector, size_t attempt, cora_value error)
 {
-    size_t room = (connector->error_count + 1) * sizeof(cora_value);
-    cora_value *errors = realloc(connector->errors, room);
+    size_t at = connector->failure_count;
+    struct failure *failures = realloc(connector->failures, (at + 1) * sizeof *connector->failures);
     cora_value kept = cora_nothing();
-    if (!errors)
+    if (!failures)
         return; /* those that there are will do */
-    connector->errors = errors;
+    connector->failures = failures;
     if (!value_keep(error, &kept))
         kept = memory_error();
-    errors[connector->error_count++] = kept;
+    for (; at > 0 && failures[at - 1].attempt > attempt; at--)
+        failures[at] = failures[at - 1];
+    failures[at] = (struct failure){ attempt, kept };
+    connector->failure_count++;
+}
+
+/* All that failed as a group; a MemoryError if there is no memory for that. */
+static cora_value errors_group(const struct connector *connector)
+{
+    size_t count = connector->failure_count;
+    cora_value *errors = malloc(count * sizeof *errors);
+    if (!errors)
+        return memory_error();
+    for (size_t i = 0; i < count; i++)
+        errors[i] = connector->failures[i].error;
+    cora_value group = cora_exception_group(errors, count, "create_connection failed");
+    free(errors);
+    return group;
 }
 
 /* All that failed as one error. */
 static cora_value errors_outcome(const struct connector *connector)
 {
-    size_t count = connector->error_count;
-    const cora_value *errors = connector->errors;
+    size_t count = connector->failure_count;
+    const struct failure *failures = connector->failures;
     if (count == 0)
         return cora_error(CORA_ETIMEOUT, "create_connection failed");
     if (connector->options.all_errors)
-        return cora_exception_group(errors, count, "create_connection failed");
+        return errors_group(connector);
     bool equal = true;
     for (size_t i = 1; i < count; i++)
-        equal &= strcmp(cora_error_message(errors[0]), cora_error_message(errors[i])) == 0;
+        equal &= strcmp(cora_error_message(failures[0].error),
+                        cora_error_message(failures[i].error)) == 0;
     if (equal)
-        return errors[0];
+        return failures[0].error;
     char text[1000];
     size_t length = 0;
     for (size_t i = 0; i < count && length < sizeof text; i++)
         length += (size_t)snprintf(text + length, sizeof text - length, "%s%s", i ? ", " : "",
-                                   cora_error_message(errors[i]));
+                                   cora_error_message(failures[i].error));
     return cora_error(CORA_EOS, "Multiple exceptions: %s", text);
 }
 
@@ -296,6 +345,7 @@ static void on_started(struct starter *starter, struct loop *loop, struct object
 /* Binds a socket to the first local address that it can have. 0, or -1 and errors are added. */
 static int bind_local(struct connector *connector, int socket, const struct addrinfo *address)
 {
+    size_t number = connector->tried;
     bool any = false;
     for (const struct addrinfo *local = cora_as_addresses(connector->local); local;
          local = local->ai_next) {
@@ -307,12 +357,13 @@ static int bind_local(struct connector *connector, int socket, const struct addr
         char text[120];
         int error = errno;
         address_print(local->ai_addr, local->ai_addrlen, text, sizeof text);
-        add_error(connector,
+        add_error(connector, number,
                   cora_error(-error, "error while attempting to bind on address %s", text));
     }
     if (!any)
-        add_error(connector, cora_error(CORA_EOS, "no matching local address with family=%d found",
-                                        address->ai_family));
+        add_error(connector, number,
+                  cora_error(CORA_EOS, "no matching local address with family=%d found",
+                             address->ai_family));
     return -1;
 }
 
@@ -323,10 +374,11 @@ static bool attempt_begin(struct connector *connector, const struct addrinfo *ad
                           bool *ret_connected, int *ret_socket)
 {
     char text[120];
+    size_t number = connector->tried;
     int made = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
                       address->ai_protocol);
     if (made < 0) {
-        add_error(connector, cora_error(-errno, "socket"));
+        add_error(connector, number, cora_error(-errno, "socket"));
         return false;
     }
     if (!cora_is_nothing(connector->local) && bind_local(connector, made, address) < 0) {
@@ -340,7 +392,7 @@ static bool attempt_begin(struct connector *connector, const struct addrinfo *ad
         return true;
     address_print(address->ai_addr, address->ai_addrlen, text, sizeof text);
     if (error != EINPROGRESS && error != EINTR) {
-        add_error(connector, cora_error(-error, "Connect call failed %s", text));
+        add_error(connector, number, cora_error(-error, "Connect call failed %s", text));
         close(made);
         return false;
     }
@@ -348,13 +400,13 @@ static bool attempt_begin(struct connector *connector, const struct addrinfo *ad
     if (!attempt ||
         cora_add_writer(loop_handle(connector->loop), made,
                         cora_partial(on_writable, cora_from_object(connector->bits), made)) < 0) {
-        add_error(connector, attempt ? cora_last_error() : memory_error());
+        add_error(connector, number, attempt ? cora_last_error() : memory_error());
         if (attempt)
             block_put(attempt, sizeof *attempt);
         close(made);
         return false;
     }
-    *attempt = (struct attempt){ connector->attempts, made, address };
+    *attempt = (struct attempt){ connector->attempts, made, address, number };
     connector->attempts = attempt;
     return true;
 }
@@ -418,7 +470,7 @@ static void on_writable(cora_args bound)
     }
     char text[120];
     address_print(done.address->ai_addr, done.address->ai_addrlen, text, sizeof text);
-    add_error(connector, cora_error(-error, "Connect call failed %s", text));
+    add_error(connector, done.number, cora_error(-error, "Connect call failed %s", text));
     close(socket);
     if (is_latest || (connector->tried == connector->count && !connector->attempts))
         try_next(connector);

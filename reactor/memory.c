@@ -24,7 +24,8 @@
 #define SMALLEST_BLOCK ((size_t)32)
 #define LARGEST_BLOCK (SMALLEST_BLOCK << (BLOCK_CLASSES - 1))
 
-/* Bytes of free blocks of a size that a thread keeps; none where the address sanitizer watches over them. */
+/* Bytes of free blocks of a size that a thread keeps; none where the address sanitizer watches over
+ * them. */
 #ifdef __SANITIZE_ADDRESS__
 #define CACHED_MAX 0
 #elif defined(__has_feature)
@@ -110,7 +111,8 @@ void block_put(void *memory, size_t size)
     unsigned class = size > LARGEST_BLOCK ? 0 : block_class(size);
     struct block_cache *cache = &cora_thread.blocks;
     struct block *block = memory;
-    if (size > LARGEST_BLOCK || cache->counts[class] * (SMALLEST_BLOCK << class) >= CACHED_MAX || !cora_thread.registered) {
+    if (size > LARGEST_BLOCK || cache->counts[class] * (SMALLEST_BLOCK << class) >= CACHED_MAX ||
+        !cora_thread.registered) {
         free(memory);
         return;
     }

@@ -22,14 +22,14 @@ bool hook_store(struct loop *loop, struct hook *hook, cora_outcome_callback call
     return hook->slot;
 }
 
-void hook_tell(struct loop *loop, struct hook *hook, cora_value outcome)
+cora_handle hook_tell(struct loop *loop, struct hook *hook, cora_value outcome)
 {
     struct hook told = *hook;
     *hook = (struct hook){ 0 };
     if (told.function)
         told.function(told.owner, outcome);
     if (!told.slot)
-        return;
+        return (cora_handle){ 0 };
     struct callback *callback = slot_callback(told.slot);
     cora_value *last =
         (cora_value *)(uintptr_t)&callback_args(told.slot, callback).values[told.slot->count - 1];
@@ -42,6 +42,7 @@ void hook_tell(struct loop *loop, struct hook *hook, cora_value outcome)
     told.slot->state = SLOT_QUEUED;
     queue_append(&loop->ready, told.slot);
     loop_wake(loop);
+    return (cora_handle){ told.slot->bits };
 }
 
 void hook_drop(struct loop *loop, struct hook *hook)

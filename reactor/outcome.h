@@ -17,8 +17,11 @@ struct hook {
 /* Stores a callback. False without memory, and the error is set. */
 bool hook_store(struct loop *loop, struct hook *hook, cora_outcome_callback callback);
 
-/* Tells the outcome, and forgets whom; adds a reference. Nothing if nobody is there. */
-void hook_tell(struct loop *loop, struct hook *hook, cora_value outcome);
+/*
+ * Tells the outcome, and forgets whom; adds a reference. The handle of the callback that is queued
+ * now; null if it is none.
+ */
+cora_handle hook_tell(struct loop *loop, struct hook *hook, cora_value outcome);
 
 /* Forgets whom, and drops the callback; also while the loop is closing. */
 void hook_drop(struct loop *loop, struct hook *hook);

@@ -34,6 +34,7 @@ struct server {
     struct cora_server_options options; /* its texts are in this block */
     struct slot *factory;               /* NULL: the loop is closed */
     struct hook hook;                   /* whom to tell that it listens */
+    cora_handle told;                   /* its callback, once it is queued */
     cora_lookup lookup;
     size_t resolved; /* hosts */
     struct listener *listeners;
@@ -66,6 +67,8 @@ static int check_options(const struct cora_server_options *options)
         return fail(CORA_EVALUE, "host/port and sock can not be specified at the same time");
     if (options->socket)
         return check_stream_socket(options->socket);
+    if (!is_named)
+        return fail(CORA_EVALUE, "Neither host/port nor sock were specified");
     if (options->host && options->host_count)
         return fail(CORA_EVALUE, "both a host and several hosts");
     if (options->port && options->service)
@@ -176,6 +179,7 @@ int cora_server_close(cora_server handle)
     server->closed = true;
     close_sockets(server);
     loop_hold(loop);
+    cora_handle_cancel(server->told); /* if it was not called yet */
     if (server->waiters.wake)
         server->waiters.wake(&server->waiters, false);
     if (server->client_count == 0)
@@ -463,9 +467,11 @@ static void server_tell(struct server *server, int code)
         code = cora_server_start_serving(handle);
     cora_value outcome =
         code < 0 ? cora_temporary(cora_copy(cora_last_error())) : cora_from_server(handle);
-    hook_tell(loop, &server->hook, outcome);
+    cora_handle told = hook_tell(loop, &server->hook, outcome);
     if (code < 0)
         cora_server_close(handle);
+    else
+        server->told = told;
 }
 
 static int resolve_next(struct server *server);

@@ -19,7 +19,7 @@
 
 CORA_BEGIN
 
-/* All zeros but a port or service, or a socket. Texts are borrowed during the call. */
+/* All zeros but a host, port or service, or a socket. Texts are borrowed during the call. */
 struct cora_server_options {
     const char *host;         /* a name or address; NULL or "": all addresses of this machine */
     const char *const *hosts; /* or several, equal ones count once */

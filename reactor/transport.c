@@ -833,9 +833,11 @@ cora_protocol factory_call(struct loop *loop, struct slot *factory)
     const char *name = callback->place->name;
     cora_value outer = cora_thread.failure;
     cora_thread.failure = cora_nothing();
+    cora_thread.depth++; /* also when it is called outside of a run */
     factory->state = SLOT_RUNNING;
     cora_protocol protocol =
         ((cora_protocol_function)callback->function)(callback_args(factory, callback));
+    cora_thread.depth--;
     cora_value failure = take_failure(loop);
     cora_thread.failure = outer;
     if (factory->state == SLOT_RUNNING) {
