@@ -106,13 +106,19 @@ void *block_get(size_t size)
     return block;
 }
 
+/* Whether a thread keeps another free block of this class. */
+static bool cache_has_room(const struct block_cache *cache, unsigned class)
+{
+    size_t bytes = cache->counts[class] * (SMALLEST_BLOCK << class);
+    return bytes + 1 <= CACHED_MAX && cora_thread.registered;
+}
+
 void block_put(void *memory, size_t size)
 {
     unsigned class = size > LARGEST_BLOCK ? 0 : block_class(size);
     struct block_cache *cache = &cora_thread.blocks;
     struct block *block = memory;
-    if (size > LARGEST_BLOCK || cache->counts[class] * (SMALLEST_BLOCK << class) >= CACHED_MAX ||
-        !cora_thread.registered) {
+    if (size > LARGEST_BLOCK || !cache_has_room(cache, class)) {
         free(memory);
         return;
     }

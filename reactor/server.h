@@ -54,7 +54,10 @@ CORA_API bool cora_server_is_serving(cora_server server);
  */
 CORA_API int cora_server_close(cora_server server);
 
-/* Closes, aborts its connections. 0 or a code. asyncio: Server.close_clients, abort_clients. */
+/*
+ * Closes its connections, or aborts them; the server stays as it is. 0 or a code. asyncio:
+ * Server.close_clients, abort_clients.
+ */
 CORA_API int cora_server_close_clients(cora_server server);
 CORA_API int cora_server_abort_clients(cora_server server);
 

@@ -550,7 +550,7 @@ static bool would_block(int error)
     return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
 
-/* Sends what is kept, as much as goes. False if that has ended it. */
+/* Sends what is kept, as much as goes. Whether a send has worked. */
 static bool buffer_send(struct loop *loop, struct transport *transport)
 {
     struct iovec chunks[CHUNKS_AT_ONCE];
@@ -560,7 +560,7 @@ static bool buffer_send(struct loop *loop, struct transport *transport)
         chunks[count++] = (struct iovec){ chunk->bytes + chunk->start, chunk->end - chunk->start };
     ssize_t sent = transport->kind->writev(transport->descriptor, chunks, count);
     if (sent < 0 && would_block(errno))
-        return true;
+        return false;
     if (sent < 0) {
         transport_fatal(loop, transport, cora_error(-errno, NULL),
                         "Fatal write error on socket transport");
