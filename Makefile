@@ -273,16 +273,21 @@ FUZZ_STREAMS := $(wildcard test/fuzz/streams/*.c) test/virtual_clock/virtual_clo
 $(OUT)/fuzz_streams: $(FUZZ_STREAMS:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
 	$(LINK) -o $@ $^ $(LIBS)
 
+FUZZ_NETWORK := $(wildcard test/fuzz/network/*.c)
+$(OUT)/fuzz_network: $(FUZZ_NETWORK:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
+	$(LINK) -o $@ $^ $(LIBS)
+
 # The calls of the callback style, checked by shadows; then coroutines, tasks and all that they do;
-# then readers of streams against a model, and addresses.
+# then readers of streams against a model, addresses, and connections on real sockets.
 fuzz: setup-core
 	@$(MAKE) --no-print-directory SAN=address,undefined fuzz-run
 
-fuzz-run: $(OUT)/fuzz_calls $(OUT)/fuzz_steps $(OUT)/fuzz_streams $(OUT)/fuzz_addresses
+fuzz-run: $(OUT)/fuzz_calls $(OUT)/fuzz_steps $(OUT)/fuzz_streams $(OUT)/fuzz_addresses $(OUT)/fuzz_network
 	@$(OUT)/fuzz_calls $(FOR) $(CALLS) $(SEED)
 	@$(OUT)/fuzz_steps $(FOR) $(CALLS) $(SEED)
 	@$(OUT)/fuzz_streams $(FOR) $(CALLS) $(SEED)
 	@$(OUT)/fuzz_addresses $(FOR) $(CALLS) $(SEED)
+	@$(OUT)/fuzz_network $(FOR) $(CALLS) $(SEED)
 .PHONY: fuzz-run
 
 check-long: check

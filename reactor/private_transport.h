@@ -49,6 +49,7 @@ struct starter {
 #define TRANSPORT_WRITES 0x40   /* it waits until it can write */
 #define TRANSPORT_READS 0x80    /* it waits until it can read */
 #define TRANSPORT_AWAITED 0x100 /* somebody waits for its start */
+#define TRANSPORT_BUSY 0x400    /* the program runs inside a call of it: its memory stays */
 #define TRANSPORT_GONE 0x200    /* it is closed, and holds nothing any more */
 
 struct transport {

@@ -17,8 +17,8 @@
  *
  * Every callback may be NULL, and then does nothing. All but the two of flow control and get_buffer
  * are called by the loop, never inside a call of yours; each may close, abort or free anything. One
- * that fails (cora_fail) is reported, and closes its connection with that error. asyncio: Protocol,
- * BufferedProtocol.
+ * that fails (cora_fail) is reported; what fails while it receives also closes its connection, with
+ * that error. asyncio: Protocol, BufferedProtocol.
  */
 #ifndef CORA_PROTOCOL_H
 #define CORA_PROTOCOL_H

@@ -57,6 +57,13 @@ struct object *tcp_transport_new(struct loop *loop, int socket, cora_protocol pr
                                  const struct sockaddr *peer, socklen_t peer_size,
                                  const struct cora_place *place)
 {
+    struct sockaddr_storage known;
+    if (peer_size == 0) { /* asked now: after a reset nobody knows any more */
+        peer_size = sizeof known;
+        peer = (struct sockaddr *)(void *)&known;
+        if (getpeername(socket, (struct sockaddr *)(void *)&known, &peer_size) < 0)
+            peer_size = 0;
+    }
     struct address *address = peer_size ? block_get(sizeof *address + peer_size) : NULL;
     if (peer_size && !address) {
         fail_with(memory_error());

@@ -5,8 +5,8 @@
  * the descriptor is writable. Every change of what is kept goes through transport_account, which
  * tells the protocol to pause and to resume.
  *
- * Protocol callbacks may do anything: the transport's memory stays until the end of its turn, and
- * who goes on looks whether it is there.
+ * Protocol callbacks may do anything: the transport's memory stays while one runs (hold), and who
+ * goes on looks whether it is there.
  */
 #include "transport.h"
 
@@ -118,6 +118,28 @@ static __attribute__((cold)) void transport_fatal(struct loop *loop, struct tran
         transport_report(loop, transport, message, error);
     if (is_there(loop, transport))
         transport_force_close(loop, transport, error);
+}
+
+/*
+ * Around what may call the program, also inside each other: meanwhile the transport's memory and
+ * its protocol stay, whatever becomes of them. Whether it was held before.
+ */
+static bool hold(struct transport *transport)
+{
+    bool before = is(transport, TRANSPORT_BUSY);
+    mark(transport, TRANSPORT_BUSY);
+    return before;
+}
+
+static void unhold(struct loop *loop, struct transport *transport, bool before)
+{
+    if (CORA_UNLIKELY(before))
+        return;
+    unmark(transport, TRANSPORT_BUSY);
+    if (CORA_LIKELY(!is(transport, TRANSPORT_GONE)))
+        return;
+    protocol_drop(transport->protocol);
+    object_free(loop, transport_object(transport));
 }
 
 /* After a callback of the protocol's that is called by the loop. */
@@ -269,10 +291,12 @@ static void tell_flow(struct loop *loop, struct transport *transport,
     if (!callback)
         return;
     cora_thread.failure = cora_nothing();
+    bool before = hold(transport);
     callback(transport->protocol.self, transport_handle(transport));
     cora_value failure = take_failure(loop);
-    if (!cora_is_nothing(failure) && loop->ev)
+    if (!cora_is_nothing(failure) && is_there(loop, transport))
         transport_report(loop, transport, message, failure);
+    unhold(loop, transport, before);
     cora_drop(failure);
     cora_thread.failure = outer;
 }
@@ -365,7 +389,6 @@ void transport_close(struct loop *loop, struct transport *transport)
 /* Gives back what it holds. Whoever runs in the middle finds it closed. */
 static void transport_free(struct loop *loop, struct transport *transport)
 {
-    cora_protocol protocol = transport->protocol;
     struct server *server = transport->server;
     struct cora_counted *error = is(transport, TRANSPORT_ENDS) ? transport->as.error : NULL;
     struct cora_counted *context = transport->context;
@@ -383,7 +406,8 @@ static void transport_free(struct loop *loop, struct transport *transport)
         block_put(peer, sizeof *peer + peer->size);
     if (server)
         server_detach(loop, server, transport);
-    protocol_drop(protocol);
+    if (!is(transport, TRANSPORT_BUSY))
+        protocol_drop(transport->protocol);
     if (error)
         counted_drop(error);
     if (context)
@@ -417,6 +441,7 @@ static void transport_end(struct loop *loop, struct transport *transport)
     transport_free(loop, transport);
 }
 
+/* Runs in the context of who has closed it. */
 static void on_end(cora_args bound)
 {
     struct loop *loop;
@@ -424,10 +449,9 @@ static void on_end(cora_args bound)
     if (!transport || !is(transport, TRANSPORT_ENDS))
         return;
     loop_hold(loop);
-    struct object *object = transport_object(transport);
+    bool before = hold(transport);
     transport_end(loop, transport);
-    if (loop->ev && object->slot.state == SLOT_CANCELLED)
-        object_free(loop, object);
+    unhold(loop, transport, before);
     loop_unhold(loop);
 }
 
@@ -485,8 +509,8 @@ static void read_buffered(struct loop *loop, struct transport *transport)
 {
     const struct cora_protocol_type *type = transport->protocol.type;
     size_t size = 0;
-    void *self = transport->protocol.self;
-    void *buffer = type->get_buffer(self, transport_handle(transport), 0, &size);
+    void *buffer =
+        type->get_buffer(transport->protocol.self, transport_handle(transport), 0, &size);
     cora_value failure = take_failure(loop);
     if (cora_is_nothing(failure) && (!buffer || size == 0) && loop->ev)
         failure = cora_copy(cora_error(CORA_ERUNTIME, "get_buffer() returned an empty buffer"));
@@ -502,13 +526,14 @@ static void read_buffered(struct loop *loop, struct transport *transport)
     }
     if (transport->dropped > 0)
         return;
+    type = transport->protocol.type; /* it may be another now */
     ssize_t count = transport->kind->read(transport->descriptor, buffer, size);
     if (count <= 0) {
         read_nothing(loop, transport, count, errno);
         return;
     }
     if (type->buffer_updated)
-        type->buffer_updated(self, transport_handle(transport), (size_t)count);
+        type->buffer_updated(transport->protocol.self, transport_handle(transport), (size_t)count);
     callback_returned(loop, transport, "Fatal error: protocol.buffer_updated() call failed.");
 }
 
@@ -608,10 +633,15 @@ static bool may_write(struct loop *loop, struct transport *transport, const char
     } else if (size == 0) {
         *ret_code = 0;
     } else if (transport->dropped > 0) {
-        if (transport->dropped >= DROPPED_WRITES)
-            transport_report(loop, transport, "socket.send() raised exception.", cora_nothing());
         if (transport->dropped < UINT8_MAX)
             transport->dropped++;
+        if (transport->dropped > DROPPED_WRITES) {
+            loop_hold(loop);
+            bool before = hold(transport);
+            transport_report(loop, transport, "socket.send() raised exception.", cora_nothing());
+            unhold(loop, transport, before);
+            loop_unhold(loop);
+        }
     } else {
         *ret_code = fail(CORA_ERUNTIME, "the connection is not made yet");
     }
@@ -632,9 +662,11 @@ static int write_rest(struct loop *loop, struct transport *transport, const char
 static void write_kept(struct loop *loop, struct transport *transport)
 {
     loop_hold(loop);
+    bool before = hold(transport);
     wait_to_write(loop, transport, true);
     if (transport->dropped == 0)
         transport_account(loop, transport);
+    unhold(loop, transport, before);
     loop_unhold(loop);
 }
 
@@ -642,8 +674,10 @@ static __attribute__((cold)) int write_failed(struct loop *loop, struct transpor
                                               int error)
 {
     loop_hold(loop);
+    bool before = hold(transport);
     transport_fatal(loop, transport, cora_error(-error, NULL),
                     "Fatal write error on socket transport");
+    unhold(loop, transport, before);
     loop_unhold(loop);
     return 0;
 }
@@ -714,8 +748,10 @@ int cora_transport_write_eof(cora_transport handle)
         return 0;
     mark(transport, TRANSPORT_EOF);
     loop_hold(loop);
+    bool before = hold(transport);
     if (buffered(transport) == 0)
         shut_down(loop, transport);
+    unhold(loop, transport, before);
     loop_unhold(loop);
     return 0;
 }
@@ -729,23 +765,28 @@ bool cora_transport_can_write_eof(cora_transport handle)
 
 /* ---- one that was queued ---- */
 
-/* Runs one part, with the connection's own context variables. */
+/*
+ * Runs one part, with the connection's own context variables: what reading sets stays, what
+ * connection_made sets does not, as asyncio's handles have copies.
+ */
 static void run_part(struct loop *loop, struct transport *transport,
                      void (*part)(struct loop *loop, struct transport *transport))
 {
     if (CORA_UNLIKELY(transport->context != NULL)) {
         cora_thread.context = transport->context;
         cora_thread.attention = true;
-        transport->context = NULL;
+        if (part == transport_start)
+            counted_keep(transport->context);
+        else
+            transport->context = NULL;
     }
     part(loop, transport);
-    if (CORA_LIKELY(!cora_thread.attention))
-        return;
-    if (cora_thread.context && is_there(loop, transport)) {
+    if (CORA_UNLIKELY(cora_thread.context != NULL) && is_there(loop, transport) &&
+        part != transport_start) {
         transport->context = cora_thread.context;
         cora_thread.context = NULL;
     }
-    settle(loop);
+    tick_settle(loop);
 }
 
 /* Whether this is why it was queued; then that is done with. */
@@ -762,7 +803,10 @@ static void transport_run(struct loop *loop, struct slot *slot)
     struct transport *transport = transport_in(object);
     bool ends = slot->as.events & OBJECT_ENDS; /* one that comes now has a turn of its own */
     slot->as.events &= ~(uint32_t)OBJECT_QUEUED;
-    if (CORA_LIKELY(slot->state == SLOT_WAITING)) {
+    if (CORA_UNLIKELY(slot->state != SLOT_WAITING)) {
+        object_free(loop, object); /* it has ended since it was queued */
+    } else {
+        bool before = hold(transport);
         if (CORA_UNLIKELY(take_event(slot, OBJECT_STARTS)))
             run_part(loop, transport, transport_start);
         if (loop->ev && take_event(slot, EV_READ))
@@ -771,20 +815,21 @@ static void transport_run(struct loop *loop, struct slot *slot)
             run_part(loop, transport, write_ready);
         if (CORA_UNLIKELY(ends) && loop->ev && slot->state == SLOT_WAITING)
             run_part(loop, transport, transport_end);
+        unhold(loop, transport, before);
     }
-    if (CORA_UNLIKELY(slot->state == SLOT_CANCELLED))
-        object_free(loop, object);
 }
 
 /* Its descriptor was closed by somebody else. */
 static void transport_lost(struct loop *loop, struct slot *slot)
 {
     struct transport *transport = transport_in(object_of(slot));
+    bool before = hold(transport);
     cora_value error = cora_error(-EBADF, "descriptor %d of a transport was closed by another",
                                   transport->descriptor);
     transport_report(loop, transport, "A transport's descriptor is not valid", error);
     if (is_there(loop, transport))
         transport_force_close(loop, transport, error);
+    unhold(loop, transport, before);
 }
 
 static void transports_close(struct loop *loop)
@@ -888,8 +933,10 @@ int cora_transport_set_write_buffer_limits(cora_transport handle, size_t high, s
     transport->high = (uint32_t)high;
     transport->low = (uint32_t)low;
     loop_hold(loop);
+    bool before = hold(transport);
     if (buffered(transport) > transport->high)
         transport_account(loop, transport);
+    unhold(loop, transport, before);
     loop_unhold(loop);
     return 0;
 }
