@@ -154,8 +154,9 @@ uint64_t connector_new(struct loop *loop, const struct cora_connect_options *opt
 static void stop_trying(struct connector *connector)
 {
     struct loop *loop = connector->loop;
-    cora_lookup_cancel(connector->lookup);
-    cora_handle_cancel(connector->delay);
+    if (connector->lookup.bits)
+        cora_lookup_cancel(connector->lookup);
+    cancel_quietly(connector->delay);
     connector->delay = (cora_handle){ 0 };
     connector->lookup = (cora_lookup){ 0 };
     for (struct attempt *attempt = connector->attempts, *next; attempt; attempt = next) {
@@ -208,7 +209,7 @@ bool cora_connector_cancel(cora_connector handle)
     loop_hold(loop);
     cora_object_close(handle.bits, &connector_type);
     if (!cora_is_null(told))
-        cancels = cora_handle_cancel(told); /* false in the callback itself */
+        cancels = cancel_quietly(told); /* false in the callback itself */
     if (transport)
         transport_force_close(loop, transport_in(transport), cora_nothing());
     if (cancels && !cora_is_null(made))
@@ -422,7 +423,7 @@ static void on_delay(cora_args bound)
 /* Starts the next attempt that gets as far as connecting. */
 static void try_next(struct connector *connector)
 {
-    cora_handle_cancel(connector->delay);
+    cancel_quietly(connector->delay);
     connector->delay = (cora_handle){ 0 };
     while (connector->tried < connector->count) {
         const struct addrinfo *address = connector->order[connector->tried++];

@@ -31,6 +31,15 @@ struct server_waiters {
 /* NULL if the server is over, or the handle is none of one: the error is set. */
 struct server_waiters *server_waiters(cora_server server);
 
+/* Cancels a callback if it waits or is queued still; the last error stays as it is. */
+static inline bool cancel_quietly(cora_handle handle)
+{
+    const struct slot *slot = slot_at(handle.bits);
+    return slot && slot_is(slot, handle.bits) &&
+           (slot_state(slot) == SLOT_WAITING || slot_state(slot) == SLOT_QUEUED) &&
+           cora_handle_cancel(handle);
+}
+
 /* A copy of a text behind others in a block; NULL stays NULL. */
 struct texts {
     char *next;

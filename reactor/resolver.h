@@ -1,7 +1,7 @@
 /*
  * resolver.h: addresses of names, and names of addresses, without blocking the loop.
  *
- *     static void on_resolved(cora_args bound, cora_value outcome)  // of cora_as_addresses, or error
+ *     static void on_resolved(cora_args bound, cora_value outcome)   // addresses, or an error
  *     ...
  *     cora_resolve(loop, "example.org", "http", NULL, cora_partial(on_resolved));
  *
@@ -62,9 +62,9 @@ CORA_API const struct addrinfo *cora_as_addresses(cora_value value);
 CORA_API extern const cora_type cora_type_addresses;
 
 /*
- * An address as asyncio has it: a list of a text and a port, of IPv6 flow and scope, too; of a local
- * socket its path, or bytes in the abstract namespace. Nothing for families that are not known. A
- * temporary.
+ * An address as asyncio has it: a list of a text and a port, of IPv6 flow and scope, too; of a
+ * local socket its path, or bytes in the abstract namespace. Nothing for families that are not
+ * known. A temporary.
  */
 CORA_API cora_value cora_from_address(const struct sockaddr *address, socklen_t size);
 

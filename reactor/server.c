@@ -129,7 +129,7 @@ static void stop_serving(struct server *server)
     server->serving = false;
     for (size_t i = 0; i < server->count && server->loop->ev; i++) {
         cora_remove_reader(loop, server->listeners[i].socket);
-        cora_handle_cancel(server->listeners[i].retry);
+        cancel_quietly(server->listeners[i].retry);
         server->listeners[i].retry = (cora_handle){ 0 };
     }
 }
@@ -140,7 +140,8 @@ static void close_sockets(struct server *server)
     struct listener *listeners = server->listeners;
     size_t count = server->count;
     stop_serving(server);
-    cora_lookup_cancel(server->lookup);
+    if (server->lookup.bits)
+        cora_lookup_cancel(server->lookup);
     server->lookup = (cora_lookup){ 0 };
     server->listeners = NULL;
     server->count = 0;
@@ -179,7 +180,7 @@ int cora_server_close(cora_server handle)
     server->closed = true;
     close_sockets(server);
     loop_hold(loop);
-    cora_handle_cancel(server->told); /* if it was not called yet */
+    cancel_quietly(server->told); /* if it was not called yet */
     if (server->waiters.wake)
         server->waiters.wake(&server->waiters, false);
     if (server->client_count == 0)
