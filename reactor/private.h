@@ -216,6 +216,7 @@ static inline void queue_join(struct queue *queue, struct queue *more)
 
 /* What transports add to a loop, so that a program without them links nothing of them. */
 struct transport_layer {
+    void (*collect)(struct loop *loop, struct slot *slot, int events); /* it is ready for these */
     void (*run)(struct loop *loop, struct slot *slot);  /* one from the ready queue */
     void (*lost)(struct loop *loop, struct slot *slot); /* its descriptor is not valid any more */
     void (*close)(struct loop *loop);                   /* frees what all of them share */
@@ -254,7 +255,7 @@ struct loop {
     atomic_bool guest;
     struct ev_loop *ev; /* NULL: closed. From here to shared: only for the loop's thread */
     bool in_tick;
-    unsigned busy; /* functions on the stack that go on with the loop: it is given back after */
+    unsigned busy;    /* functions on the stack that go on with the loop: it is given back after */
     unsigned awaited; /* answers of other threads: each holds a reference of libev's */
     bool idle_active;
     bool awake;       /* in a tick, idle active, or closed: nobody needs to wake it */
@@ -274,9 +275,9 @@ struct loop {
     struct queue due; /* timers armed when they were due already: collected in the next tick */
 
     struct pool handles, timers, futures, done_callbacks, tasks, objects;
-    void (*objects_close)(struct loop *loop); /* NULL: there never was an object */
+    void (*objects_close)(struct loop *loop);      /* NULL: there never was an object */
     void (*lookups_after_fork)(struct loop *loop); /* NULL: nothing was ever looked up */
-    const struct future_layer *future_layer;  /* NULL: there never was a future */
+    const struct future_layer *future_layer;       /* NULL: there never was a future */
     const struct transport_layer *transport_layer; /* NULL: there never was a transport */
     char *read_buffer; /* that transports read into, one after the other; NULL: in use, or none */
     struct queue garbage; /* done futures that nobody keeps, until nothing of the program's runs */

@@ -109,6 +109,9 @@ void protocol_drop(cora_protocol protocol);
 /* Makes a socket non-blocking, and not inherited. 0 or -errno. */
 int descriptor_prepare(int descriptor);
 
+/* transport_watcher.c: its descriptor is ready for these events. */
+void transport_collect(struct loop *loop, struct slot *slot, int events);
+
 /* server.c: a connection of its begins, ends. */
 void server_attach(struct server *server, struct transport *transport);
 void server_detach(struct loop *loop, struct server *server, struct transport *transport);

@@ -838,8 +838,8 @@ static void transports_close(struct loop *loop)
     loop->read_buffer = NULL;
 }
 
-static const struct transport_layer transport_layer = { transport_run, transport_lost,
-                                                        transports_close };
+static const struct transport_layer transport_layer = { transport_collect, transport_run,
+                                                        transport_lost, transports_close };
 
 /* ---- making one ---- */
 

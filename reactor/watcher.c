@@ -16,7 +16,7 @@
  */
 #include "watcher.h"
 
-#include "private.h"
+#include "private_watcher.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,37 +25,9 @@
 #include <sys/resource.h>
 #include <sys/select.h>
 
-struct descriptor {
-    ev_io watcher;                /* its data is the loop */
-    struct slot *reader, *writer; /* a transport is both; its events say what it waits for */
-    uint8_t events;
-    bool is_transport;
-    bool unchecked;
-    struct descriptor *next_unchecked;
-};
-
-#define GROUP 64
-
-/* What somebody waits for. */
-static int events_wanted(const struct descriptor *descriptor)
-{
-    if (descriptor->is_transport)
-        return descriptor->events;
-    return (descriptor->reader ? EV_READ : 0) | (descriptor->writer ? EV_WRITE : 0);
-}
-
-/* The record of this number; NULL: there is none. */
-static struct descriptor *descriptor_at(const struct loop *loop, size_t number)
-{
-    if (number >= loop->descriptor_room || !loop->descriptors[number / GROUP])
-        return NULL;
-    struct descriptor *descriptor = &loop->descriptors[number / GROUP][number % GROUP];
-    return descriptor->watcher.data ? descriptor : NULL;
-}
-
 /* ---- events ---- */
 
-static void collect(struct loop *loop, struct slot *slot)
+void descriptor_queue(struct loop *loop, struct slot *slot)
 {
     struct queue *queue = &loop->collected_descriptors;
     loop->skips_left = 0;
@@ -72,15 +44,7 @@ static void descriptor_collect(struct loop *loop, struct slot *slot)
     if (!slot || slot->state != SLOT_WAITING)
         return; /* still queued, or running in an outer ev_run */
     slot->state = SLOT_QUEUED;
-    collect(loop, slot);
-}
-
-static void transport_collect(struct loop *loop, struct slot *slot, int events)
-{
-    uint32_t before = slot->as.events;
-    slot->as.events = before | (uint32_t)events | OBJECT_QUEUED;
-    if (!(before & OBJECT_QUEUED))
-        collect(loop, slot);
+    descriptor_queue(loop, slot);
 }
 
 static void on_descriptor(struct ev_loop *ev, ev_io *watcher, int events)
@@ -95,7 +59,7 @@ static void on_descriptor(struct ev_loop *ev, ev_io *watcher, int events)
         return;
     }
     if (descriptor->is_transport) {
-        transport_collect(loop, descriptor->reader, events & descriptor->events);
+        loop->transport_layer->collect(loop, descriptor->reader, events & descriptor->events);
         return;
     }
     descriptor_collect(loop, loop->is_select ? reader : writer);
@@ -160,7 +124,7 @@ void watchers_tell_lost(struct loop *loop)
 /* ---- adding and removing ---- */
 
 /* Tells libev what is watched; again: also if that is the same, as the number may be another's. */
-static void descriptor_update(struct loop *loop, struct descriptor *descriptor, bool again)
+void descriptor_update(struct loop *loop, struct descriptor *descriptor, bool again)
 {
     ev_io *watcher = &descriptor->watcher;
     int wanted = events_wanted(descriptor);
@@ -208,7 +172,7 @@ static struct descriptor *group_new(void)
 }
 
 /* The record of this number, made if there is none; NULL without memory, and the error is set. */
-static struct descriptor *descriptor_get(struct loop *loop, int number)
+struct descriptor *descriptor_get(struct loop *loop, int number)
 {
     struct descriptor *descriptor = descriptor_at(loop, (size_t)number);
     if (descriptor)
@@ -226,7 +190,7 @@ static struct descriptor *descriptor_get(struct loop *loop, int number)
     return descriptor;
 }
 
-static int check_select(const struct loop *loop, int number)
+int descriptor_check(const struct loop *loop, int number)
 {
     if (number < 0)
         return fail(CORA_EVALUE, "Invalid file descriptor: %d", number);
@@ -239,7 +203,7 @@ static int check_select(const struct loop *loop, int number)
 
 static int check_number(const struct loop *loop, int number)
 {
-    int code = check_select(loop, number);
+    int code = descriptor_check(loop, number);
     if (code < 0)
         return code;
     if (loop && fcntl(number, F_GETFD) < 0)
@@ -248,7 +212,7 @@ static int check_number(const struct loop *loop, int number)
 }
 
 /* A transport's descriptor is its own, as long as it is there. */
-static int refuse_transport(const struct descriptor *descriptor)
+int descriptor_refuse(const struct descriptor *descriptor)
 {
     if (!descriptor || !descriptor->is_transport)
         return 0;
@@ -269,7 +233,7 @@ static int watch(cora_loop handle, int number, int event, cora_callback callback
     if (code < 0)
         return code;
     struct descriptor *descriptor = descriptor_get(loop, number);
-    if (refuse_transport(descriptor) < 0)
+    if (descriptor_refuse(descriptor) < 0)
         return CORA_ERUNTIME;
     struct slot *slot = descriptor ? handle_new_persistent(loop, callback.partial) : NULL;
     if (!slot)
@@ -288,7 +252,7 @@ static bool unwatch(cora_loop handle, int number, int event)
         return false;
     struct loop *loop = loop_get(handle);
     struct descriptor *descriptor = loop ? descriptor_at(loop, (size_t)number) : NULL;
-    if (!descriptor || refuse_transport(descriptor) < 0)
+    if (!descriptor || descriptor_refuse(descriptor) < 0)
         return false;
     struct slot **place = direction(descriptor, event), *old = *place;
     if (!old)
@@ -329,53 +293,6 @@ bool watcher_forget(struct loop *loop, const struct slot *slot)
                            descriptor->reader == slot ? EV_READ : EV_WRITE);
     }
     return false;
-}
-
-cora_handle watcher_handle(struct loop *loop, int number, int event)
-{
-    struct descriptor *descriptor = descriptor_at(loop, (size_t)number);
-    if (!descriptor || descriptor->is_transport)
-        return (cora_handle){ 0 };
-    const struct slot *slot = *direction(descriptor, event);
-    return (cora_handle){ slot ? slot->bits : 0 };
-}
-
-/* ---- descriptors of transports ---- */
-
-int transport_claim(struct loop *loop, int number, struct slot *transport)
-{
-    int code = check_select(loop, number);
-    struct descriptor *descriptor = code == 0 ? descriptor_get(loop, number) : NULL;
-    if (!descriptor)
-        return cora_last_error_code();
-    if (refuse_transport(descriptor) < 0)
-        return CORA_ERUNTIME;
-    if (descriptor->reader || descriptor->writer)
-        return fail(CORA_ERUNTIME, "File descriptor %d is watched already", number);
-    descriptor->is_transport = true;
-    descriptor->reader = descriptor->writer = transport;
-    descriptor->events = 0;
-    return 0;
-}
-
-void transport_watch(struct loop *loop, int number, int events)
-{
-    struct descriptor *descriptor = descriptor_at(loop, (size_t)number);
-    if (!descriptor || !descriptor->is_transport)
-        return;
-    descriptor->events = (uint8_t)events;
-    descriptor->reader->as.events &= (uint32_t)events | ~(uint32_t)(EV_READ | EV_WRITE);
-    descriptor_update(loop, descriptor, false);
-}
-
-void transport_unwatch(struct loop *loop, int number)
-{
-    struct descriptor *descriptor = descriptor_at(loop, (size_t)number);
-    if (!descriptor || !descriptor->is_transport)
-        return;
-    transport_watch(loop, number, 0);
-    descriptor->is_transport = false;
-    descriptor->reader = descriptor->writer = NULL;
 }
 
 /* ---- closing and reserving ---- */
