@@ -65,7 +65,8 @@ all: setup-core library
 
 help:
 	@echo 'make               builds $(BUILD)/libcora.a and $(BUILD)/libcora.so'
-	@echo 'make demo          crawls pages of a server in the same loop: the main job'
+	@echo 'make demo          crawls pages of a server in the same loop: the main job;'
+	@echo '                   STYLE=steps the same job told in steps, on streams'
 	@echo 'make check         runs all tests; T=name one of them; SAN=address,undefined or thread;'
 	@echo '                   BACKEND=select|poll|epoll; WRAPPER="valgrind -q" runs each under it'
 	@echo 'make reliability   the reliability checks alone (part of check)'
@@ -193,8 +194,13 @@ DEMO := $(wildcard docs/examples/callbacks/demo/*.c)
 $(OUT)/demo: $(DEMO:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
 	$(LINK) -o $@ $^ $(LIBS)
 
-demo: setup-core $(OUT)/demo
-	@$(OUT)/demo
+# Told in steps it shares most of them.
+DEMO_STEPS := $(filter-out %/crawl.c %/fetch.c,$(DEMO)) $(wildcard docs/examples/steps/crawler/*.c)
+$(OUT)/demo_steps: $(DEMO_STEPS:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
+	$(LINK) -o $@ $^ $(LIBS)
+
+demo: setup-core $(OUT)/demo$(STYLE:%=_%)
+	@$(OUT)/demo$(STYLE:%=_%)
 
 rosetta: setup-core $(ROSETTA)
 	@test/rosetta/test_rosetta.sh $(OUT)
@@ -245,7 +251,7 @@ ifneq ($(ONLY),)
 CHECKED := $(foreach word,$(ONLY),$(foreach test,$(CHECKED),$(if $(findstring $(word),$(test)),$(test))))
 endif
 
-check: setup-test library $(CHECKED) $(OUT)/demo $(OUT)/oracle $(EXAMPLES) $(ROSETTA)
+check: setup-test library $(CHECKED) $(OUT)/demo $(OUT)/demo_steps $(OUT)/oracle $(EXAMPLES) $(ROSETTA)
 	@$(RUN) $(CHECKED) $(if $(SAN)$(WRAPPER)$(ONLY),,$(SCRIPTS))
 
 reliability: setup-core $(RELIABILITY)
@@ -370,7 +376,7 @@ tidy: $(INSTALLED) $(OUT)/include/cora.h
 	clang-tidy --quiet $(SOURCES) -- -std=c11 -D_GNU_SOURCE -I$(OUT)/include -I.
 
 format:
-	clang-format -i $(wildcard $(FOLDERS:=/*.[ch]) test/*/*.[ch] docs/examples/*.[ch] docs/examples/*/*.[ch])
+	clang-format -i $(wildcard $(FOLDERS:=/*.[ch]) test/*/*.[ch] docs/examples/*.[ch] docs/examples/*/*.[ch] docs/examples/*/*/*.[ch])
 
 clean:
 	rm -rf $(BUILD)

@@ -135,13 +135,13 @@ void stream_connected(struct stream *stream, uint64_t bits)
     counted_drop(owner);
 }
 
-static cora_awaitable start(const struct cora_server_options *options, size_t limit,
-                            const struct cora_partial *client, bool is_coroutine)
+cora_awaitable cora_start_server(const struct cora_server_options *options, size_t limit,
+                                 cora_client_callback client)
 {
     struct loop *loop = request_loop();
     struct request request = { .start = server_start, .give_up = server_give_up };
     struct stream_server *server = loop ? malloc(sizeof *server) : NULL;
-    struct slot *slot = server ? handle_new_persistent(loop, client) : NULL;
+    struct slot *slot = server ? handle_new_persistent(loop, client.partial) : NULL;
     if (loop && !server)
         fail_with(memory_error());
     if (!slot) {
@@ -157,16 +157,4 @@ static cora_awaitable start(const struct cora_server_options *options, size_t li
     else
         request.bits = server_new(loop, options, cora_partial(served_stream, owner));
     return request_awaitable(&start_server, &request);
-}
-
-cora_awaitable cora_start_server_callback(const struct cora_server_options *options, size_t limit,
-                                          cora_client_callback client)
-{
-    return start(options, limit, client.partial, false);
-}
-
-cora_awaitable cora_start_server_coroutine(const struct cora_server_options *options, size_t limit,
-                                           cora_client_coroutine client)
-{
-    return start(options, limit, client.partial, true);
 }

@@ -40,38 +40,12 @@ CORA_API cora_awaitable cora_open_connection(const struct cora_connect_options *
 
 /*
  * Listens as cora_create_server does, and ends with the server. Each connection is served by this
- * callback, which keeps nothing of the server's waiting; or by a coroutine that it makes, as a task:
- * one that fails is reported, and its connection closed; one that is cancelled, too, without a
- * report. Who serves closes the writer. asyncio: start_server.
+ * callback, which keeps nothing of the server's waiting; or by a coroutine that it makes, as a
+ * task: one that fails is reported, and its connection closed; one that is cancelled, too, without
+ * a report. Who serves closes the writer. asyncio: start_server.
  */
-#define cora_start_server(options, limit, client)                                                  \
-    CORA_START_SERVER(client)(options, limit, client)
-CORA_API cora_awaitable cora_start_server_callback(const struct cora_server_options *options,
-                                                   size_t limit, cora_client_callback client);
-CORA_API cora_awaitable cora_start_server_coroutine(const struct cora_server_options *options,
-                                                    size_t limit, cora_client_coroutine client);
+CORA_API cora_awaitable cora_start_server(const struct cora_server_options *options, size_t limit,
+                                          cora_client_callback client);
 
 CORA_END
-
-#ifndef __cplusplus
-/* clang-format off: it knows no _Generic */
-#define CORA_START_SERVER(client)                                                                  \
-    _Generic((client),                                                                             \
-        cora_client_callback: cora_start_server_callback,                                          \
-        cora_client_coroutine: cora_start_server_coroutine)
-/* clang-format on */
-#else
-static inline cora_awaitable cora_start_server_of(const struct cora_server_options *options,
-                                                  size_t limit, cora_client_callback client)
-{
-    return cora_start_server_callback(options, limit, client);
-}
-static inline cora_awaitable cora_start_server_of(const struct cora_server_options *options,
-                                                  size_t limit, cora_client_coroutine client)
-{
-    return cora_start_server_coroutine(options, limit, client);
-}
-#define CORA_START_SERVER(client) cora_start_server_of
-#endif
-
 #endif

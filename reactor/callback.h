@@ -81,10 +81,8 @@ typedef struct cora_protocol_factory {
 } cora_protocol_factory; /* what makes a protocol for each connection */
 typedef struct cora_client_callback {
     struct cora_partial *partial;
+    bool makes_coroutine; /* which does it */
 } cora_client_callback; /* what serves each connection of a stream server (futures/) */
-typedef struct cora_client_coroutine {
-    struct cora_partial *partial;
-} cora_client_coroutine; /* the same as a coroutine, which it makes */
 
 /* ---- reading bound arguments ---- */
 
@@ -266,12 +264,12 @@ static inline cora_protocol_factory cora_make_protocol_factory(struct cora_parti
 
 static inline cora_client_callback cora_make_client_callback(struct cora_partial *partial)
 {
-    return (cora_client_callback){ partial };
+    return (cora_client_callback){ partial, false };
 }
 
-static inline cora_client_coroutine cora_make_client_coroutine(struct cora_partial *partial)
+static inline cora_client_callback cora_make_client_coroutine(struct cora_partial *partial)
 {
-    return (cora_client_coroutine){ partial };
+    return (cora_client_callback){ partial, true };
 }
 
 /* clang-format off: it knows no _Generic */
@@ -332,18 +330,22 @@ static inline cora_client_coroutine cora_make_client_coroutine(struct cora_parti
 
 #else /* C++: a temporary that lives until the full expression ends, and converts to its kind */
 
-template <class Kind, size_t Count> struct cora_partial_of {
+template <class Kind, size_t Count, bool MakesCoroutine> struct cora_partial_of {
     cora_value values[Count ? Count : 1];
     struct cora_partial partial;
     operator Kind()
     {
+        Kind kind{};
         partial.arguments = values;
-        return Kind{ &partial };
+        kind.partial = &partial;
+        if constexpr (MakesCoroutine)
+            kind.makes_coroutine = true;
+        return kind;
     }
 };
 
-template <class Kind, class Function, class... Arguments>
-static inline cora_partial_of<Kind, sizeof...(Arguments)>
+template <class Kind, bool MakesCoroutine = false, class Function, class... Arguments>
+static inline cora_partial_of<Kind, sizeof...(Arguments), MakesCoroutine>
 cora_make_partial_of(const struct cora_place *place, Function function, Arguments... arguments)
 {
     static_assert(sizeof...(Arguments) <= CORA_ARGUMENTS_MAX, "at most eight bound arguments");
@@ -405,7 +407,7 @@ template <class... A>
 static inline auto cora_make_partial(const struct cora_place *place, cora_client_coroutine_function function,
                                      A... arguments)
 {
-    return cora_make_partial_of<cora_client_coroutine>(place, function, arguments...);
+    return cora_make_partial_of<cora_client_callback, true>(place, function, arguments...);
 }
 
 #define CORA_PARTIAL_1(fn) cora_make_partial(CORA_PLACE(#fn), fn)

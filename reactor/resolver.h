@@ -8,7 +8,8 @@
  * getaddrinfo blocks, so it runs in threads that are the resolver's own, up to four in a process,
  * which are there only while something is looked up. Numeric addresses need none, and are told in
  * the next tick. Names that cannot be any are refused, never cut. In a forked child
- * cora_after_fork lets everything be looked up again. asyncio: loop.getaddrinfo, loop.getnameinfo;
+ * cora_after_fork lets everything be looked up again; for that the first look-up in a thread
+ * installs handlers with pthread_atfork. asyncio: loop.getaddrinfo, loop.getnameinfo;
  * as futures: futures/connection.h.
  */
 #ifndef CORA_RESOLVER_H
