@@ -148,8 +148,9 @@ cora_awaitable cora_start_server(const struct cora_server_options *options, size
         free(server);
         return request_awaitable(&start_server, &request);
     }
-    *server =
-        (struct stream_server){ { slot->bits }, limit ? limit : CORA_STREAM_LIMIT, is_coroutine };
+    *server = (struct stream_server){ { slot->bits },
+                                      limit ? limit : CORA_STREAM_LIMIT,
+                                      client.makes_coroutine };
     cora_value owner = cora_own(server, &stream_server_type);
     request.loop = loop_handle(loop);
     if (cora_is_error(owner))
