@@ -65,6 +65,8 @@ int request_start(struct cora_waiter *base, const cora_awaitable *what)
     if (!cora_same(request->loop, cora_current_loop()))
         return fail(CORA_ERUNTIME, "the %s is bound to a different event loop",
                     what->operation->name);
+    if (!request->bits)
+        return fail(CORA_ERUNTIME, "cannot reuse already awaited %s", what->operation->name);
     waiter->request = *request;
     request->bits = request->stream = 0; /* it is the waiter's */
     return waiter->request.start(waiter->request.bits,

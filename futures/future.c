@@ -291,11 +291,20 @@ static void callback_returned(struct loop *loop, struct future *future)
     tick_settle(loop);
 }
 
+/* An operation that has just ended with a value, for the task alone that awaits it. */
+#define AWAITED_BY_TASK                                                                            \
+    (FUTURE_FINISHED | FUTURE_CALLBACK | FUTURE_OPERATION | FUTURE_AWAITED | FUTURE_DIRECT)
+
 static void future_run(struct loop *loop, struct future *future)
 {
     future->slot.state = SLOT_WAITING;
     if (CORA_UNLIKELY(!future_is_done(future)) && !operation_step(loop, future))
         return;
+    if (CORA_LIKELY((future->slot.as.future & ~(uint32_t)FUTURE_COUNTED) == AWAITED_BY_TASK) &&
+        future->slot.flags == 0 && !loop->debug) {
+        loop->future_layer->wake(loop, &future->slot);
+        return;
+    }
     if (CORA_UNLIKELY(!future_has(future, FUTURE_CALLBACK))) {
         callback_over(loop, future); /* it was given up after it was woken */
         return;
@@ -382,7 +391,11 @@ static void layer_close(struct loop *loop)
     pool_visit(&loop->done_callbacks, close_done);
 }
 
-const struct future_layer future_layer = { future_layer_run, future_layer_collect, layer_close };
+const struct future_layer future_layer = {
+    .run = future_layer_run,
+    .collect = future_layer_collect,
+    .close = layer_close,
+};
 
 /* ---- making ---- */
 

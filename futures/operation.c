@@ -218,14 +218,21 @@ static void waiter_resume(struct loop *loop, struct future *future)
     future_unmark(future, FUTURE_ASKED);
     waiter_enter(waiter);
     enum cora_resumed how = waiter->operation->resume(waiter, cancelled, &outcome);
-    if (!waiter_leave(waiter))
+    if (!waiter_leave(waiter)) {
+        if (how == RESUMED_GIVES)
+            cora_drop(outcome);
         return;
+    }
     if (CORA_UNLIKELY(cora_thread.attention) && !cora_is_nothing(cora_thread.failure)) {
+        if (how == RESUMED_GIVES)
+            cora_drop(outcome);
         outcome = cora_temporary(cora_thread.failure); /* it is what it ends with */
         cora_thread.failure = cora_nothing();
         how = CORA_ENDS;
     }
-    if (how == CORA_ENDS_CANCELLED)
+    if (CORA_LIKELY(how == RESUMED_GIVES))
+        future_finish(loop, future, FUTURE_FINISHED, outcome);
+    else if (how == CORA_ENDS_CANCELLED)
         operation_cancelled(loop, future);
     else if (how == CORA_ENDS)
         operation_end(loop, future, outcome);

@@ -365,6 +365,12 @@ void future_close(struct slot *slot);
 
 extern const struct operation waiter_operation;
 
+/*
+ * How an operation of the library's own ends with a value, counted, whose reference it hands over:
+ * that is no temporary, and so nothing is to be settled for it.
+ */
+#define RESUMED_GIVES ((enum cora_resumed)(CORA_WAITS + 1))
+
 /* Ends one, of any kind, whose coroutine gives it up. */
 void future_abandon(struct future *future);
 

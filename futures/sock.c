@@ -324,7 +324,7 @@ cora_awaitable cora_sock_sendall(int socket, const void *bytes, size_t size)
 /* ---- connect ---- */
 
 /* Writes an address as Python prints it: ('127.0.0.1', 80). Nothing for a family without a form. */
-static void address_print(cora_value bytes, char *buffer, size_t size)
+static void peer_print(cora_value bytes, char *buffer, size_t size)
 {
     struct sockaddr_storage storage = { 0 };
     size_t length, at = 0;
@@ -344,7 +344,7 @@ static void address_print(cora_value bytes, char *buffer, size_t size)
 static cora_value connect_error(int code, cora_value address)
 {
     char text[100];
-    address_print(address, text, sizeof text);
+    peer_print(address, text, sizeof text);
     return cora_error(code, "Connect call failed%s", text);
 }
 

@@ -75,12 +75,13 @@ static void on_leave(cora_args bound)
 
 void stream_leave(struct stream *stream)
 {
-    if (!stream->closed || !stream_is_over(stream) || stream->waiting > 0 || stream->leaves)
-        return;
+    struct loop *loop = slot_owner(&object_with(stream)->slot);
     cora_stream_reader itself = { stream_bits(stream) };
-    cora_loop loop = loop_handle(slot_owner(&object_with(stream)->slot));
+    if (!stream->closed || !stream_is_over(stream) || stream->waiting > 0 || stream->leaves ||
+        !loop->ev)
+        return;
     stream->leaves = true;
-    if (cora_is_null(cora_call_soon(loop, cora_partial(on_leave, itself))))
+    if (cora_is_null(cora_call_soon(loop_handle(loop), cora_partial(on_leave, itself))))
         cora_object_close(itself.bits, &stream_type); /* without memory it does not wait */
 }
 
@@ -144,7 +145,7 @@ static void stream_connection_lost(void *self, cora_transport transport, cora_va
 {
     struct stream *stream = stream_of(self);
     (void)transport;
-    if (!stream)
+    if (!stream || stream->state == STREAM_LOST)
         return;
     stream->transport = (cora_transport){ 0 };
     stream->state = STREAM_LOST;

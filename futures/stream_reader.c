@@ -31,6 +31,7 @@ struct request {
 /* A read that waits. */
 struct stream_read {
     struct cora_waiter waiter;
+    struct stream *stream;      /* stays as long as this waits, or its loop is closed */
     struct request request;     /* counted */
     struct cora_counted *error; /* what it was woken to fail with, counted; NULL: nothing */
     uint32_t takes;             /* the stream's, when it began to wait */
@@ -133,15 +134,26 @@ static inline void resume_reading(struct stream *stream, size_t most)
         cora_transport_resume_reading(stream->transport);
 }
 
-/* Takes so many bytes out, as a temporary; a MemoryError, and they stay. */
-static inline cora_value take(struct stream *stream, size_t size)
+/* What a try to read has come to. */
+enum tried {
+    MUST_WAIT,
+    ENDS,  /* with *ret_outcome: an error, or a temporary */
+    GIVES, /* the same as a reference that is handed over */
+};
+
+/* Takes so many bytes out; if there is no memory for them they stay. */
+static inline enum tried take(struct stream *stream, size_t size, cora_value *ret_outcome)
 {
-    cora_value bytes = look(stream, size);
-    if (CORA_UNLIKELY(cora_is_error(bytes)))
-        return bytes;
+    const struct stream_buffer *buffer = stream->buffer;
+    struct cora_counted *bytes = bytes_new(size > 0 ? buffer->bytes + buffer->start : "", size);
+    if (CORA_UNLIKELY(!bytes)) {
+        *ret_outcome = memory_error();
+        return ENDS;
+    }
     skip(stream, size);
     resume_reading(stream, stream->limit);
-    return bytes;
+    *ret_outcome = counted_value(bytes);
+    return GIVES;
 }
 
 /* ---- feeding ---- */
@@ -244,8 +256,8 @@ bool cora_stream_at_eof(cora_stream_reader reader)
 /* ---- how every read begins, waits and goes on ---- */
 
 /* What a read comes to now; false: it must wait. */
-typedef bool try_read(struct stream *stream, const struct request *request,
-                      cora_value *ret_outcome);
+typedef enum tried try_read(struct stream *stream, const struct request *request,
+                            cora_value *ret_outcome);
 
 /* Only one may wait. Whether there is one already, and then the error. */
 static bool is_second(struct stream *stream, const char *name, cora_value *ret_outcome)
@@ -285,7 +297,10 @@ static inline bool read_begins(const cora_awaitable *what, try_read *try, const 
         *ret_outcome = counted_value(stream->error);
         return true;
     }
-    return try(stream, &request, ret_outcome) || is_second(stream, name, ret_outcome);
+    enum tried tried = try(stream, &request, ret_outcome);
+    if (CORA_LIKELY(tried == GIVES))
+        cora_temporary(*ret_outcome);
+    return tried != MUST_WAIT || is_second(stream, name, ret_outcome);
 }
 
 /* Waits for more: a connection that is paused must go on, or that would never come. */
@@ -301,6 +316,7 @@ static int read_start(struct cora_waiter *waiter, const cora_awaitable *what)
 {
     struct stream_read *read = (struct stream_read *)waiter;
     struct stream *stream = stream_find(waiter->value.as.handle);
+    read->stream = stream;
     stream->waiting++;
     read->request = request_of(what);
     read->request.separator = cora_nothing();
@@ -315,9 +331,7 @@ static inline enum cora_resumed read_goes_on(struct cora_waiter *waiter, bool ca
                                              cora_value *ret_outcome)
 {
     struct stream_read *read = (struct stream_read *)waiter;
-    struct stream *stream = stream_find(waiter->value.as.handle);
-    if (CORA_UNLIKELY(!stream))
-        stream = &ended;
+    struct stream *stream = read->stream;
     if (stream->reading == read)
         stream->reading = NULL;
     if (cancelled)
@@ -328,8 +342,9 @@ static inline enum cora_resumed read_goes_on(struct cora_waiter *waiter, bool ca
     }
     if (read->takes != stream->takes)
         read->request.searched = 0;
-    if (try(stream, &read->request, ret_outcome))
-        return CORA_ENDS;
+    enum tried tried = try(stream, &read->request, ret_outcome);
+    if (CORA_LIKELY(tried != MUST_WAIT))
+        return tried == GIVES ? RESUMED_GIVES : CORA_ENDS;
     if (stream->error)
         *ret_outcome = counted_value(stream->error);
     else if (!is_second(stream, name, ret_outcome)) {
@@ -342,11 +357,10 @@ static inline enum cora_resumed read_goes_on(struct cora_waiter *waiter, bool ca
 static void read_drop(struct cora_waiter *waiter)
 {
     struct stream_read *read = (struct stream_read *)waiter;
-    struct stream *stream = stream_find(waiter->value.as.handle);
-    if (stream && stream->reading == read)
+    struct stream *stream = read->stream;
+    if (stream->reading == read)
         stream->reading = NULL;
-    if (stream)
-        stream_waits_less(stream);
+    stream_waits_less(stream);
     cora_drop(read->request.separator);
     if (read->error)
         counted_drop(read->error);
@@ -363,27 +377,27 @@ static void read_drop(struct cora_waiter *waiter)
 /* ---- read ---- */
 
 /* All until the end: what is there stays until then. */
-static bool try_all(struct stream *stream, cora_value *ret_outcome)
+static enum tried try_all(struct stream *stream, cora_value *ret_outcome)
 {
     if (stream->error)
         *ret_outcome = counted_value(stream->error);
     else if (stream->at_end)
-        *ret_outcome = take(stream, stream_buffered(stream));
+        return take(stream, stream_buffered(stream), ret_outcome);
     else
-        return false;
-    return true;
+        return MUST_WAIT;
+    return ENDS;
 }
 
-static inline bool try_some(struct stream *stream, const struct request *request,
-                            cora_value *ret_outcome)
+static inline enum tried try_some(struct stream *stream, const struct request *request,
+                                  cora_value *ret_outcome)
 {
     size_t there = stream_buffered(stream);
     if (CORA_UNLIKELY(request->size < 0))
         return try_all(stream, ret_outcome);
     if (there == 0 && request->size > 0 && !stream->at_end)
-        return false;
-    *ret_outcome = take(stream, (uint64_t)request->size < there ? (size_t)request->size : there);
-    return true;
+        return MUST_WAIT;
+    return take(stream, (uint64_t)request->size < there ? (size_t)request->size : there,
+                ret_outcome);
 }
 
 static bool read_now(const cora_awaitable *what, cora_value *ret_outcome)
@@ -419,16 +433,16 @@ static __attribute__((cold)) cora_value incomplete(struct stream *stream, cora_v
     return error;
 }
 
-static inline bool try_exactly(struct stream *stream, const struct request *request,
-                               cora_value *ret_outcome)
+static inline enum tried try_exactly(struct stream *stream, const struct request *request,
+                                     cora_value *ret_outcome)
 {
     if ((uint64_t)request->size <= stream_buffered(stream))
-        *ret_outcome = take(stream, (size_t)request->size);
+        return take(stream, (size_t)request->size, ret_outcome);
     else if (stream->at_end)
         *ret_outcome = incomplete(stream, cora_int(request->size));
     else
-        return false;
-    return true;
+        return MUST_WAIT;
+    return ENDS;
 }
 
 static bool readexactly_now(const cora_awaitable *what, cora_value *ret_outcome)
@@ -553,12 +567,13 @@ static cora_value check_separators(cora_value separator)
     return cora_nothing();
 }
 
-static bool try_until(struct stream *stream, const struct request *request, cora_value *ret_outcome)
+static enum tried try_until(struct stream *stream, const struct request *request,
+                            cora_value *ret_outcome)
 {
     size_t size;
     enum found found = find(stream, request, &size);
     if (found == FOUND) {
-        *ret_outcome = take(stream, size);
+        return take(stream, size, ret_outcome);
     } else if (found != NOT_YET) {
         cora_value consumed = cora_from(size);
         *ret_outcome =
@@ -566,9 +581,9 @@ static bool try_until(struct stream *stream, const struct request *request, cora
     } else if (stream->at_end) {
         *ret_outcome = incomplete(stream, cora_nothing());
     } else {
-        return false;
+        return MUST_WAIT;
     }
-    return true;
+    return ENDS;
 }
 
 static bool readuntil_now(const cora_awaitable *what, cora_value *ret_outcome)
@@ -596,20 +611,20 @@ static __attribute__((cold)) cora_value too_long(struct stream *stream, enum fou
     return cora_error(CORA_EVALUE, "%s", overrun_texts[found]);
 }
 
-static inline bool try_line(struct stream *stream, const struct request *request,
-                            cora_value *ret_outcome)
+static inline enum tried try_line(struct stream *stream, const struct request *request,
+                                  cora_value *ret_outcome)
 {
     size_t size;
     enum found found = find_newline(stream, request->searched, &size);
     if (CORA_LIKELY(found == FOUND))
-        *ret_outcome = take(stream, size);
+        return take(stream, size, ret_outcome);
     else if (found != NOT_YET)
         *ret_outcome = too_long(stream, found, size);
     else if (stream->at_end)
-        *ret_outcome = take(stream, stream_buffered(stream));
+        return take(stream, stream_buffered(stream), ret_outcome);
     else
-        return false;
-    return true;
+        return MUST_WAIT;
+    return ENDS;
 }
 
 static bool readline_now(const cora_awaitable *what, cora_value *ret_outcome)
@@ -625,12 +640,13 @@ static enum cora_resumed readline_resume(struct cora_waiter *waiter, bool cancel
 
 READ_OPERATION(cora_stream_readline_operation, "readline", readline_now, readline_resume);
 
-static bool try_next(struct stream *stream, const struct request *request, cora_value *ret_outcome)
+static enum tried try_next(struct stream *stream, const struct request *request,
+                           cora_value *ret_outcome)
 {
     if (!stream->at_end || stream->buffer)
         return try_line(stream, request, ret_outcome);
     *ret_outcome = cora_error(CORA_ESTOPASYNCITERATION, NULL);
-    return true;
+    return ENDS;
 }
 
 static bool next_line_now(const cora_awaitable *what, cora_value *ret_outcome)

@@ -21,8 +21,9 @@ CORA_BEGIN
 #define CORA_STREAM_LIMIT ((size_t)65536)
 
 /*
- * One without a connection, fed by hand; yours to close with cora_stream_reader_close. Null: a
- * ValueError for a limit of 0; as cora_future_new.
+ * One without a connection, fed by hand. Null: a ValueError for a limit of 0; as cora_future_new.
+ * Yours to close, at the latest with its loop: that is its end for a read that waits; in the next
+ * tick the handle is stale. One with a connection is closed with its writer. 0 or a code.
  */
 #define cora_stream_reader_new(loop, limit)                                                        \
     cora_stream_reader_new_at(loop, limit, CORA_PLACE("stream reader"))
@@ -39,7 +40,10 @@ CORA_API int cora_stream_feed_data(cora_stream_reader reader, const void *bytes,
 CORA_API int cora_stream_feed_eof(cora_stream_reader reader);
 CORA_API int cora_stream_set_exception(cora_stream_reader reader, cora_value error);
 
-/* The error that was set, or nothing. Whether the end was fed, and all is read. */
+/*
+ * The error that was set, also by the end of the connection, or nothing. Whether the end was fed,
+ * and all is read.
+ */
 CORA_API cora_value cora_stream_exception(cora_stream_reader reader);
 CORA_API bool cora_stream_at_eof(cora_stream_reader reader);
 

@@ -8,6 +8,7 @@
 #include "stream_writer.h"
 
 #include "private_stream.h"
+#include "reactor/private_transport.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -132,9 +133,13 @@ struct drain {
 
 static inline bool is_closing(const struct stream *stream)
 {
-    if (CORA_LIKELY(stream->state == STREAM_CONNECTED))
-        return cora_transport_is_closing(stream->transport);
-    return stream_is_over(stream);
+    uint64_t bits = stream->transport.bits;
+    if (CORA_UNLIKELY(stream->state != STREAM_CONNECTED))
+        return stream_is_over(stream);
+    struct slot *slot = slot_at(bits); /* of this thread, as the stream is */
+    if (CORA_UNLIKELY(slot->bits != bits || slot->state != SLOT_WAITING))
+        return true; /* its transport has another protocol, and is gone */
+    return transport_in(object_of(slot))->flags & TRANSPORT_CLOSING;
 }
 
 static cora_value connection_lost(void)

@@ -35,9 +35,10 @@ CORA_API bool cora_stream_can_write_eof(cora_stream_writer writer);
 
 /*
  * Ends with nothing when what waits to be sent is no more than the low-water mark, after it was
- * more than the high one; without waiting if it was not. A ConnectionResetError when the connection
- * is over; the reader's error if it has one. If cancelled: nothing else happens. Any number may
- * wait. asyncio: drain.
+ * more than the high one; without waiting if it was not. The reader's error if it has one. Of a
+ * connection that is closing it gives the loop a turn first; a ConnectionResetError if that is over
+ * then. One that waits when the connection is lost ends with the error that ended it, or nothing.
+ * If cancelled: nothing else happens. Any number may wait. asyncio: drain.
  */
 CORA_API extern const struct cora_operation cora_stream_drain_operation;
 

@@ -348,6 +348,25 @@ static void task_wakeup(cora_args bound, cora_future done)
     task_go_on(future_loop(future), task, &run, ended_now);
 }
 
+/* The same of an operation that has just ended with a value for it alone, which it takes over. */
+static void task_takes(struct loop *loop, struct slot *slot)
+{
+    struct future *future = future_of(slot);
+    struct task *task =
+        task_of(future_of(slot_at(future->callback.arguments.inline_values[0].as.handle)));
+    const struct operation *operation = future->operation;
+    void *block = future->more.block;
+    struct step_run run;
+    value_copy_plain(&run.got.value, &future->as.outcome);
+    run.got.raised = false;
+    if (operation->taken)
+        operation->taken(loop, future);
+    pool_give(&loop->futures, slot);
+    if (block && operation->free)
+        operation->free(loop, block);
+    task_go_on(loop, task, &run, true);
+}
+
 static cora_future woken_task(cora_args bound)
 {
     return cora_arg_future(bound, 0);
@@ -576,8 +595,12 @@ static const struct operation task_operation = {
 
 /* ---- making one ---- */
 
-static const struct future_layer task_layer = { future_layer_run, future_layer_collect,
-                                                tasks_close };
+static const struct future_layer task_layer = {
+    .run = future_layer_run,
+    .collect = future_layer_collect,
+    .close = tasks_close,
+    .wake = task_takes,
+};
 
 static struct task *task_alloc(struct loop *loop)
 {

@@ -22,6 +22,7 @@
 #define HUGE_MAPPING ((size_t)8 << 20) /* from here on huge pages are worth what they waste */
 #define HUGE_PAGE ((size_t)2 << 20)
 #define SMALLEST_BLOCK ((size_t)32)
+#define BLOCK_SHIFT (8 * sizeof(unsigned long) - 5) /* less those of the smallest */
 #define LARGEST_BLOCK (SMALLEST_BLOCK << (BLOCK_CLASSES - 1))
 
 /* Bytes of free blocks of a size that a thread keeps; none where the address sanitizer watches over
@@ -84,12 +85,9 @@ void *chunk_map(void)
     return chunk;
 }
 
-static unsigned block_class(size_t size)
+static inline unsigned block_class(size_t size)
 {
-    unsigned class = 0;
-    for (size_t room = SMALLEST_BLOCK; room < size; room *= 2)
-        class ++;
-    return class;
+    return size <= SMALLEST_BLOCK ? 0 : BLOCK_SHIFT - (unsigned)__builtin_clzl(size - 1);
 }
 
 void *block_get(size_t size)
@@ -107,7 +105,7 @@ void *block_get(size_t size)
 }
 
 /* Whether a thread keeps another free block of this class. */
-static bool cache_has_room(const struct block_cache *cache, unsigned class)
+static inline bool cache_has_room(const struct block_cache *cache, unsigned class)
 {
     size_t bytes = cache->counts[class] * (SMALLEST_BLOCK << class);
     return bytes + 1 <= CACHED_MAX && cora_thread.registered;

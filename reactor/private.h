@@ -213,6 +213,7 @@ static inline void queue_join(struct queue *queue, struct queue *more)
 #define OBJECT_QUEUED 0x100 /* it is in a list */
 #define OBJECT_STARTS 0x200
 #define OBJECT_ENDS 0x400
+#define OBJECT_LEFT 0x800 /* its EV_WRITE is left of an earlier run: before what is new */
 
 /* What transports add to a loop, so that a program without them links nothing of them. */
 struct transport_layer {
@@ -224,9 +225,10 @@ struct transport_layer {
 
 /* What futures/ adds to a loop, so that a program without futures links nothing of them. */
 struct future_layer {
-    void (*run)(struct loop *loop, struct slot *slot); /* one from the ready queue */
-    void (*collect)(struct loop *loop);                /* gives back the garbage */
-    void (*close)(struct loop *loop);                  /* drops what all of them hold */
+    void (*run)(struct loop *loop, struct slot *slot);  /* one from the ready queue */
+    void (*collect)(struct loop *loop);                 /* gives back the garbage */
+    void (*close)(struct loop *loop);                   /* drops what all of them hold */
+    void (*wake)(struct loop *loop, struct slot *slot); /* an operation's end goes to its task */
 };
 
 enum loop_state {

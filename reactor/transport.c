@@ -292,7 +292,9 @@ static void tell_flow(struct loop *loop, struct transport *transport,
         return;
     cora_thread.failure = cora_nothing();
     bool before = hold(transport);
+    cora_thread.depth++; /* also when it is called outside of a run */
     callback(transport->protocol.self, transport_handle(transport));
+    cora_thread.depth--;
     cora_value failure = take_failure(loop);
     if (!cora_is_nothing(failure) && is_there(loop, transport))
         transport_report(loop, transport, message, failure);
@@ -354,6 +356,11 @@ static void end_with(struct loop *loop, struct transport *transport, cora_value 
     buffer_drop(transport);
     unmark(transport, TRANSPORT_AWAITED);
     mark(transport, TRANSPORT_ENDS);
+    if (transport->context)
+        counted_drop(transport->context);
+    transport->context = cora_thread.context; /* connection_lost sees what who closes it sees */
+    if (transport->context)
+        counted_keep(transport->context);
     cora_value kept = cora_nothing();
     if (cora_is_error(error) && !value_keep(error, &kept))
         kept = memory_error();
@@ -512,9 +519,9 @@ static void read_buffered(struct loop *loop, struct transport *transport)
     void *buffer =
         type->get_buffer(transport->protocol.self, transport_handle(transport), 0, &size);
     cora_value failure = take_failure(loop);
-    if (cora_is_nothing(failure) && (!buffer || size == 0) && loop->ev)
+    if (cora_is_nothing(failure) && (!buffer || size == 0) && !loop->interrupted)
         failure = cora_copy(cora_error(CORA_ERUNTIME, "get_buffer() returned an empty buffer"));
-    if (!is_there(loop, transport)) {
+    if (!is_there(loop, transport) || loop->interrupted) {
         cora_drop(failure);
         return;
     }
@@ -524,7 +531,7 @@ static void read_buffered(struct loop *loop, struct transport *transport)
         cora_drop(failure);
         return;
     }
-    if (transport->dropped > 0)
+    if (is(transport, TRANSPORT_CLOSING))
         return;
     type = transport->protocol.type; /* it may be another now */
     ssize_t count = transport->kind->read(transport->descriptor, buffer, size);
@@ -765,6 +772,18 @@ bool cora_transport_can_write_eof(cora_transport handle)
 
 /* ---- one that was queued ---- */
 
+/* Debug mode: a part that took long, as of any callback. */
+static __attribute__((cold)) void tell_slow(struct loop *loop, const struct transport *transport,
+                                            double seconds)
+{
+    char message[120];
+    if (seconds < loop->slow_callback_duration)
+        return;
+    snprintf(message, sizeof message, "Executing a callback of protocol %s took %.3f seconds",
+             transport->protocol.type->name ? transport->protocol.type->name : "?", seconds);
+    transport_report(loop, transport, message, cora_nothing());
+}
+
 /*
  * Runs one part, with the connection's own context variables: what reading sets stays, what
  * connection_made sets does not, as asyncio's handles have copies.
@@ -780,9 +799,12 @@ static void run_part(struct loop *loop, struct transport *transport,
         else
             transport->context = NULL;
     }
+    double began = loop->debug ? clock_now() : 0;
     part(loop, transport);
+    if (CORA_UNLIKELY(loop->debug) && is_there(loop, transport))
+        tell_slow(loop, transport, clock_now() - began);
     if (CORA_UNLIKELY(cora_thread.context != NULL) && is_there(loop, transport) &&
-        part != transport_start) {
+        part != transport_start && !transport->context) {
         transport->context = cora_thread.context;
         cora_thread.context = NULL;
     }
@@ -809,9 +831,13 @@ static void transport_run(struct loop *loop, struct slot *slot)
         bool before = hold(transport);
         if (CORA_UNLIKELY(take_event(slot, OBJECT_STARTS)))
             run_part(loop, transport, transport_start);
-        if (loop->ev && take_event(slot, EV_READ))
+        if (CORA_UNLIKELY(take_event(slot, OBJECT_LEFT)) && take_event(slot, EV_WRITE))
+            run_part(loop, transport, write_ready);
+        if (loop->ev && slot->state == SLOT_WAITING && take_event(slot, EV_READ))
             run_part(loop, transport, read_ready);
-        if (loop->ev && slot->state == SLOT_WAITING && take_event(slot, EV_WRITE))
+        if (CORA_UNLIKELY(loop->interrupted) && loop->ev && (slot->as.events & EV_WRITE))
+            transport_queue(loop, transport, OBJECT_LEFT); /* the run ends here */
+        else if (loop->ev && slot->state == SLOT_WAITING && take_event(slot, EV_WRITE))
             run_part(loop, transport, write_ready);
         if (CORA_UNLIKELY(ends) && loop->ev && slot->state == SLOT_WAITING)
             run_part(loop, transport, transport_end);

@@ -162,6 +162,11 @@ cora_value cora_text(const char *chars)
     return counted_temporary(text_new(&cora_type_text, chars, chars ? strlen(chars) : 0));
 }
 
+struct cora_counted *bytes_new(const void *bytes, size_t size)
+{
+    return text_new(&cora_type_bytes, bytes, size);
+}
+
 cora_value cora_bytes(const void *bytes, size_t size)
 {
     return counted_temporary(text_new(&cora_type_bytes, bytes, size));

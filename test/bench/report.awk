@@ -12,7 +12,7 @@ FNR == NR {
 }
 
 FNR == 1 {
-    printf "%-16s %-9s %9s %13s %13s %9s %9s\n", $1, $2, $3, $4, $5, $6, $7
+    printf "%-22s %-9s %9s %13s %13s %9s %9s\n", $1, $2, $3, $4, $5, $6, $7
     next
 }
 
@@ -23,7 +23,7 @@ FNR == 1 {
     ran[$1] = 1
     median[$1, $2] = $4
     mallocs[$1, $2] = $6
-    printf "%-16s %-9s %9d %13s %13s %9s %9s\n", $1, $2, $3, figure($4), figure($5), $6, $7
+    printf "%-22s %-9s %9d %13s %13s %9s %9s\n", $1, $2, $3, figure($4), figure($5), $6, $7
 }
 
 # Three figures are all that a noisy machine supports.
@@ -35,7 +35,7 @@ function figure(ns) {
 
 # What a target demands, in words.
 function demand(workload, kind, peer, factor) {
-    if (kind == "max_ns_ratio")
+    if (kind == "max_ns_ratio" || kind == "max_ratio")
         return workload " at most " factor " x " peer
     if (kind == "min_peer_ratio")
         return workload " " factor " x faster than " peer
@@ -58,6 +58,8 @@ function compare(workload, kind, peer, factor,    ours, peers, most) {
         return ""
     ours = median[workload, "cora"] + 0
     if (kind == "max_mallocs") {
+        if (mallocs[workload, "cora"] == "-")
+            return ""
         good = mallocs[workload, "cora"] + 0 <= factor + 0
         return mallocs[workload, "cora"]
     }
@@ -75,7 +77,7 @@ function compare(workload, kind, peer, factor,    ours, peers, most) {
     if (!((workload, peer) in median))
         return ""
     peers = median[workload, peer] + 0
-    if (kind == "max_ns_ratio") {
+    if (kind == "max_ns_ratio" || kind == "max_ratio") {
         most = peers * factor
         ratio = sprintf("%.2f x", ours / peers)
     } else if (kind == "min_peer_ratio") {
@@ -84,7 +86,8 @@ function compare(workload, kind, peer, factor,    ours, peers, most) {
     } else
         return "?"
     good = ours <= most
-    return ratio ": " figure(ours) " ns, may be " figure(most) " (" peer " " figure(peers) ")"
+    unit = kind == "max_ratio" ? "" : " ns"
+    return ratio ": " figure(ours) unit ", may be " figure(most) " (" peer " " figure(peers) ")"
 }
 
 function check(line,    part, result, words) {
