@@ -52,6 +52,7 @@ struct connector {
     cora_handle delay;
     struct failure *failures;
     size_t failure_count;
+    bool lacks_memory;        /* for some of them */
     struct object *transport; /* made, and not started yet */
     cora_handle told;         /* its callback, queued with: */
     cora_transport made;      /* or null, if that is an error */
@@ -248,8 +249,10 @@ static void add_error(struct connector *connector, size_t attempt, cora_value er
     size_t at = connector->failure_count;
     struct failure *failures = realloc(connector->failures, (at + 1) * sizeof *connector->failures);
     cora_value kept = cora_nothing();
-    if (!failures)
-        return; /* those that there are will do */
+    if (!failures) {
+        connector->lacks_memory = true; /* the errors that there are will do */
+        return;
+    }
     connector->failures = failures;
     if (!value_keep(error, &kept))
         kept = memory_error();
@@ -279,7 +282,8 @@ static cora_value errors_outcome(const struct connector *connector)
     size_t count = connector->failure_count;
     const struct failure *failures = connector->failures;
     if (count == 0)
-        return cora_error(CORA_ETIMEOUT, "create_connection failed");
+        return connector->lacks_memory ? memory_error()
+                                       : cora_error(CORA_ETIMEOUT, "create_connection failed");
     if (connector->options.all_errors)
         return errors_group(connector);
     bool equal = true;
@@ -435,12 +439,14 @@ static void try_next(struct connector *connector)
             connected(connector, socket, address);
             return;
         }
-        if (connector->options.happy_eyeballs_delay > 0 && connector->tried < connector->count)
-            connector->delay = cora_call_later(
-                loop_handle(connector->loop), connector->options.happy_eyeballs_delay,
-                cora_partial(on_delay, cora_from_object(connector->bits)));
-        return;
-    }
+        if (!(connector->options.happy_eyeballs_delay > 0) || connector->tried == connector->count)
+            return;
+        connector->delay =
+            cora_call_later(loop_handle(connector->loop), connector->options.happy_eyeballs_delay,
+                            cora_partial(on_delay, cora_from_object(connector->bits)));
+        if (!cora_is_null(connector->delay))
+            return;
+    } /* without memory for a delay there is none */
     if (!connector->attempts)
         connector_end(connector, errors_outcome(connector));
 }

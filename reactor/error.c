@@ -146,6 +146,9 @@ static struct error no_memory = { .head = { 1u << 30, &cora_type_error, 0, NULL 
 static struct error cancelled = { .head = { 1u << 30, &cora_type_error, 0, NULL },
                                   .code = CORA_ECANCELLED,
                                   .message = "" };
+static struct error stale = { .head = { 1u << 30, &cora_type_error, 0, NULL },
+                              .code = CORA_ESTALE,
+                              .message = "a handle is stale, and there is no memory to say more" };
 
 cora_value memory_error(void)
 {
@@ -296,7 +299,9 @@ int fail(int code, const char *format, ...)
     va_start(arguments, format);
     struct cora_counted *error = error_format(code, cora_nothing(), format, arguments);
     va_end(arguments);
-    replace(&cora_thread.last_error, error ? counted_value(error) : memory_error());
+    if (!error) /* whether a handle is stale is asked also without memory */
+        error = code == CORA_ESTALE ? &stale.head : &no_memory.head;
+    replace(&cora_thread.last_error, counted_value(error));
     return code;
 }
 

@@ -269,10 +269,11 @@ static struct listener *listener_find(struct server *server, int socket)
 static void accept_later(struct server *server, struct listener *listener, int error)
 {
     struct loop *loop = server->loop;
-    cora_remove_reader(loop_handle(loop), listener->socket);
     listener->retry =
         cora_call_later(loop_handle(loop), RETRY_SECONDS,
                         cora_partial(on_retry, (cora_server){ server->bits }, listener->socket));
+    if (!cora_is_null(listener->retry)) /* else the next turn tries */
+        cora_remove_reader(loop_handle(loop), listener->socket);
     report_plain(loop, "socket.accept() out of system resource",
                  cora_error(-error, "socket.accept()"), server->place);
 }

@@ -41,7 +41,7 @@ struct visit {
 /* Sends of the body what may be sent now. Whether that is all of it. */
 static bool send_body(struct visit *visit)
 {
-    while (visit->left > 0 && !visit->paused) {
+    while (visit->left > 0 && !visit->paused && !cora_transport_is_closing(visit->transport)) {
         size_t size = visit->left < PIECE ? (size_t)visit->left : PIECE;
         visit->left -= size;
         cora_transport_write(visit->transport, visit->is_yes ? yes : greeting, size);

@@ -539,7 +539,7 @@ static void quay_meet(struct quay *quay)
 TEST(accept,
      "accept gives a socket and the peer's address: connected, non-blocking, not for other "
      "programs",
-     "646:test_sock_lowlevel.BaseSockTestsMixin.test_sock_accept")
+     "test_sock_lowlevel.BaseSockTestsMixin.test_sock_accept")
 {
     cora_loop loop = current_loop_new();
     struct quay quay = quay_new(loop);
@@ -581,7 +581,7 @@ TEST(connect_leaves_nothing, "connect and accept leave no reader and no writer b
 TEST(connect_refused,
      "connecting to where nobody listens is refused, and the error names the "
      "address",
-     "645:test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_fail")
+     "test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_fail")
 {
     cora_loop loop = current_loop_new();
     int ship = tcp_new(), deserted = bound_new();
@@ -659,7 +659,7 @@ TEST(connect_bad_address, "an address of no bytes, and one that is too long, are
 }
 
 TEST(connect_other_family, "an address of another family than IP is given to the system as it is",
-     "346:test_base_events.BaseEventLoopWithSelectorTests.test_create_connection_bluetooth")
+     "test_base_events.BaseEventLoopWithSelectorTests.test_create_connection_bluetooth")
 {
     cora_loop loop = current_loop_new();
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -702,7 +702,7 @@ TEST(connect_no_room, "where a listener of this machine's own has no room for an
 TEST(accept_times_out,
      "an accept that runs out of time has taken nothing: when the listener is "
      "closed, who connects is refused",
-     "647:test_sock_lowlevel.BaseSockTestsMixin.test_cancel_sock_accept")
+     "test_sock_lowlevel.BaseSockTestsMixin.test_cancel_sock_accept")
 {
     cora_loop loop = current_loop_new();
     int listener = listener_new(), ship = tcp_new();
@@ -759,7 +759,7 @@ TEST(closed_descriptor, "a descriptor that is none is an OSError of each operati
 }
 
 TEST(refuses_blocking, "in debug mode sockets that would block are refused by each operation",
-     "636:test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_ops")
+     "test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_ops")
 {
     cora_loop loop = current_loop_new();
     struct pair pair = pair_new();
@@ -863,7 +863,7 @@ static void cancel(cora_args bound)
 TEST(prompt_cancellation,
      "a recv that is cancelled ends next tick, and its registration is gone, "
      "though no bytes ever come",
-     "224:test_events.EventLoopTestsMixin.test_prompt_cancellation")
+     "test_events.EventLoopTestsMixin.test_prompt_cancellation")
 {
     cora_loop loop = current_loop_new();
     struct pair pair = pair_new();
@@ -1023,7 +1023,7 @@ TEST(cancelled_sendall_sends_no_more, "a sendall sends nothing when it is cancel
 TEST(connect_again,
      "a connect that was cancelled before anybody listened can be begun again on the "
      "same socket",
-     "638:test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_connect_racing")
+     "test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_connect_racing")
 {
     cora_loop loop = current_loop_new();
     int ship = tcp_new(), listener = bound_new();
@@ -1044,7 +1044,7 @@ TEST(connect_again,
 }
 
 TEST(connect_goes_on, "a connect that was cancelled goes on, and the next one ends with it",
-     "638:test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_connect_racing")
+     "test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_connect_racing")
 {
     cora_loop loop = current_loop_new();
     struct quay quay = quay_new(loop);
@@ -1085,7 +1085,7 @@ TEST(connect_under_way, "a connect on a socket that connects already waits for t
 /* ---- several on one socket ---- */
 
 TEST(racing_recv, "a recv that begins before a cancelled one's clean-up keeps its registration",
-     "637:test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_racing")
+     "test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_racing")
 {
     cora_loop loop = current_loop_new();
     struct pair pair = pair_new();
@@ -1108,7 +1108,7 @@ TEST(racing_recv, "a recv that begins before a cancelled one's clean-up keeps it
 TEST(racing_recv_into,
      "a recv_into that begins before a cancelled one's clean-up is not disturbed, "
      "and the other's memory stays as it is",
-     "637:test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_racing")
+     "test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_racing")
 {
     cora_loop loop = current_loop_new();
     struct pair pair = pair_new();
@@ -1132,7 +1132,7 @@ TEST(racing_recv_into,
 TEST(racing_sendall,
      "a sendall that begins before a blocked, cancelled one's clean-up sends its "
      "bytes, and the other's are not sent",
-     "637:test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_racing")
+     "test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_racing")
 {
     cora_loop loop = current_loop_new();
     struct pair pair = pair_new();
@@ -1479,7 +1479,7 @@ static void exchange(cora_loop loop, bool into)
 }
 
 TEST(huge_content, "a million bytes sent while they come back by recv arrive all, and in order",
-     "639:test_sock_lowlevel.BaseSockTestsMixin.test_huge_content")
+     "test_sock_lowlevel.BaseSockTestsMixin.test_huge_content")
 {
     cora_loop loop = current_loop_new();
     exchange(loop, false);
@@ -1489,7 +1489,7 @@ TEST(huge_content, "a million bytes sent while they come back by recv arrive all
 TEST(huge_content_recv_into,
      "a million bytes sent while they come back by recv_into arrive all, and "
      "in order",
-     "640:test_sock_lowlevel.BaseSockTestsMixin.test_huge_content_recvinto")
+     "test_sock_lowlevel.BaseSockTestsMixin.test_huge_content_recvinto")
 {
     cora_loop loop = current_loop_new();
     exchange(loop, true);
@@ -1591,7 +1591,7 @@ static void page_connected(cora_args bound, cora_future done)
 }
 
 TEST(client_ops, "connect, sendall, recv and recv_into fetch a page, also in debug mode",
-     "636:test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_ops")
+     "test_sock_lowlevel.BaseSockTestsMixin.test_sock_client_ops")
 {
     cora_loop loop = current_loop_new();
     struct page page = { .loop = loop, .listener = listener_new(), .client = tcp_new() };

@@ -71,7 +71,8 @@ static int system_getaddrinfo(const char *host, const char *service, const struc
     return next(host, service, hints, ret_list);
 }
 
-/* The address of a letter: 198.51.100.97 of "a", 2001:db8::41 of "A"; of a digit, our own. */
+/* The address of a letter: 198.51.100.97 of "a", 2001:db8::41 of "A", one that needs a scope of
+ * "Z"; of a digit, one of this machine. */
 static void letter_address(char letter, char *buffer, size_t size)
 {
     if (letter == '1' || letter == '2')
@@ -80,6 +81,8 @@ static void letter_address(char letter, char *buffer, size_t size)
         snprintf(buffer, size, "::1");
     else if (letter >= 'a')
         snprintf(buffer, size, "198.51.100.%d", letter);
+    else if (letter == 'Z')
+        snprintf(buffer, size, "fe80::5a");
     else
         snprintf(buffer, size, "2001:db8::%x", (unsigned)letter);
 }
@@ -472,12 +475,19 @@ static void end_with_threads(cora_loop loop)
     struct voyage voyage = { 0 };
     cora_loop another;
     gate_set(false);
-    while (count_threads() > 1 && !harness_sanitized())
+    while (count_threads() > 1 && !harness_sanitized() && !harness_under_valgrind())
         sched_yield();
     end(loop);
     another = loop_new();
     sail(another, &voyage, &(struct cora_connect_options){ .host = "empty.quay", .port = PORT });
     end(another);
+}
+
+/* Runs until the names are looked up, which takes no time of the clock that would matter. */
+static void run_until_tried(cora_loop loop)
+{
+    while (!tried[0])
+        tick(loop);
 }
 
 /* What a connection to this host comes to. */
@@ -616,9 +626,8 @@ TEST(scope, "the scope behind an address of IPv6 gets as far as connect",
     cora_loop loop = loop_new();
     struct voyage voyage = { 0 };
     depart(loop, &voyage,
-           &(struct cora_connect_options){ .host = "2001:db8::41%lo", .port = PORT });
-    if (cora_is_null(voyage.connector) || !tried[0])
-        SKIP("no scope of a global address here");
+           &(struct cora_connect_options){ .host = "fe80::5a%lo", .port = PORT });
+    CHECK_TEXT(tried, "Z:0.00");
     CHECK_INT(tried_scope, if_nametoindex("lo"));
     end(loop);
 }
@@ -1197,11 +1206,7 @@ static const char *order(const char *host, double delay, int interleave)
                                            .port = PORT,
                                            .happy_eyeballs_delay = delay,
                                            .interleave = interleave });
-    if (delay == 0)
-        CHECK_INT(cora_run_forever(loop), 0);
-    else
-        while (strlen(tried) < 7 * (strlen(host) - strlen(".quay")) - 1)
-            tick(loop);
+    run_until_tried(loop);
     run_for(loop, 60);
     CHECK_INT(voyage.told, delay == 0);
     strcpy(result, tried);
@@ -1284,8 +1289,7 @@ TEST(race_first_in_time, "an address that answers within the delay is the only o
     depart(loop, &voyage,
            &(struct cora_connect_options){
                .host = "Aa.quay", .port = PORT, .happy_eyeballs_delay = 0.3 });
-    while (!tried[0])
-        tick(loop);
+    run_until_tried(loop);
     answers_at(loop, 'A', 0.2, 0);
     run_for(loop, 5);
     CHECK_TEXT(tried, "A:0.00");
@@ -1300,8 +1304,7 @@ TEST(race_first_late, "the first address may win after all of them were tried")
     depart(loop, &voyage,
            &(struct cora_connect_options){
                .host = "Aab.quay", .port = PORT, .happy_eyeballs_delay = 0.3 });
-    while (!tried[0])
-        tick(loop);
+    run_until_tried(loop);
     answers_at(loop, 'A', 2, 0);
     run_for(loop, 5);
     CHECK_TEXT(tried, "A:0.00 a:0.30 b:0.60");
@@ -1319,8 +1322,7 @@ TEST(race_failure_goes_on, "when the latest one fails the next is tried at once"
     depart(loop, &voyage,
            &(struct cora_connect_options){
                .host = "Aab.quay", .port = PORT, .happy_eyeballs_delay = 0.3 });
-    while (!tried[0])
-        tick(loop);
+    run_until_tried(loop);
     answers_at(loop, 'A', 0.1, ECONNREFUSED);
     run_for(loop, 5);
     CHECK_TEXT(tried, "A:0.00 a:0.10 b:0.40");
@@ -1334,8 +1336,7 @@ TEST(race_old_failure_waits, "when one that is not the latest fails the delay st
     depart(loop, &voyage,
            &(struct cora_connect_options){
                .host = "Aab.quay", .port = PORT, .happy_eyeballs_delay = 0.3 });
-    while (!tried[0])
-        tick(loop);
+    run_until_tried(loop);
     answers_at(loop, 'A', 0.4, ECONNREFUSED);
     run_for(loop, 5);
     CHECK_TEXT(tried, "A:0.00 a:0.30 b:0.60");
@@ -1362,8 +1363,9 @@ TEST(race_two_at_once, "of two that answer in the same moment one is the connect
     depart(loop, &voyage,
            &(struct cora_connect_options){
                .host = "Aa.quay", .port = PORT, .happy_eyeballs_delay = 0.3 });
-    while (!strchr(tried, 'a'))
-        tick(loop);
+    run_until_tried(loop);
+    run_for(loop, 0.35);
+    CHECK(strchr(tried, 'a'));
     answer('A', 0);
     answer('a', 0);
     run_for(loop, 5);
@@ -1379,8 +1381,9 @@ TEST(race_all_fail, "when all fail, their errors come in the order of the addres
     depart(loop, &voyage,
            &(struct cora_connect_options){
                .host = "ab.quay", .port = PORT, .happy_eyeballs_delay = 0.3 });
-    while (!strchr(tried, 'b'))
-        tick(loop);
+    run_until_tried(loop);
+    run_for(loop, 0.35);
+    CHECK(strchr(tried, 'b'));
     answer('b', EHOSTUNREACH);
     run_for(loop, 1);
     CHECK_INT(voyage.told, 0);
@@ -1400,8 +1403,9 @@ TEST(race_last_fails_first_wins, "when the last one fails an earlier one may win
     depart(loop, &voyage,
            &(struct cora_connect_options){
                .host = "ab.quay", .port = PORT, .happy_eyeballs_delay = 0.3 });
-    while (!strchr(tried, 'b'))
-        tick(loop);
+    run_until_tried(loop);
+    run_for(loop, 0.35);
+    CHECK(strchr(tried, 'b'));
     answer('b', ECONNREFUSED);
     run_for(loop, 1);
     answer('a', 0);
@@ -1452,8 +1456,9 @@ TEST(cancel_connecting, "one that is given up while it connects closes its socke
     depart(loop, &voyage,
            &(struct cora_connect_options){
                .host = "Aa.quay", .port = PORT, .happy_eyeballs_delay = 0.3 });
-    while (!strchr(tried, 'a'))
-        tick(loop);
+    run_until_tried(loop);
+    run_for(loop, 0.35);
+    CHECK(strchr(tried, 'a'));
     CHECK(cora_connector_cancel(voyage.connector));
     CHECK(has_left('A'));
     CHECK(has_left('a'));
@@ -1471,8 +1476,7 @@ TEST(cancel_during_delay, "one that is given up during a delay tries no more")
     depart(loop, &voyage,
            &(struct cora_connect_options){
                .host = "Aa.quay", .port = PORT, .happy_eyeballs_delay = 0.3 });
-    while (!tried[0])
-        tick(loop);
+    run_until_tried(loop);
     CHECK(cora_connector_cancel(voyage.connector));
     run_for(loop, 5);
     CHECK_TEXT(tried, "A:0.00");
@@ -1502,8 +1506,7 @@ TEST(cancel_in_factory, "one that is given up in the factory closes its socket")
     cora_loop loop = loop_new();
     struct voyage voyage = { .cancels_in_factory = true };
     depart(loop, &voyage, &(struct cora_connect_options){ .host = "a.quay", .port = PORT });
-    while (!tried[0])
-        tick(loop);
+    run_until_tried(loop);
     answer('a', 0);
     run_for(loop, 1);
     CHECK(voyage.was_cancelled);
@@ -1625,8 +1628,9 @@ TEST(close_connecting, "a loop that is closed during a race closes all sockets")
     depart(loop, &voyage,
            &(struct cora_connect_options){
                .host = "AaB.quay", .port = PORT, .happy_eyeballs_delay = 0.3 });
-    while (!strchr(tried, 'a'))
-        tick(loop);
+    run_until_tried(loop);
+    run_for(loop, 0.35);
+    CHECK(strchr(tried, 'a'));
     cora_loop_close(loop);
     CHECK_INT(voyage.dropped, 2);
     CHECK(has_left('A'));

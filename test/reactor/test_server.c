@@ -271,10 +271,18 @@ static cora_loop loop_new(void)
     return cora_loop_new(NULL);
 }
 
+/* The system is as it was again. */
+static void system_mend(void)
+{
+    accept_error = accept_errors = accepts = 0;
+    bind_error = option_error = socket_error = 0;
+}
+
 static void end(cora_loop loop)
 {
     cora_loop_close(loop);
     cora_virtual_clock_stop();
+    system_mend();
 }
 
 static void tick(cora_loop loop)
@@ -1031,17 +1039,23 @@ TEST(accept_exhausted, "out of descriptors: reported, not polled, and tried agai
 
 TEST(accept_really_exhausted, "when descriptors have run out, clients are served once there are some")
 {
+    if (harness_under_valgrind())
+        SKIP("valgrind accepts, and closes what is beyond the limit");
     cora_loop loop = loop_new();
     struct office office = { .told = 0 };
     struct rlimit limit, tight;
+    int taken[100], count = 0;
     opens(loop, &office);
     int client = client_new(cora_server_port(office.server));
     CHECK_INT(getrlimit(RLIMIT_NOFILE, &limit), 0);
     tight = limit;
-    tight.rlim_cur = (rlim_t)client + 1;
+    tight.rlim_cur = (rlim_t)client + 2;
     CHECK_INT(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    while (count < 100 && (taken[count] = fcntl(client, F_DUPFD_CLOEXEC, 0)) >= 0)
+        count++;
     run_for(loop, 2.5);
     CHECK_INT(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    close_all(taken, count);
     CHECK_INT(office.reports, 3);
     CHECK_TEXT(office.report_error, "OSError: [Errno 24] Too many open files: socket.accept()");
     run_for(loop, 1);
