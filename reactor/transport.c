@@ -45,12 +45,15 @@ static void transport_closed(void *memory);
 static const struct cora_object_type transport_type = { "transport", sizeof(struct transport),
                                                         transport_closed };
 
-static struct transport *transport_get(cora_transport handle, struct loop **ret_loop)
+static inline struct transport *transport_get(cora_transport handle, struct loop **ret_loop)
 {
-    struct transport *transport = cora_object_get(handle.bits, &transport_type);
-    if (CORA_LIKELY(transport != NULL))
-        *ret_loop = slot_owner(&transport_object(transport)->slot);
-    return transport;
+    struct object *object = object_find(handle.bits, &transport_type);
+    if (CORA_UNLIKELY(!object)) {
+        cora_object_get(handle.bits, &transport_type); /* sets the error */
+        return NULL;
+    }
+    *ret_loop = owner_of(handle.bits);
+    return transport_in(object);
 }
 
 static cora_transport transport_handle(const struct transport *transport)
@@ -545,7 +548,7 @@ static void read_buffered(struct loop *loop, struct transport *transport)
 }
 
 /* One read of what is there. */
-static void read_ready(struct loop *loop, struct transport *transport)
+static inline void read_ready(struct loop *loop, struct transport *transport)
 {
     const struct cora_protocol_type *type = transport->protocol.type;
     if (transport->dropped > 0)
@@ -627,32 +630,33 @@ static void write_ready(struct loop *loop, struct transport *transport)
     }
 }
 
-/* Whether there is something to write, and it may be; else 0 or a code. */
-static bool may_write(struct loop *loop, struct transport *transport, const char *what, size_t size,
-                      int *ret_code)
+/* Whether it may be written to. */
+static inline bool may_write(const struct transport *transport, size_t size)
 {
-    if (CORA_LIKELY(!is(transport, TRANSPORT_EOF | TRANSPORT_AWAITED) && transport->dropped == 0 &&
-                    size > 0))
-        return true;
-    *ret_code = 0;
-    if (is(transport, TRANSPORT_EOF)) {
-        *ret_code = fail(CORA_ERUNTIME, "Cannot call %s() after write_eof()", what);
-    } else if (size == 0) {
-        *ret_code = 0;
-    } else if (transport->dropped > 0) {
-        if (transport->dropped < UINT8_MAX)
-            transport->dropped++;
-        if (transport->dropped > DROPPED_WRITES) {
-            loop_hold(loop);
-            bool before = hold(transport);
-            transport_report(loop, transport, "socket.send() raised exception.", cora_nothing());
-            unhold(loop, transport, before);
-            loop_unhold(loop);
-        }
-    } else {
-        *ret_code = fail(CORA_ERUNTIME, "the connection is not made yet");
-    }
-    return false;
+    return CORA_LIKELY(!is(transport, TRANSPORT_EOF | TRANSPORT_AWAITED) &&
+                       transport->dropped == 0 && size > 0);
+}
+
+/* Why not: 0 or a code. */
+static __attribute__((cold)) int write_refused(struct loop *loop, struct transport *transport,
+                                               const char *what, size_t size)
+{
+    if (is(transport, TRANSPORT_EOF))
+        return fail(CORA_ERUNTIME, "Cannot call %s() after write_eof()", what);
+    if (size == 0)
+        return 0;
+    if (transport->dropped == 0)
+        return fail(CORA_ERUNTIME, "the connection is not made yet");
+    if (transport->dropped < UINT8_MAX)
+        transport->dropped++;
+    if (transport->dropped <= DROPPED_WRITES)
+        return 0;
+    loop_hold(loop);
+    bool before = hold(transport);
+    transport_report(loop, transport, "socket.send() raised exception.", cora_nothing());
+    unhold(loop, transport, before);
+    loop_unhold(loop);
+    return 0;
 }
 
 /* Keeps what could not be sent. */
@@ -693,11 +697,10 @@ int cora_transport_write(cora_transport handle, const void *bytes, size_t size)
 {
     struct loop *loop;
     struct transport *transport = transport_get(handle, &loop);
-    int code;
     if (CORA_UNLIKELY(!transport))
         return cora_last_error_code();
-    if (!may_write(loop, transport, "write", size, &code))
-        return code;
+    if (CORA_UNLIKELY(!may_write(transport, size)))
+        return write_refused(loop, transport, "write", size);
     size_t sent = 0;
     if (CORA_LIKELY(!transport->as.buffer)) {
         ssize_t count = transport->kind->write(transport->descriptor, bytes, size);
@@ -707,7 +710,7 @@ int cora_transport_write(cora_transport handle, const void *bytes, size_t size)
             return write_failed(loop, transport, errno);
         sent = count > 0 ? (size_t)count : 0;
     }
-    code = write_rest(loop, transport, (const char *)bytes + sent, size - sent);
+    int code = write_rest(loop, transport, (const char *)bytes + sent, size - sent);
     if (code == 0)
         write_kept(loop, transport);
     return code;
@@ -717,12 +720,12 @@ int cora_transport_writelines(cora_transport handle, const struct iovec *chunks,
 {
     struct loop *loop;
     struct transport *transport = transport_get(handle, &loop);
-    int code;
     if (!transport)
         return cora_last_error_code();
-    if (!may_write(loop, transport, "writelines", count, &code))
-        return code;
+    if (!may_write(transport, count))
+        return write_refused(loop, transport, "writelines", count);
     size_t sent = 0;
+    int code;
     if (!transport->as.buffer && count > 0) {
         ssize_t now = transport->kind->writev(transport->descriptor, chunks,
                                               count < CHUNKS_AT_ONCE ? count : CHUNKS_AT_ONCE);
@@ -785,13 +788,15 @@ static __attribute__((cold)) void tell_slow(struct loop *loop, const struct tran
 }
 
 /*
- * Runs one part, with the connection's own context variables: what reading sets stays, what
+ * Runs one part with the connection's own context variables: what reading sets stays, what
  * connection_made sets does not, as asyncio's handles have copies.
  */
-static void run_part(struct loop *loop, struct transport *transport,
-                     void (*part)(struct loop *loop, struct transport *transport))
+static __attribute__((noinline)) void run_part_slow(struct loop *loop, struct transport *transport,
+                                                    void (*part)(struct loop *loop,
+                                                                 struct transport *transport))
 {
-    if (CORA_UNLIKELY(transport->context != NULL)) {
+    double began = loop->debug ? clock_now() : 0;
+    if (transport->context) {
         cora_thread.context = transport->context;
         cora_thread.attention = true;
         if (part == transport_start)
@@ -799,16 +804,32 @@ static void run_part(struct loop *loop, struct transport *transport,
         else
             transport->context = NULL;
     }
-    double began = loop->debug ? clock_now() : 0;
     part(loop, transport);
-    if (CORA_UNLIKELY(loop->debug) && is_there(loop, transport))
+    if (loop->debug && is_there(loop, transport))
         tell_slow(loop, transport, clock_now() - began);
-    if (CORA_UNLIKELY(cora_thread.context != NULL) && is_there(loop, transport) &&
-        part != transport_start && !transport->context) {
+}
+
+/* What a part has left behind. */
+static __attribute__((noinline)) void part_settle(struct loop *loop, struct transport *transport,
+                                                  bool keeps_context)
+{
+    if (cora_thread.context && keeps_context && is_there(loop, transport) && !transport->context) {
         transport->context = cora_thread.context;
         cora_thread.context = NULL;
     }
-    tick_settle(loop);
+    settle(loop);
+}
+
+static inline __attribute__((always_inline)) void
+run_part(struct loop *loop, struct transport *transport,
+         void (*part)(struct loop *loop, struct transport *transport))
+{
+    if (CORA_UNLIKELY(transport->context || loop->debug))
+        run_part_slow(loop, transport, part);
+    else
+        part(loop, transport);
+    if (CORA_UNLIKELY(cora_thread.attention))
+        part_settle(loop, transport, part != transport_start);
 }
 
 /* Whether this is why it was queued; then that is done with. */

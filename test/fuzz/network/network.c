@@ -1,6 +1,6 @@
 /*
- * network SECONDS CALLS SEED: random calls of transports, servers, connectors, look-ups, streams and
- * socket operations, on real sockets, to show that no sequence of them does harm.
+ * network SECONDS CALLS SEED: random calls of transports, servers, connectors, look-ups, streams
+ * and socket operations, on real sockets, to show that no sequence of them does harm.
  *
  * How it works: an episode has a loop, of its own or a guest of a raw ev_loop, and ends with the
  * loop closed with everything live. What is made goes into tables of handles, from which calls take
@@ -9,8 +9,8 @@
  * down, or reset at random.
  *
  * Each protocol has a record, which knows what may be called: connection_made once and first,
- * connection_lost once and last, pause and resume in turn, drop once, and nothing afterwards. At the
- * end of an episode every record was dropped, no descriptor is left open, and no value is held.
+ * connection_lost once and last, pause and resume in turn, drop once, and nothing afterwards. At
+ * the end of an episode every record was dropped, no descriptor is left open, and no value is held.
  *
  *     FUZZ_TRACE=1    tells every call
  */
@@ -452,8 +452,7 @@ static void act_transport(void)
         break;
     case 6:
         trace("limits");
-        cora_transport_set_write_buffer_limits(transport,
-                                               rarely(4) ? CORA_LIMIT_NONE : below(3000),
+        cora_transport_set_write_buffer_limits(transport, rarely(4) ? CORA_LIMIT_NONE : below(3000),
                                                rarely(3) ? CORA_LIMIT_NONE : below(1000));
         cora_transport_get_write_buffer_limits(transport, &low, &high);
         break;
@@ -503,6 +502,8 @@ static struct cora_connect_options connect_options(void)
                                             .all_errors = rarely(2) };
     if (rarely(10))
         options.local_host = "127.0.0.1";
+    if (strcmp(options.host, "localhost") == 0)
+        options.family = AF_INET; /* so that no other machine is asked */
     return options;
 }
 
@@ -801,11 +802,10 @@ static void on_nothing(cora_args bound)
 
 static void act(void)
 {
-    static void (*const table[])(void) = { act_transport, act_transport, act_transport,
-                                           act_connect,   act_serve,     act_server,
-                                           act_stream,    act_stream,    act_stream,
-                                           act_peer,      act_peer,      act_lookup,
-                                           act_cancel,    act_set_protocol };
+    static void (*const table[])(
+        void) = { act_transport, act_transport, act_transport, act_connect,     act_serve,
+                  act_server,    act_stream,    act_stream,    act_stream,      act_peer,
+                  act_peer,      act_lookup,    act_cancel,    act_set_protocol };
     if (rarely(30)) {
         cora_call_soon(loop, cora_partial(on_nothing));
         return;
@@ -896,7 +896,7 @@ static void episode(void)
     cora_set_last_error(cora_nothing());
     if (records)
         broken("%zu protocols were not dropped", records);
-    for (int i = 0; open_descriptors() != before && i < 10000000; i++)
+    for (int i = 0; open_descriptors() != before && i < 20000; i++)
         sched_yield(); /* a thread of the resolver's reads a file of the system's */
     if (open_descriptors() != before)
         broken("%u descriptors are open, %u were", open_descriptors(), before);
