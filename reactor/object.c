@@ -89,6 +89,7 @@ uint64_t cora_object_new_at(cora_loop handle, const struct cora_object_type *typ
         fail_with(memory_error());
         return 0;
     }
+    object->slot.as.events = 0;
     object->type = type;
     object->place = place;
     memset(object->memory, 0, type->size);

@@ -904,7 +904,6 @@ struct object *transport_new(struct loop *loop, const struct transport_kind *kin
         return NULL;
     }
     struct transport *transport = transport_in(object);
-    object->slot.as.events = 0;
     *transport = (struct transport){ .kind = kind,
                                      .protocol = protocol,
                                      .as.starter = starter,

@@ -8,7 +8,7 @@
 #ifndef DEMO_CRAWL_H
 #define DEMO_CRAWL_H
 
-#include "fetch.h"
+#include "answer.h"
 
 struct page {
     struct crawl *crawl;
