@@ -15,9 +15,6 @@
 static const struct cora_operation open_connection = REQUEST_OPERATION("open_connection");
 static const struct cora_operation start_server = REQUEST_OPERATION("start_server");
 
-static const struct cora_place open_place = { "cora_open_connection", __FILE__, __LINE__,
-                                              "cora_open_connection" };
-
 /* ---- clients ---- */
 
 static cora_protocol given_stream(cora_args bound)
@@ -32,17 +29,21 @@ static void stream_give_up(const struct request *request)
         cora_object_close(request->stream, &stream_type);
 }
 
-cora_awaitable cora_open_connection(const struct cora_connect_options *options, size_t limit)
+cora_awaitable cora_open_connection_at(const struct cora_place *place,
+                                       const struct cora_connect_options *options, size_t limit)
 {
     struct loop *loop = request_loop();
     struct request request = { .start = connector_start, .give_up = stream_give_up };
     if (loop) {
         request.loop = loop_handle(loop);
-        request.stream = stream_new(request.loop, limit ? limit : CORA_STREAM_LIMIT, &open_place);
+        request.stream = stream_new(request.loop, limit ? limit : CORA_STREAM_LIMIT, place);
     }
-    if (request.stream)
-        request.bits = connector_new(loop, options,
-                                     cora_partial(given_stream, cora_from_object(request.stream)));
+    if (request.stream) {
+        cora_protocol_factory factory =
+            cora_partial(given_stream, cora_from_object(request.stream));
+        factory.partial->place = place;
+        request.bits = connector_new(loop, options, factory);
+    }
     if (request.stream && !request.bits)
         cora_object_close(request.stream, &stream_type);
     return request_awaitable(&open_connection, &request);
@@ -153,9 +154,11 @@ cora_awaitable cora_start_server(const struct cora_server_options *options, size
                                       client.makes_coroutine };
     cora_value owner = cora_own(server, &stream_server_type);
     request.loop = loop_handle(loop);
+    cora_protocol_factory factory = cora_partial(served_stream, owner);
+    factory.partial->place = client.partial->place;
     if (cora_is_error(owner))
         fail_with(owner);
     else
-        request.bits = server_new(loop, options, cora_partial(served_stream, owner));
+        request.bits = server_new(loop, options, factory);
     return request_awaitable(&start_server, &request);
 }

@@ -35,8 +35,11 @@ CORA_API struct cora_streams cora_as_streams(cora_value value);
  * cora_as_streams. The limit is the reader's; 0: CORA_STREAM_LIMIT. If cancelled: as that. asyncio:
  * open_connection.
  */
-CORA_API cora_awaitable cora_open_connection(const struct cora_connect_options *options,
-                                             size_t limit);
+#define cora_open_connection(...)                                                                  \
+    cora_open_connection_at(CORA_PLACE("cora_open_connection"), __VA_ARGS__)
+CORA_API cora_awaitable cora_open_connection_at(const struct cora_place *place,
+                                                const struct cora_connect_options *options,
+                                                size_t limit);
 
 /*
  * Listens as cora_create_server does, and ends with the server. Each connection is served by this
