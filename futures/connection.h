@@ -10,7 +10,9 @@
  * step
  *
  * Options and bound arguments are copied in the very call; the loop is the one that runs, or the
- * thread's current one (cora_set_current_loop). What is wrong with them is the outcome. The same
+ * thread's current one (cora_set_current_loop). What is wrong with them is the outcome. Such an
+ * awaitable is a temporary, as values are: await it before the running callback returns, in main()
+ * before the next run. The same
  * without futures: connector.h, server.h, resolver.h.
  */
 #ifndef CORA_CONNECTION_H

@@ -9,9 +9,14 @@
 #include <pthread.h>
 
 #define MEBIBYTE (1 << 20)
-#define MEBIBYTES 8 /* a hundred would take half a minute */
 #define CHUNK ((size_t)100003)
 #define READS 700
+
+/* How much goes through: with CORA_LONG=1 (make check-long) a hundred, which takes half a minute. */
+static int mebibytes(void)
+{
+    return getenv("CORA_LONG") ? 100 : harness_scale(8);
+}
 
 static size_t piece_after(size_t piece)
 {
@@ -121,7 +126,7 @@ TEST_WITH_LIMIT(60, partial_writes,
 {
     static struct writer writer;
     struct reader reader = { .hash = HASH_START };
-    uint64_t size = (uint64_t)harness_scale(MEBIBYTES) * MEBIBYTE;
+    uint64_t size = (uint64_t)mebibytes() * MEBIBYTE;
     int ours;
     writer = (struct writer){ .left = size, .hash = HASH_START };
     writer.loop = cora_loop_new(NULL);
@@ -211,7 +216,7 @@ TEST_WITH_LIMIT(60, partial_reads,
 {
     struct sipper sipper = { .loop = cora_loop_new(NULL), .hash = HASH_START };
     struct source source = { .hash = HASH_START,
-                             .size = (uint64_t)harness_scale(MEBIBYTES) * MEBIBYTE / 6 };
+                             .size = (uint64_t)mebibytes() * MEBIBYTE / 6 };
     int ours;
     peers_pair(0, &ours, &source.peer);
     shrink_send_buffer(source.peer);
