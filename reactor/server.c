@@ -404,30 +404,35 @@ static int set_options(const struct server *server, int socket, int family)
     return code < 0 ? fail(code, "setsockopt") : 0;
 }
 
-/* Whether an address comes earlier in the list of another. */
-static bool is_bound(const struct server *server, const struct addrinfo *address)
+/* Whether two addresses are the same; port 0 has become another one in that which is bound. */
+static bool is_same(const struct sockaddr *bound, const struct sockaddr *other)
+{
+    if (bound->sa_family != other->sa_family)
+        return false;
+    if (bound->sa_family == AF_INET) {
+        const struct sockaddr_in *one = (const void *)bound, *two = (const void *)other;
+        return one->sin_addr.s_addr == two->sin_addr.s_addr &&
+               (two->sin_port == 0 || one->sin_port == two->sin_port);
+    }
+    const struct sockaddr_in6 *one = (const void *)bound, *two = (const void *)other;
+    return bound->sa_family == AF_INET6 && one->sin6_scope_id == two->sin6_scope_id &&
+           memcmp(&one->sin6_addr, &two->sin6_addr, sizeof one->sin6_addr) == 0 &&
+           (two->sin6_port == 0 || one->sin6_port == two->sin6_port);
+}
+
+/* Whether there is a socket for an address already: 1 or 0, or a code. */
+static int is_bound(const struct server *server, const struct addrinfo *address)
 {
     for (size_t i = 0; i < server->count; i++) {
         struct sockaddr_storage bound;
         socklen_t size = sizeof bound;
-        if (getsockname(server->listeners[i].socket, (struct sockaddr *)(void *)&bound, &size) < 0)
-            continue;
-        if (bound.ss_family == AF_INET) { /* port 0 has become another */
-            const struct sockaddr_in *one = (const void *)&bound,
-                                     *other = (const void *)address->ai_addr;
-            if (address->ai_family == AF_INET && one->sin_addr.s_addr == other->sin_addr.s_addr &&
-                (other->sin_port == 0 || one->sin_port == other->sin_port))
-                return true;
-        } else if (bound.ss_family == AF_INET6 && address->ai_family == AF_INET6) {
-            const struct sockaddr_in6 *one = (const void *)&bound,
-                                      *other = (const void *)address->ai_addr;
-            if (memcmp(&one->sin6_addr, &other->sin6_addr, sizeof one->sin6_addr) == 0 &&
-                one->sin6_scope_id == other->sin6_scope_id &&
-                (other->sin6_port == 0 || one->sin6_port == other->sin6_port))
-                return true;
-        }
+        struct sockaddr *at = (struct sockaddr *)(void *)&bound;
+        if (getsockname(server->listeners[i].socket, at, &size) < 0)
+            return fail(-errno, "getsockname");
+        if (is_same(at, address->ai_addr))
+            return 1;
     }
-    return false;
+    return 0;
 }
 
 /* Binds a socket to one address; families and addresses that are not there are left out. */
@@ -486,9 +491,10 @@ static void on_host(void *owner, cora_value outcome)
     if (cora_is_error(outcome))
         code = fail_with(outcome);
     for (const struct addrinfo *address = code < 0 ? NULL : cora_as_addresses(outcome);
-         address && code == 0; address = address->ai_next)
-        if (!is_bound(server, address))
-            code = bind_address(server, address);
+         address && code == 0; address = address->ai_next) {
+        int bound = is_bound(server, address);
+        code = bound == 0 ? bind_address(server, address) : bound < 0 ? bound : 0;
+    }
     server->resolved++;
     bool more = code == 0 && server->resolved < server->options.host_count;
     if (more)
