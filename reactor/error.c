@@ -215,45 +215,6 @@ cora_value cora_error_from(cora_value cause, int code, const char *format, ...)
     return counted_temporary(error);
 }
 
-cora_value cora_error_with(const cora_value *details, size_t count, int code, const char *format,
-                           ...)
-{
-    cora_value list = cora_list(details, count);
-    if (cora_is_error(list))
-        return list;
-    va_list arguments;
-    va_start(arguments, format);
-    struct cora_counted *error = error_format(code, list, format, arguments);
-    va_end(arguments);
-    return counted_temporary(error);
-}
-
-cora_value cora_error_details(cora_value error)
-{
-    const struct error *found = error_of(error);
-    return found->cause.type == &cora_type_list ? found->cause : cora_list(NULL, 0);
-}
-
-cora_value cora_exception_group(const cora_value *errors, size_t count, const char *message)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!cora_is_error(errors[i]))
-            count = 0;
-    if (count == 0)
-        return cora_error(CORA_EVALUE, "an ExceptionGroup wants errors, and at least one");
-    cora_value list = cora_list(errors, count);
-    if (cora_is_error(list))
-        return list;
-    return cora_error_from(list, CORA_EEXCEPTIONGROUP, "%s (%zu sub-exception%s)", message, count,
-                           count > 1 ? "s" : "");
-}
-
-cora_value cora_exceptions(cora_value group)
-{
-    return cora_error_code(group) == CORA_EEXCEPTIONGROUP ? cora_error_details(group)
-                                                          : cora_list(NULL, 0);
-}
-
 cora_value error_again(cora_value value)
 {
     const struct error *old = error_of(value);
