@@ -172,7 +172,7 @@ static struct question *question_of(uint64_t bits)
 static void question_give_up(const struct request *request)
 {
     struct question *question = question_of(request->bits);
-    if (question)
+    if (question && question->lookup.bits && !request->told)
         cora_lookup_cancel(question->lookup);
     free(question);
 }
@@ -268,11 +268,14 @@ static struct server_waiters *waiters_of(cora_server server)
 
 static bool wait_closed_now(const cora_awaitable *what, cora_value *ret_outcome)
 {
-    if (waiters_of(cora_as_server(what->value)))
-        return false;
-    bool is_over = cora_last_error_code() == CORA_ESTALE && what->value.as.handle;
-    *ret_outcome = is_over ? cora_nothing() : cora_last_error();
-    return true;
+    cora_value before = cora_copy(cora_last_error());
+    bool waits = waiters_of(cora_as_server(what->value));
+    bool is_over = !waits && cora_last_error_code() == CORA_ESTALE && what->value.as.handle;
+    if (is_over)
+        fail_with(before);
+    cora_drop(before);
+    *ret_outcome = waits || is_over ? cora_nothing() : cora_last_error();
+    return !waits;
 }
 
 static int wait_closed_start(struct cora_waiter *waiter, const cora_awaitable *what)
@@ -327,6 +330,7 @@ static int forever_start(struct cora_waiter *waiter, const cora_awaitable *what)
 static enum cora_resumed forever_resume(struct cora_waiter *base, bool cancelled,
                                         cora_value *ret_outcome)
 {
+    (void)cancelled, (void)ret_outcome;
     struct forever_waiter *waiter = (struct forever_waiter *)base;
     cora_server server = { base->value.as.handle };
     struct server_waiters *waiters;
@@ -339,8 +343,7 @@ static enum cora_resumed forever_resume(struct cora_waiter *base, bool cancelled
             return CORA_WAITS;
         }
     }
-    *ret_outcome = cancelled_error();
-    return cancelled ? CORA_ENDS_CANCELLED : CORA_ENDS;
+    return CORA_ENDS_CANCELLED; /* with the message of who has cancelled it, if anybody has */
 }
 
 static const struct cora_operation serve_forever = {

@@ -95,21 +95,37 @@ void stream_server_release(void *server)
     counted_drop(server);
 }
 
-/* A task that served has ended. */
-static void on_served(cora_args bound, cora_future task)
+/* Who serves a connection has failed, or could not begin: reports it, and closes the connection. */
+static void serving_failed(cora_stream_writer writer, cora_future task, cora_value error)
 {
-    cora_transport transport = cora_arg_transport(bound, 0);
-    cora_value error = cora_exception(task);
-    if (!cora_is_error(error))
-        return;
     if (!cora_error_is(error, CORA_ECANCELLED)) {
         struct cora_report report = { .message = "Unhandled exception in client_connected_cb",
                                       .exception = error,
                                       .future = task,
-                                      .transport = transport };
+                                      .transport = cora_stream_transport(writer) };
         cora_call_exception_handler(cora_running_loop(), &report);
     }
-    cora_transport_close(transport);
+    cora_stream_close(writer);
+}
+
+/* A task that served has ended. */
+static void on_served(cora_args bound, cora_future task)
+{
+    cora_value error = cora_exception(task);
+    if (cora_is_error(error))
+        serving_failed(cora_arg_stream_writer(bound, 0), task, error);
+}
+
+/* Serves a connection by a coroutine, as a task. */
+static void serve_by_task(cora_coro coro, cora_stream_writer writer)
+{
+    cora_future task = cora_create_task(cora_running_loop(), coro);
+    if (!cora_is_null(task) && cora_add_done_callback(task, cora_partial(on_served, writer)) == 0)
+        return;
+    cora_value error = cora_temporary(cora_copy(cora_last_error()));
+    if (!cora_is_null(task))
+        cora_cancel(task);
+    serving_failed(writer, task, error);
 }
 
 void stream_connected(struct stream *stream, uint64_t bits)
@@ -117,22 +133,15 @@ void stream_connected(struct stream *stream, uint64_t bits)
     struct cora_counted *owner = stream->server;
     stream->server = NULL;
     struct stream_server *server = cora_as_pointer(counted_value(owner));
-    struct slot *slot = slot_at(server->client.bits);
-    struct callback *callback = slot_callback(slot);
-    cora_args bound = callback_args(slot, callback);
+    struct callback *callback = slot_callback(slot_at(server->client.bits));
+    cora_args bound = callback_args(slot_at(server->client.bits), callback);
     cora_stream_reader reader = { bits };
     cora_stream_writer writer = { bits };
-    cora_transport transport = stream->transport;
-    if (server->is_coroutine) {
-        cora_coro coro =
-            ((cora_client_coroutine_function)callback->function)(bound, reader, writer);
-        cora_future task = cora_create_task(cora_running_loop(), coro);
-        if (cora_is_null(task) ||
-            cora_add_done_callback(task, cora_partial(on_served, transport)) < 0)
-            cora_fail(cora_last_error());
-    } else {
+    if (server->is_coroutine)
+        serve_by_task(((cora_client_coroutine_function)callback->function)(bound, reader, writer),
+                      writer);
+    else
         ((cora_client_function)callback->function)(bound, reader, writer);
-    }
     counted_drop(owner);
 }
 

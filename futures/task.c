@@ -348,22 +348,19 @@ static void task_wakeup(cora_args bound, cora_future done)
     task_go_on(future_loop(future), task, &run, ended_now);
 }
 
-/* The same of an operation that has just ended with a value for it alone, which it takes over. */
+/* The same of one of operation.h, which has just ended with a value for it alone: it takes that. */
 static void task_takes(struct loop *loop, struct slot *slot)
 {
     struct future *future = future_of(slot);
     struct task *task =
         task_of(future_of(slot_at(future->callback.arguments.inline_values[0].as.handle)));
-    const struct operation *operation = future->operation;
     void *block = future->more.block;
     struct step_run run;
     value_copy_plain(&run.got.value, &future->as.outcome);
     run.got.raised = false;
-    if (operation->taken)
-        operation->taken(loop, future);
     pool_give(&loop->futures, slot);
-    if (block && operation->free)
-        operation->free(loop, block);
+    if (block)
+        waiter_operation.free(loop, block);
     task_go_on(loop, task, &run, true);
 }
 

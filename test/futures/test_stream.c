@@ -97,8 +97,8 @@ static cora_future begin(cora_awaitable operation, struct end_of *end_of)
 
 static cora_awaitable opening(int port)
 {
-    return cora_open_connection(
-        &(struct cora_connect_options){ .host = "127.0.0.1", .port = port }, 0);
+    return cora_open_connection(&(struct cora_connect_options){ .host = "127.0.0.1", .port = port },
+                                0);
 }
 
 static struct cora_streams streams_new(cora_loop loop, int port)
@@ -204,8 +204,7 @@ TEST(callbacks, "callbacks serve a customer: a line comes, an answer goes, and a
     struct bakery bakery = { .closed = 0 };
     struct reports reports;
     collect_reports(loop, &reports);
-    cora_when_done(cora_start_server(&here, 0, cora_partial(bake)),
-                   cora_partial(on_open, &bakery));
+    cora_when_done(cora_start_server(&here, 0, cora_partial(bake)), cora_partial(on_open, &bakery));
     run_until(loop, &bakery.closed);
     CHECK_TEXT(bakery.notes.text, "b\"here: rye\\n\" left closed");
     CHECK_INT(reports.count, 0);
@@ -287,8 +286,7 @@ static cora_next customer_orders(cora_coro self)
 {
     CUSTOMER(self)->streams = cora_as_streams(cora_got(self));
     CHECK_INT(cora_stream_write(CUSTOMER(self)->streams.writer, "bun\n", 4), 0);
-    return cora_await(self, cora_stream_readline(CUSTOMER(self)->streams.reader),
-                      customer_leaves);
+    return cora_await(self, cora_stream_readline(CUSTOMER(self)->streams.reader), customer_leaves);
 }
 
 static cora_next customer_enters(cora_coro self)
@@ -307,7 +305,8 @@ static void serve_in_steps(const struct cora_server_options *options)
     bakery.server =
         server_of(loop, cora_start_server(options, 0, cora_partial(bake_in_steps, &bakery)));
     cora_value fed = cora_run_until_complete(
-        loop, cora_create_task(loop, cora_coroutine(customer_enters, struct customer, .bakery = &bakery)));
+        loop, cora_create_task(
+                  loop, cora_coroutine(customer_enters, struct customer, .bakery = &bakery)));
     CHECK_TEXT(cora_as_text(fed), "fed");
     while (!strstr(bakery.notes.text, "served"))
         tick(loop);
@@ -550,7 +549,8 @@ static cora_coro cook_failing(cora_args bound, cora_stream_reader reader, cora_s
     return cook(bound, reader, writer);
 }
 
-TEST(coroutine_factory_fails, "what makes the coroutine may fail: that is reported, no task is lost")
+TEST(coroutine_factory_fails,
+     "what makes the coroutine may fail: that is reported, no task is lost")
 {
     cora_loop loop = current_loop_new();
     struct kitchen kitchen = { .waits = cora_future_new(loop) };
@@ -670,8 +670,8 @@ TEST(handler_closes_server, "a handler may close its server; its connection goes
     struct kitchen kitchen = { .came = 0 };
     struct end_of reading = { .ended = 0 };
     cora_server server = { 0 };
-    server =
-        server_of(loop, cora_start_server(&here, 0, cora_partial(close_and_keep, &kitchen, &server)));
+    server = server_of(
+        loop, cora_start_server(&here, 0, cora_partial(close_and_keep, &kitchen, &server)));
     int client = client_new(cora_server_port(server));
     run_until(loop, &kitchen.came);
     CHECK_INT(cora_server_socket(server, 0), -1);
@@ -695,7 +695,8 @@ TEST(handler_aborts, "a handler may abort all connections, its own, too")
     cora_loop loop = current_loop_new();
     struct kitchen kitchen = { .came = 0 };
     cora_server server = { 0 };
-    server = server_of(loop, cora_start_server(&here, 0, cora_partial(abort_all, &kitchen, &server)));
+    server =
+        server_of(loop, cora_start_server(&here, 0, cora_partial(abort_all, &kitchen, &server)));
     int client = client_new(cora_server_port(server));
     run_until(loop, &kitchen.came);
     ticks(loop, 3);
@@ -836,16 +837,17 @@ TEST(cancel_open, "a connection that is cancelled at any tick before it is open 
     CHECK(cancels_after(8));
 }
 
-TEST(cancel_server, "a stream server that is cancelled at any tick before it listens leaves nothing")
+TEST(cancel_server,
+     "a stream server that is cancelled at any tick before it listens leaves nothing")
 {
     for (int late = 0; late < 6; late++) {
         cora_loop loop = current_loop_new();
         struct kitchen kitchen = { .came = 0 };
         struct end_of end_of = { .ended = 0 };
-        cora_future future = begin(
-            cora_start_server(&here, 0,
-                              cora_partial(cook, &kitchen, cora_own(&kitchen.drops, &counted))),
-            &end_of);
+        cora_future future =
+            begin(cora_start_server(
+                      &here, 0, cora_partial(cook, &kitchen, cora_own(&kitchen.drops, &counted))),
+                  &end_of);
         ticks(loop, late);
         bool was_there = end_of.ended;
         CHECK_INT(cora_cancel(future), !was_there);
@@ -909,8 +911,7 @@ TEST(guest, "a guest serves with streams while its host runs")
     cora_loop loop = cora_loop_attach(host, NULL);
     struct bakery bakery = { .closed = 0 };
     cora_set_current_loop(loop);
-    cora_when_done(cora_start_server(&here, 0, cora_partial(bake)),
-                   cora_partial(on_open, &bakery));
+    cora_when_done(cora_start_server(&here, 0, cora_partial(bake)), cora_partial(on_open, &bakery));
     ev_run(host, 0);
     CHECK_TEXT(bakery.notes.text, "b\"here: rye\\n\" left closed");
     CHECK_INT(cora_live(loop), 0);
@@ -932,10 +933,10 @@ TEST(guest_leaves, "a guest may leave its host in a handler")
     struct kitchen kitchen = { .came = 0 };
     struct end_of end_of = { .ended = 0 };
     cora_set_current_loop(loop);
-    begin(cora_start_server(&here, 0,
-                            cora_partial(detach_and_keep, &kitchen,
-                                         cora_own(&kitchen.drops, &counted))),
-          &end_of);
+    begin(
+        cora_start_server(
+            &here, 0, cora_partial(detach_and_keep, &kitchen, cora_own(&kitchen.drops, &counted))),
+        &end_of);
     cora_drop_temporaries();
     while (!end_of.ended)
         ev_run(host, EVRUN_ONCE);

@@ -1758,3 +1758,43 @@ TEST(debug_of_one_loop, "debug mode is one loop's: where tasks of another were c
     cora_loop_close(other);
     end(loop);
 }
+
+/* ---- what a task has waited for ---- */
+
+struct waits {
+    cora_future futures[2];
+};
+
+static void set_both(cora_args bound)
+{
+    cora_set_result(cora_arg_future(bound, 0), cora_int(7));
+    cora_set_result(cora_arg_future(bound, 1), cora_int(8));
+}
+
+static cora_next read_both(cora_coro self)
+{
+    cora_value done = cora_list_at(cora_got(self), 0);
+    long long sum = 0;
+    for (size_t i = 0; i < cora_list_size(done); i++)
+        sum += cora_as_int(cora_result(cora_as_future(cora_list_at(done, i))));
+    return cora_return(self, (int)sum);
+}
+
+static cora_next wait_for_both(cora_coro self)
+{
+    struct waits *waits = cora_locals(self, struct waits);
+    for (int i = 0; i < 2; i++)
+        waits->futures[i] = cora_future_new(cora_running_loop());
+    cora_call_soon(cora_running_loop(),
+                   cora_partial(set_both, waits->futures[0], waits->futures[1]));
+    return cora_await(self, cora_wait(waits->futures, 2, INFINITY, CORA_ALL_COMPLETED), read_both);
+}
+
+TEST(waited_are_read, "futures that a task has waited for can be read in the step that gets them")
+{
+    cora_loop loop = virtual_loop_new();
+    cora_value sum =
+        cora_run_until_complete(loop, cora_coroutine(wait_for_both, struct waits, { { 0 } }));
+    CHECK_INT(cora_as_int(sum), 15);
+    end(loop);
+}
