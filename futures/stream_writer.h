@@ -69,7 +69,10 @@ static inline cora_awaitable cora_stream_wait_closed(cora_stream_writer writer)
     return wait;
 }
 
-/* The connection: its marks, names, abort. Null when it is over. asyncio: transport. */
+/*
+ * The connection: its marks, names, abort; its protocol is the stream's, not to be replaced. Null
+ * when it is over. asyncio: transport.
+ */
 CORA_API cora_transport cora_stream_transport(cora_stream_writer writer);
 
 /* As cora_transport_get_extra_info; of one that is over, otherwise. */

@@ -170,23 +170,25 @@ static void stop_trying(struct connector *connector)
     connector->attempts = NULL;
 }
 
+/* Its memory is given back first: what is dropped then may do anything. */
 static void connector_free(struct connector *connector)
 {
-    struct slot *factory = connector->factory;
-    struct loop *loop = connector->loop;
+    struct connector last = *connector;
+    struct loop *loop = last.loop;
     connector->factory = NULL;
+    connector->hook = (struct hook){ 0 };
     stop_trying(connector);
-    for (size_t i = 0; i < connector->failure_count; i++)
-        cora_drop(connector->failures[i].error);
-    free(connector->failures);
-    free(connector->order);
-    cora_drop(connector->remote);
-    cora_drop(connector->local);
-    hook_drop(loop, &connector->hook);
-    if (factory && loop->ev)
-        handle_remove(loop, factory);
     if (!connector->starter.starting)
         free(connector);
+    for (size_t i = 0; i < last.failure_count; i++)
+        cora_drop(last.failures[i].error);
+    free(last.failures);
+    free(last.order);
+    cora_drop(last.remote);
+    cora_drop(last.local);
+    hook_drop(loop, &last.hook);
+    if (last.factory && loop->ev)
+        handle_remove(loop, last.factory);
 }
 
 static void connector_closed(void *memory)
@@ -208,11 +210,11 @@ bool cora_connector_cancel(cora_connector handle)
     bool cancels = true;
     connector->transport = NULL;
     loop_hold(loop);
+    if (transport)
+        transport_force_close(loop, transport_in(transport), cora_nothing());
     cora_object_close(handle.bits, &connector_type);
     if (!cora_is_null(told))
         cancels = cancel_quietly(told); /* false in the callback itself */
-    if (transport)
-        transport_force_close(loop, transport_in(transport), cora_nothing());
     if (cancels && !cora_is_null(made))
         cora_transport_abort(made);
     loop_unhold(loop);

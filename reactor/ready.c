@@ -300,8 +300,10 @@ static void ticks_run(struct loop *loop)
 {
     loop->skips_left = loop->poll_every_tick || loop->stopping ? 0 : SKIPS_MAX;
     shared_take(loop);
-    if (CORA_UNLIKELY(loop->has_lost))
+    if (CORA_UNLIKELY(loop->has_lost)) {
         watchers_tell_lost(loop);
+        settle(loop);
+    }
     if (!loop->ev)
         return;
     collected_join(loop);

@@ -39,7 +39,9 @@ struct server {
     size_t resolved; /* hosts */
     struct listener *listeners;
     size_t count;
-    bool started, serving, closed;
+    bool started;
+    bool bound; /* to its addresses: what is said of serving before is only noted */
+    bool serving, closed;
     bool gone;                 /* its object is closed: it is freed with its last connection */
     struct transport *clients; /* the last one first */
     size_t client_count;
@@ -317,8 +319,8 @@ static void on_acceptable(cora_args bound)
     cora_server handle = cora_arg_server(bound, 0);
     int listening = (int)cora_arg_int(bound, 1);
     struct server *server = server_get(handle);
-    int most = server ? server->options.backlog + 1 : 0;
-    for (int i = 0; i < most; i++) {
+    int backlog = server ? server->options.backlog : -1;
+    for (int i = 0; i <= backlog; i++) {
         struct sockaddr_storage peer;
         socklen_t size = sizeof peer;
         struct sockaddr *address = (struct sockaddr *)(void *)&peer;
@@ -348,6 +350,10 @@ int cora_server_start_serving(cora_server handle)
         return fail(CORA_ERUNTIME, "the server is closed");
     if (server->serving)
         return 0;
+    if (!server->bound) {
+        server->options.start_later = false;
+        return 0;
+    }
     for (size_t i = 0; i < server->count; i++) {
         struct listener *listener = &server->listeners[i];
         int code = listen(listener->socket, server->options.backlog) < 0
@@ -367,6 +373,8 @@ int cora_server_stop_serving(cora_server handle)
     struct server *server = server_get(handle);
     if (!server)
         return cora_last_error_code();
+    if (!server->bound)
+        server->options.start_later = true;
     stop_serving(server);
     return 0;
 }
@@ -467,6 +475,7 @@ static void server_tell(struct server *server, int code)
 {
     cora_server handle = { server->bits };
     struct loop *loop = server->loop;
+    server->bound = true;
     if (code == 0 && server->count == 0)
         code = fail(-EADDRNOTAVAIL, "could not bind on any address of %s",
                     server->hosts[0] && *server->hosts[0] ? server->hosts[0] : "this machine");

@@ -336,20 +336,25 @@ static void transport_queue(struct loop *loop, struct transport *transport, uint
     loop_wake(loop);
 }
 
-/* The end comes behind what is queued by now, also if the transport is in a list further ahead. */
+/*
+ * The end comes behind what is queued by now, also if the transport is in a list further ahead, and
+ * in the context of who closes it.
+ */
 static void on_end(cora_args bound);
 
 static void queue_end(struct loop *loop, struct transport *transport)
 {
     struct slot *slot = &transport_object(transport)->slot;
-    if (!(slot->as.events & OBJECT_QUEUED)) {
+    if (!(slot->as.events & OBJECT_QUEUED) && !cora_thread.context) {
         transport_queue(loop, transport, OBJECT_ENDS);
         return;
     }
     slot->as.events &= ~(uint32_t)(EV_READ | EV_WRITE);
     cora_handle queued =
         cora_call_soon(loop_handle(loop), cora_partial(on_end, transport_handle(transport)));
-    if (cora_is_null(queued))
+    if (cora_is_null(queued) && !(slot->as.events & OBJECT_QUEUED))
+        transport_queue(loop, transport, OBJECT_ENDS);
+    else if (cora_is_null(queued))
         slot->as.events |= OBJECT_ENDS; /* without memory it comes as soon as that is met */
 }
 
@@ -359,11 +364,6 @@ static void end_with(struct loop *loop, struct transport *transport, cora_value 
     buffer_drop(transport);
     unmark(transport, TRANSPORT_AWAITED);
     mark(transport, TRANSPORT_ENDS);
-    if (transport->context)
-        counted_drop(transport->context);
-    transport->context = cora_thread.context; /* connection_lost sees what who closes it sees */
-    if (transport->context)
-        counted_keep(transport->context);
     cora_value kept = cora_nothing();
     if (cora_is_error(error) && !value_keep(error, &kept))
         kept = memory_error();
@@ -840,6 +840,16 @@ static bool take_event(struct slot *slot, uint32_t event)
     return is_it;
 }
 
+/* What is to be written is left for the next run. */
+static void leave_write(struct loop *loop, struct transport *transport)
+{
+    struct slot *slot = &transport_object(transport)->slot;
+    if (slot->as.events & OBJECT_QUEUED)
+        slot->as.events |= OBJECT_LEFT; /* by a tick inside */
+    else
+        transport_queue(loop, transport, OBJECT_LEFT);
+}
+
 static void transport_run(struct loop *loop, struct slot *slot)
 {
     struct object *object = object_of(slot);
@@ -857,12 +867,13 @@ static void transport_run(struct loop *loop, struct slot *slot)
         if (loop->ev && slot->state == SLOT_WAITING && take_event(slot, EV_READ))
             run_part(loop, transport, read_ready);
         if (CORA_UNLIKELY(loop->interrupted) && loop->ev && (slot->as.events & EV_WRITE))
-            transport_queue(loop, transport, OBJECT_LEFT); /* the run ends here */
+            leave_write(loop, transport); /* the run ends here */
         else if (loop->ev && slot->state == SLOT_WAITING && take_event(slot, EV_WRITE))
             run_part(loop, transport, write_ready);
         if (CORA_UNLIKELY(ends) && loop->ev && slot->state == SLOT_WAITING)
-            run_part(loop, transport, transport_end);
+            transport_end(loop, transport); /* who has closed it had no variables */
         unhold(loop, transport, before);
+        tick_settle(loop); /* the protocol may have been dropped */
     }
 }
 
