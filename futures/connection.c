@@ -231,11 +231,13 @@ cora_awaitable cora_getnameinfo(const struct sockaddr *address, socklen_t size, 
     struct question *question = malloc(sizeof *question);
     if (size > sizeof question->address) {
         free(question);
-        return cora_ready(cora_error(CORA_EVALUE, "an address of %u bytes", (unsigned)size));
+        return cora_ready(
+            cora_error(CORA_EVALUE, "an address of %u bytes is too large", (unsigned)size));
     }
     if (question) {
         *question = (struct question){ .size = size, .flags = flags };
-        memcpy(&question->address, address, size);
+        if (size > 0)
+            memcpy(&question->address, address, size);
     }
     return ask(&getnameinfo_operation, question, start_getnameinfo);
 }

@@ -46,10 +46,10 @@ struct quay {
 static struct quay quays[128]; /* by letter */
 static char tried[300];        /* letters and when, from the first one on */
 static double first_tried;
-static int lookups;            /* of our names */
-static int socket_error;       /* of all sockets of this family */
+static int lookups;      /* of our names */
+static int socket_error; /* of all sockets of this family */
 static int socket_error_family;
-static int bind_error;         /* of all binds to this address */
+static int bind_error; /* of all binds to this address */
 static char bind_error_address[INET6_ADDRSTRLEN];
 static struct {
     int family, type, protocol;
@@ -311,7 +311,7 @@ struct voyage {
     int code;        /* of the outcome, if that is an error */
     int errors;      /* in its group */
     int told;
-    int dropped;     /* bound arguments */
+    int dropped; /* bound arguments */
     int protocols_dropped;
     cora_connector connector;
     cora_transport transport; /* of the outcome */
@@ -402,7 +402,8 @@ static void count_drop(void *pointer)
 static const cora_type counted = { "counted", count_drop, NULL, 0 };
 
 /* Begins a voyage; both callbacks are bound to something that counts its drop. */
-static void depart(cora_loop loop, struct voyage *voyage, const struct cora_connect_options *options)
+static void depart(cora_loop loop, struct voyage *voyage,
+                   const struct cora_connect_options *options)
 {
     voyage->connector = cora_connect(
         loop, options, cora_partial(boat_new, voyage, cora_own(&voyage->dropped, &counted)),
@@ -521,11 +522,10 @@ static int refused(const struct cora_connect_options *options)
 static int listener_new(int family, int *ret_port)
 {
     struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
-    struct sockaddr_in four = { .sin_family = AF_INET,
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in four = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t size = family == AF_INET ? sizeof four : sizeof six;
-    struct sockaddr *address = family == AF_INET ? (struct sockaddr *)&four
-                                                 : (struct sockaddr *)&six;
+    struct sockaddr *address =
+        family == AF_INET ? (struct sockaddr *)&four : (struct sockaddr *)&six;
     int made = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (made < 0 || bind(made, address, size) < 0)
         SKIP("no %s here: %s", family == AF_INET ? "IPv4" : "IPv6", strerror(errno));
@@ -538,8 +538,7 @@ static int listener_new(int family, int *ret_port)
 /* A port of 127.0.0.1 where nobody listens: it is bound, so that nobody else comes. */
 static int dead_port(int *ret_port)
 {
-    struct sockaddr_in four = { .sin_family = AF_INET,
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in four = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t size = sizeof four;
     int made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK_INT(bind(made, (struct sockaddr *)&four, size), 0);
@@ -564,7 +563,8 @@ static const char *take(int descriptor)
 
 /* ---- a connection ---- */
 
-TEST(connect, "a connection is made: its protocol knows it first, then the callback, then data comes",
+TEST(connect,
+     "a connection is made: its protocol knows it first, then the callback, then data comes",
      "test_events.EventLoopTestsMixin.test_create_connection")
 {
     cora_loop loop = loop_new();
@@ -576,8 +576,8 @@ TEST(connect, "a connection is made: its protocol knows it first, then the callb
     CHECK_INT(cora_run_forever(loop), 0);
     CHECK_TEXT(voyage.notes, "factory made told");
     CHECK(cora_same(voyage.transport, voyage.made));
-    CHECK_INT(cora_list_size(cora_transport_get_extra_info(voyage.made, "sockname",
-                                                           cora_nothing())), 2);
+    CHECK_INT(
+        cora_list_size(cora_transport_get_extra_info(voyage.made, "sockname", cora_nothing())), 2);
     while (!strstr(voyage.notes, "ahoy"))
         tick(loop);
     cora_transport_close(voyage.transport);
@@ -595,8 +595,7 @@ TEST(literal_at_once, "an address in digits needs no look-up: connecting begins 
 {
     cora_loop loop = loop_new();
     struct voyage voyage = { 0 };
-    depart(loop, &voyage,
-           &(struct cora_connect_options){ .host = "198.51.100.97", .port = PORT });
+    depart(loop, &voyage, &(struct cora_connect_options){ .host = "198.51.100.97", .port = PORT });
     CHECK_TEXT(tried, "a:0.00");
     CHECK_INT(quays['a'].port, PORT);
     CHECK_INT(made_socket.family, AF_INET);
@@ -611,8 +610,7 @@ TEST(literal_ipv6, "an address of IPv6 gets a socket of that family",
 {
     cora_loop loop = loop_new();
     struct voyage voyage = { 0 };
-    depart(loop, &voyage,
-           &(struct cora_connect_options){ .host = "2001:db8::41", .port = PORT });
+    depart(loop, &voyage, &(struct cora_connect_options){ .host = "2001:db8::41", .port = PORT });
     CHECK_TEXT(tried, "A:0.00");
     CHECK_INT(quays['A'].port, PORT);
     CHECK_INT(made_socket.family, AF_INET6);
@@ -625,8 +623,7 @@ TEST(scope, "the scope behind an address of IPv6 gets as far as connect",
 {
     cora_loop loop = loop_new();
     struct voyage voyage = { 0 };
-    depart(loop, &voyage,
-           &(struct cora_connect_options){ .host = "fe80::5a%lo", .port = PORT });
+    depart(loop, &voyage, &(struct cora_connect_options){ .host = "fe80::5a%lo", .port = PORT });
     CHECK_TEXT(tried, "Z:0.00");
     CHECK_INT(tried_scope, if_nametoindex("lo"));
     end(loop);
@@ -647,9 +644,9 @@ TEST(service, "a service is looked up: its port is where it connects to",
 TEST(service_unknown, "a service that nobody knows is an OSError",
      "test_base_events.BaseEventLoopWithSelectorTests.test_create_connection_service_name")
 {
-    CHECK_TEXT(came(&(struct cora_connect_options){ .host = "198.51.100.97",
-                                                    .service = "smuggling" }),
-               "gaierror: [Errno -8] Servname not supported for ai_socktype");
+    CHECK_TEXT(
+        came(&(struct cora_connect_options){ .host = "198.51.100.97", .service = "smuggling" }),
+        "gaierror: [Errno -8] Servname not supported for ai_socktype");
     CHECK(cora_error_is(cora_error(CORA_EGAI, NULL), CORA_EOS));
 }
 
@@ -715,7 +712,8 @@ TEST(nodelay, "a TCP connection has TCP_NODELAY on",
     socklen_t size = sizeof value;
     sail(loop, &voyage, &(struct cora_connect_options){ .host = "127.0.0.1", .port = port });
     CHECK_INT(getsockopt(cora_transport_socket(voyage.transport), IPPROTO_TCP, TCP_NODELAY, &value,
-                         &size), 0);
+                         &size),
+              0);
     CHECK_INT(value, 1);
     close(listener);
     end(loop);
@@ -743,7 +741,8 @@ TEST(last_error, "connecting, and giving up, leave the last error alone when the
     quays['a'].at_once = -1;
     sail(loop, &made, &(struct cora_connect_options){ .host = "a.quay", .port = PORT });
     CHECK_INT(cora_last_error_code(), CORA_EKEY);
-    depart(loop, &given_up, &(struct cora_connect_options){ .host = "198.51.100.98", .port = PORT });
+    depart(loop, &given_up,
+           &(struct cora_connect_options){ .host = "198.51.100.98", .port = PORT });
     CHECK_INT(cora_last_error_code(), CORA_EKEY);
     CHECK(cora_connector_cancel(given_up.connector));
     CHECK_INT(cora_last_error_code(), CORA_EKEY);
@@ -797,21 +796,21 @@ TEST(bad_numbers, "ports, delays and interleaves that cannot be are ValueErrors"
     CHECK_INT(refused(&(struct cora_connect_options){ .host = "a.quay", .port = 65536 }),
               CORA_EVALUE);
     CHECK_INT(refused(&(struct cora_connect_options){ .host = "a.quay", .port = -1 }), CORA_EVALUE);
-    CHECK_INT(refused(&(struct cora_connect_options){
-                  .host = "a.quay", .port = 1, .local_port = 65536 }),
-              CORA_EVALUE);
-    CHECK_INT(refused(&(struct cora_connect_options){
-                  .host = "a.quay", .port = 1, .service = "80" }),
-              CORA_EVALUE);
+    CHECK_INT(
+        refused(&(struct cora_connect_options){ .host = "a.quay", .port = 1, .local_port = 65536 }),
+        CORA_EVALUE);
+    CHECK_INT(
+        refused(&(struct cora_connect_options){ .host = "a.quay", .port = 1, .service = "80" }),
+        CORA_EVALUE);
     CHECK_INT(refused(&(struct cora_connect_options){
                   .host = "a.quay", .port = 1, .happy_eyeballs_delay = -1 }),
               CORA_EVALUE);
     CHECK_INT(refused(&(struct cora_connect_options){
                   .host = "a.quay", .port = 1, .happy_eyeballs_delay = NAN }),
               CORA_EVALUE);
-    CHECK_INT(refused(&(struct cora_connect_options){ .host = "a.quay", .port = 1,
-                                                      .interleave = -1 }),
-              CORA_EVALUE);
+    CHECK_INT(
+        refused(&(struct cora_connect_options){ .host = "a.quay", .port = 1, .interleave = -1 }),
+        CORA_EVALUE);
 }
 
 TEST(datagram_socket, "a datagram socket is a ValueError, and stays the caller's",
@@ -1088,9 +1087,8 @@ TEST(local_port_alone, "a local port alone is bound at any address")
     int port, free_port, listener = listener_new(AF_INET, &port);
     close(dead_port(&free_port));
     sail(loop, &voyage,
-         &(struct cora_connect_options){ .host = "127.0.0.1",
-                                         .port = port,
-                                         .local_port = free_port });
+         &(struct cora_connect_options){
+             .host = "127.0.0.1", .port = port, .local_port = free_port });
     cora_value name = cora_transport_get_extra_info(voyage.transport, "sockname", cora_nothing());
     CHECK_INT(cora_as_int(cora_list_at(name, 1)), free_port);
     close(listener);
@@ -1131,10 +1129,8 @@ TEST(local_in_use, "a local address in use is an error that names it",
     int port, listener = listener_new(AF_INET, &port);
     char address[60];
     sail(loop, &voyage,
-         &(struct cora_connect_options){ .host = "127.0.0.1",
-                                         .port = port,
-                                         .local_host = "127.0.0.1",
-                                         .local_port = port });
+         &(struct cora_connect_options){
+             .host = "127.0.0.1", .port = port, .local_host = "127.0.0.1", .local_port = port });
     snprintf(address, sizeof address, "bind on address ('127.0.0.1', %d)", port);
     CHECK_INT(voyage.code, -EADDRINUSE);
     CHECK(strstr(voyage.text, address) != NULL);
@@ -1164,8 +1160,9 @@ TEST(local_and_remote_errors, "errors of binding and of connecting are all told,
     bind_error = EADDRINUSE;
     strcpy(bind_error_address, "127.0.0.1");
     refuses("ab", ECONNREFUSED);
-    sail(loop, &voyage,
-         &(struct cora_connect_options){ .host = "ab.quay", .port = PORT, .local_host = "12.quay" });
+    sail(
+        loop, &voyage,
+        &(struct cora_connect_options){ .host = "ab.quay", .port = PORT, .local_host = "12.quay" });
     CHECK_TEXT(voyage.text,
                "OSError: Multiple exceptions: "
                "[Errno 98] Address already in use: "
@@ -1201,11 +1198,10 @@ static const char *order(const char *host, double delay, int interleave)
     struct voyage voyage = { 0 };
     if (delay == 0)
         refuses("abcdABCD", ECONNREFUSED);
-    depart(loop, &voyage,
-           &(struct cora_connect_options){ .host = host,
-                                           .port = PORT,
-                                           .happy_eyeballs_delay = delay,
-                                           .interleave = interleave });
+    depart(
+        loop, &voyage,
+        &(struct cora_connect_options){
+            .host = host, .port = PORT, .happy_eyeballs_delay = delay, .interleave = interleave });
     run_until_tried(loop);
     run_for(loop, 60);
     CHECK_INT(voyage.told, delay == 0);
@@ -1558,7 +1554,8 @@ TEST(cancel_between, "after connection_made, before the callback, it can be give
     end(loop);
 }
 
-TEST(cancel_failed, "one that has failed, and has not told it yet, tells nothing when it is given up")
+TEST(cancel_failed,
+     "one that has failed, and has not told it yet, tells nothing when it is given up")
 {
     cora_loop loop = loop_new();
     struct voyage voyage = { 0 };
@@ -1597,6 +1594,26 @@ TEST(cancel_in_tick, "given up by another callback of the tick in which it would
     CHECK(voyage.was_cancelled);
     CHECK_TEXT(voyage.notes, "");
     CHECK(has_left('a'));
+    end(loop);
+}
+
+TEST(cancel_in_used_memory, "connectors are given back also where connections were before")
+{
+    static struct voyage first[50], second[200];
+    struct cora_connect_options options = { .host = "198.51.100.97", .port = PORT };
+    cora_loop loop = loop_new();
+    quays['a'].at_once = -1;
+    for (int i = 0; i < 50; i++)
+        depart(loop, &first[i], &options);
+    end(loop); /* the connections were to start in the next tick */
+    loop = loop_new();
+    refuses("a", EHOSTUNREACH);
+    for (int i = 0; i < 200; i++)
+        depart(loop, &second[i], &options);
+    for (int i = 0; i < 200; i++)
+        CHECK(cora_connector_cancel(second[i].connector));
+    tick(loop);
+    CHECK_INT(cora_live(loop), 0);
     end(loop);
 }
 
@@ -1669,7 +1686,8 @@ TEST(close_made, "a loop that is closed before the callback drops that, and the 
 
 /* ---- sockets that were accepted elsewhere ---- */
 
-TEST(accepted_socket, "a socket accepted elsewhere becomes a connection, which answers what it reads",
+TEST(accepted_socket,
+     "a socket accepted elsewhere becomes a connection, which answers what it reads",
      "test_events.EventLoopTestsMixin.test_connect_accepted_socket")
 {
     cora_loop loop = loop_new();
@@ -1736,8 +1754,8 @@ TEST(accepted_factory_fails, "when the factory fails the socket stays the caller
     struct voyage voyage = { .fails_in_factory = true };
     int ends[2];
     CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-    CHECK(cora_is_null(
-        cora_connect_accepted_socket(loop, ends[0], cora_partial(boat_new, &voyage))));
+    CHECK(
+        cora_is_null(cora_connect_accepted_socket(loop, ends[0], cora_partial(boat_new, &voyage))));
     CHECK_INT(cora_last_error_code(), CORA_EVALUE);
     CHECK_INT(voyage.protocols_dropped, 1);
     CHECK_INT(close(ends[0]), 0);

@@ -2,8 +2,8 @@
  * Serving: a post office that listens, and its clerks, who are the protocols of its connections.
  *
  * The clients are plain sockets of the loopback device, which the kernel connects without the loop.
- * The library's calls of getaddrinfo, accept4, bind and setsockopt come here first, so that they can
- * fail when a test wants that.
+ * The library's calls of getaddrinfo, accept4, bind and setsockopt come here first, so that they
+ * can fail when a test wants that.
  */
 #include "harness.h"
 
@@ -118,8 +118,8 @@ int our_accept4(int descriptor, struct sockaddr *address, socklen_t *size, int f
 /* What is done in one of its callbacks. */
 enum deed {
     NOTHING,
-    CLOSE,           /* the server */
-    STOP,            /* serving */
+    CLOSE, /* the server */
+    STOP,  /* serving */
     CLOSE_CLIENTS,
     ABORT_CLIENTS,
     FAIL,
@@ -385,8 +385,7 @@ static int client_six(int port)
 
 static void need_ipv6(void)
 {
-    struct sockaddr_in6 address = { .sin6_family = AF_INET6,
-                                    .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+    struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
     int made = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int code = made < 0 ? -1 : bind(made, (struct sockaddr *)&address, sizeof address);
     if (made >= 0)
@@ -434,7 +433,8 @@ static bool peer_closed(int descriptor)
 
 /* ---- a server ---- */
 
-TEST(serve, "a server makes a protocol for each client, who is known by name, and reads what it sends",
+TEST(serve,
+     "a server makes a protocol for each client, who is known by name, and reads what it sends",
      "test_events.EventLoopTestsMixin.test_create_server")
 {
     cora_loop loop = loop_new();
@@ -736,9 +736,9 @@ TEST(socket_and_host, "a host or port together with a socket is a ValueError",
     CHECK_INT(refused(&(struct cora_server_options){ .host = "", .socket = 1 }), CORA_EVALUE);
     CHECK_INT(refused(&(struct cora_server_options){ .port = 1, .socket = 1 }), CORA_EVALUE);
     CHECK_INT(refused(&(struct cora_server_options){ .service = "1", .socket = 1 }), CORA_EVALUE);
-    CHECK_INT(refused(&(struct cora_server_options){
-                  .hosts = hosts, .host_count = 1, .socket = 1 }),
-              CORA_EVALUE);
+    CHECK_INT(
+        refused(&(struct cora_server_options){ .hosts = hosts, .host_count = 1, .socket = 1 }),
+        CORA_EVALUE);
 }
 
 TEST(nothing_given, "neither a host nor a port nor a socket is a ValueError",
@@ -754,8 +754,7 @@ TEST(bad_options, "ports and backlogs that cannot be, and what contradicts itsel
     CHECK_INT(refused(&(struct cora_server_options){ .port = 65536 }), CORA_EVALUE);
     CHECK_INT(refused(&(struct cora_server_options){ .port = 1, .backlog = -1 }), CORA_EVALUE);
     CHECK_INT(refused(&(struct cora_server_options){ .port = 1, .service = "1" }), CORA_EVALUE);
-    CHECK_INT(refused(&(struct cora_server_options){
-                  .host = "", .hosts = hosts, .host_count = 1 }),
+    CHECK_INT(refused(&(struct cora_server_options){ .host = "", .hosts = hosts, .host_count = 1 }),
               CORA_EVALUE);
 }
 
@@ -1037,7 +1036,8 @@ TEST(accept_exhausted, "out of descriptors: reported, not polled, and tried agai
     end(loop);
 }
 
-TEST(accept_really_exhausted, "when descriptors have run out, clients are served once there are some")
+TEST(accept_really_exhausted,
+     "when descriptors have run out, clients are served once there are some")
 {
     if (harness_under_valgrind())
         SKIP("valgrind accepts, and closes what is beyond the limit");
@@ -1135,7 +1135,8 @@ TEST(accept_other_error, "another error of accept is reported, and the server go
     end(loop);
 }
 
-TEST(factory_fails, "a factory that fails closes that connection, and is reported in debug mode only")
+TEST(factory_fails,
+     "a factory that fails closes that connection, and is reported in debug mode only")
 {
     cora_loop loop = loop_new();
     struct office office = { .in_factory = FAIL };
@@ -1159,7 +1160,8 @@ TEST(factory_fails, "a factory that fails closes that connection, and is reporte
     end(loop);
 }
 
-TEST(factory_makes_none, "a factory that makes nothing closes that connection, and the server goes on")
+TEST(factory_makes_none,
+     "a factory that makes nothing closes that connection, and the server goes on")
 {
     cora_loop loop = loop_new();
     struct office office = { .in_factory = MAKE_NONE };
@@ -1626,7 +1628,8 @@ TEST(loop_closed_resolving, "a loop that is closed before it listens drops every
     end(loop);
 }
 
-TEST(loop_closed_untold, "a loop that is closed before the callback drops it, and closes the server")
+TEST(loop_closed_untold,
+     "a loop that is closed before the callback drops it, and closes the server")
 {
     cora_loop loop = loop_new();
     struct office office = { .told = 0 };
@@ -1671,7 +1674,8 @@ TEST(loop_closed_serving, "a loop that is closed while serving closes connection
     end(loop);
 }
 
-TEST(loop_closed_closing, "a loop that is closed after the server, before its clients, leaves nothing")
+TEST(loop_closed_closing,
+     "a loop that is closed after the server, before its clients, leaves nothing")
 {
     cora_loop loop = loop_new();
     struct office office = { .when_made = WRITE_MUCH };
@@ -1687,7 +1691,8 @@ TEST(loop_closed_closing, "a loop that is closed after the server, before its cl
     end(loop);
 }
 
-TEST(loop_closed_exhausted, "a loop that is closed while a server waits for descriptors leaves nothing")
+TEST(loop_closed_exhausted,
+     "a loop that is closed while a server waits for descriptors leaves nothing")
 {
     cora_loop loop = loop_new();
     struct office office = { .told = 0 };
