@@ -332,10 +332,10 @@ static int forever_start(struct cora_waiter *waiter, const cora_awaitable *what)
 static enum cora_resumed forever_resume(struct cora_waiter *base, bool cancelled,
                                         cora_value *ret_outcome)
 {
-    (void)cancelled, (void)ret_outcome;
     struct forever_waiter *waiter = (struct forever_waiter *)base;
     cora_server server = { base->value.as.handle };
     struct server_waiters *waiters;
+    (void)cancelled, (void)ret_outcome;
     cora_waiters_remove(base);
     if (!waiter->closing) {
         waiter->closing = true;

@@ -125,7 +125,10 @@ static void serve_by_task(cora_coro coro, cora_stream_writer writer)
     cora_value error = cora_temporary(cora_copy(cora_last_error()));
     if (!cora_is_null(task))
         cora_cancel(task);
-    serving_failed(writer, task, error);
+    if (cora_is_nothing(cora_thread.failure))
+        serving_failed(writer, task, error);
+    else
+        cora_stream_close(writer); /* what made no coroutine has failed: that is reported */
 }
 
 void stream_connected(struct stream *stream, uint64_t bits)
@@ -133,15 +136,19 @@ void stream_connected(struct stream *stream, uint64_t bits)
     struct cora_counted *owner = stream->server;
     stream->server = NULL;
     struct stream_server *server = cora_as_pointer(counted_value(owner));
-    struct callback *callback = slot_callback(slot_at(server->client.bits));
-    cora_args bound = callback_args(slot_at(server->client.bits), callback);
+    struct loop *loop = slot_owner(&object_with(stream)->slot);
+    struct slot *slot = slot_at(server->client.bits);
+    struct callback *callback = slot_callback(slot);
+    cora_args bound = callback_args(slot, callback);
     cora_stream_reader reader = { bits };
     cora_stream_writer writer = { bits };
+    stored_enter(slot);
     if (server->is_coroutine)
         serve_by_task(((cora_client_coroutine_function)callback->function)(bound, reader, writer),
                       writer);
     else
         ((cora_client_function)callback->function)(bound, reader, writer);
+    stored_leave(loop, slot);
     counted_drop(owner);
 }
 

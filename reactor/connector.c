@@ -283,9 +283,10 @@ static cora_value errors_outcome(const struct connector *connector)
 {
     size_t count = connector->failure_count;
     const struct failure *failures = connector->failures;
+    if (connector->lacks_memory)
+        return memory_error();
     if (count == 0)
-        return connector->lacks_memory ? memory_error()
-                                       : cora_error(CORA_ETIMEOUT, "create_connection failed");
+        return cora_error(CORA_ETIMEOUT, "create_connection failed");
     if (connector->options.all_errors)
         return errors_group(connector);
     bool equal = true;
@@ -557,9 +558,14 @@ static int look_up(struct connector *connector, const char *host, const char *se
         then(connector, now);
         return 0;
     }
-    connector->lookup = lookup_start(connector->loop, host, service ? service : number, &hints,
-                                     (struct hook){ .function = then, .owner = connector });
-    return connector->lookup.bits ? 0 : cora_last_error_code();
+    struct hook hook = hook_function(then, connector);
+    connector->lookup =
+        lookup_start(connector->loop, host, service ? service : number, &hints, hook);
+    if (connector->lookup.bits)
+        return 0;
+    int code = cora_last_error_code();
+    hook_drop(connector->loop, &hook);
+    return code;
 }
 
 static void start_trying(struct connector *connector)
@@ -690,12 +696,18 @@ cora_transport cora_connect_accepted_socket(cora_loop handle, int socket,
         loop->ev && protocol.type
             ? tcp_transport_new(loop, socket, protocol, NULL, NULL, NULL, 0, factory.partial->place)
             : NULL;
+    if (!loop->ev)
+        fail(CORA_ERUNTIME, "Event loop is closed");
+    cora_value error = object ? cora_nothing() : cora_copy(cora_last_error());
     if (object)
         made.bits = object->slot.bits;
     else
         protocol_drop(protocol);
     if (loop->ev)
         handle_remove(loop, slot);
+    if (cora_is_error(error)) /* whatever has run since */
+        fail_with(error);
+    cora_drop(error);
     loop_unhold(loop);
     return made;
 }

@@ -89,16 +89,11 @@ static cora_value handler_call(struct loop *loop, struct slot *slot,
     cora_value outer = thread->failure;
     thread->failure = cora_nothing();
     thread->depth++;
-    slot->state = SLOT_RUNNING;
+    stored_enter(slot);
     ((cora_exception_function)callback->function)(callback_args(slot, callback), loop_handle(loop),
                                                   report);
     thread->depth--;
-    if (slot->state == SLOT_RUNNING) {
-        slot->state = SLOT_WAITING;
-    } else {
-        callback_drop(slot, callback);
-        handle_free(loop, slot);
-    }
+    stored_leave(loop, slot);
     cora_value failure = thread->failure;
     thread->failure = outer;
     return failure;

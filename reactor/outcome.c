@@ -16,39 +16,62 @@ bool hook_store(struct loop *loop, struct hook *hook, cora_outcome_callback call
     partial.arguments = arguments;
     partial.count = bound->count + 1;
     partial.plain &= partial.count <= INLINE_ARGUMENTS;
-    *hook = (struct hook){ .slot = handle_new(&loop->handles, &partial) };
-    if (hook->slot)
-        hook->slot->flags |= CALLBACK_OUTCOME;
-    return hook->slot;
+    *hook = (struct hook){ .as.slot = handle_new(&loop->handles, &partial) };
+    if (hook->as.slot)
+        hook->as.slot->flags |= CALLBACK_OUTCOME;
+    return hook->as.slot;
+}
+
+struct hook hook_function(void (*function)(void *owner, cora_value outcome), void *owner)
+{
+    struct hook hook = { .as.context = cora_thread.context, .function = function, .owner = owner };
+    if (hook.as.context)
+        counted_keep(hook.as.context);
+    return hook;
+}
+
+/* Calls a function of the library's, with the variables of who has asked. */
+static void function_tell(struct hook told, cora_value outcome)
+{
+    struct cora_counted *outer = cora_thread.context;
+    cora_thread.context = told.as.context;
+    told.function(told.owner, outcome);
+    struct cora_counted *context = cora_thread.context;
+    cora_thread.context = outer;
+    if (context)
+        counted_drop(context);
 }
 
 cora_handle hook_tell(struct loop *loop, struct hook *hook, cora_value outcome)
 {
     struct hook told = *hook;
+    struct slot *slot = told.function ? NULL : told.as.slot;
     *hook = (struct hook){ 0 };
     if (told.function)
-        told.function(told.owner, outcome);
-    if (!told.slot)
+        function_tell(told, outcome);
+    if (!slot)
         return (cora_handle){ 0 };
-    struct callback *callback = slot_callback(told.slot);
+    struct callback *callback = slot_callback(slot);
     cora_value *last =
-        (cora_value *)(uintptr_t)&callback_args(told.slot, callback).values[told.slot->count - 1];
+        (cora_value *)(uintptr_t)&callback_args(slot, callback).values[slot->count - 1];
     if (!value_keep(outcome, last))
         *last = memory_error();
     if (!cora_is_plain(*last))
-        told.slot->flags |= CALLBACK_DROPS;
+        slot->flags |= CALLBACK_DROPS;
     if (shared_waiting(loop))
         shared_take(loop);
-    told.slot->state = SLOT_QUEUED;
-    queue_append(&loop->ready, told.slot);
+    slot->state = SLOT_QUEUED;
+    queue_append(&loop->ready, slot);
     loop_wake(loop);
-    return (cora_handle){ told.slot->bits };
+    return (cora_handle){ slot->bits };
 }
 
 void hook_drop(struct loop *loop, struct hook *hook)
 {
     struct hook dropped = *hook;
     *hook = (struct hook){ 0 };
-    if (dropped.slot && loop->ev)
-        handle_remove(loop, dropped.slot); /* else it is dropped with the loop's other handles */
+    if (dropped.function && dropped.as.context)
+        counted_drop(dropped.as.context);
+    else if (!dropped.function && dropped.as.slot && loop->ev)
+        handle_remove(loop, dropped.as.slot); /* else it is dropped with the loop's other handles */
 }

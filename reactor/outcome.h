@@ -9,10 +9,16 @@
 
 /* Whom to tell, once. All zeros: nobody. */
 struct hook {
-    struct slot *slot; /* a stored outcome callback, in no list; NULL: */
-    void (*function)(void *owner, cora_value outcome); /* runs inside the telling: it only stores */
+    union {
+        struct slot *slot;            /* a stored outcome callback, in no list */
+        struct cora_counted *context; /* a function's variables, counted; NULL: none are set */
+    } as;
+    void (*function)(void *owner, cora_value outcome); /* runs inside the telling; NULL: the slot */
     void *owner;
 };
+
+/* A function of the library's, to run in the current context. */
+struct hook hook_function(void (*function)(void *owner, cora_value outcome), void *owner);
 
 /* Stores a callback. False without memory, and the error is set. */
 bool hook_store(struct loop *loop, struct hook *hook, cora_outcome_callback callback);

@@ -463,6 +463,25 @@ static inline void handle_free(struct loop *loop, struct slot *slot)
     }
 }
 
+/*
+ * Around a call of a stored callback that stays: it may be removed meanwhile, and is dropped when it
+ * has returned.
+ */
+static inline void stored_enter(struct slot *slot)
+{
+    slot->state = SLOT_RUNNING;
+}
+
+static inline void stored_leave(struct loop *loop, struct slot *slot)
+{
+    if (CORA_LIKELY(slot_state(slot) == SLOT_RUNNING)) {
+        slot->state = SLOT_WAITING;
+        return;
+    }
+    callback_drop(slot, slot_callback(slot));
+    handle_free(loop, slot);
+}
+
 /* A slot with this callback stored; NULL without memory, and the error is set. */
 struct slot *handle_new(struct pool *pool, const struct cora_partial *partial);
 

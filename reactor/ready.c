@@ -155,14 +155,9 @@ void slot_run(struct loop *loop, struct slot *slot)
 /* A reader, writer or signal handler: stays, unless it was removed meanwhile. */
 static void persistent_run(struct loop *loop, struct slot *slot)
 {
-    slot->state = SLOT_RUNNING;
+    stored_enter(slot);
     slot_run(loop, slot);
-    if (slot_state(slot) == SLOT_RUNNING) {
-        slot->state = SLOT_WAITING;
-        return;
-    }
-    callback_drop(slot, slot_callback(slot));
-    handle_free(loop, slot);
+    stored_leave(loop, slot);
 }
 
 /* Runs, or gives back, a slot that was taken from the queue. */

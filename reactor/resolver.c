@@ -555,12 +555,12 @@ static void on_turn(cora_args bound, cora_value outcome)
 static void lookup_tell(struct lookup *lookup, cora_value outcome)
 {
     struct loop *loop = lookup->loop;
-    if (lookup->hook.slot) {
-        lookup->told.bits = lookup->hook.slot->bits;
+    if (!lookup->hook.function && lookup->hook.as.slot) {
+        lookup->told.bits = lookup->hook.as.slot->bits;
         hook_tell(loop, &lookup->hook, outcome);
         outcome = cora_nothing();
     }
-    lookup->turning.bits = lookup->turn.slot->bits;
+    lookup->turning.bits = lookup->turn.as.slot->bits;
     hook_tell(loop, &lookup->turn, outcome);
 }
 
@@ -664,8 +664,9 @@ static cora_value answer_now(cora_value known, struct question *question)
 /* An object with all that telling needs; null without memory. */
 static cora_lookup lookup_new(struct loop *loop, const struct hook *hook)
 {
-    const struct cora_place *place =
-        hook->slot ? slot_callback(hook->slot)->place : CORA_PLACE("lookup_start");
+    const struct cora_place *place = !hook->function && hook->as.slot
+                                         ? slot_callback(hook->as.slot)->place
+                                         : CORA_PLACE("lookup_start");
     cora_lookup handle = { cora_object_new_at(loop_handle(loop), &lookup_type, place) };
     struct lookup *lookup = handle.bits ? lookup_get(handle.bits) : NULL;
     if (!lookup)

@@ -86,9 +86,13 @@ static struct server *server_alloc(const struct cora_server_options *options)
     const char *const *hosts = options->host_count ? options->hosts : &options->host;
     size_t count = options->host_count ? options->host_count : 1;
     size_t size = sizeof(struct server) + count * sizeof(char *) + text_size(options->service);
-    for (size_t i = 0; i < count && count < 100000; i++)
+    if (count > UINT32_MAX) {
+        fail(CORA_EVALUE, "%zu hosts", count);
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++)
         size += text_size(hosts[i]);
-    struct server *server = count < 100000 ? malloc(size) : NULL;
+    struct server *server = malloc(size);
     if (!server) {
         fail_with(memory_error());
         return NULL;
@@ -152,23 +156,27 @@ static void close_sockets(struct server *server)
     free(listeners);
 }
 
-/* The object is closed: all is given back but what connections need. */
+/*
+ * The object is closed: all is given back but what connections need. What is dropped comes last, as
+ * it may do anything.
+ */
 static void server_closed(void *memory)
 {
     struct server *server = *(struct server **)memory;
     struct slot *factory = server->factory;
     struct loop *loop = server->loop;
-    bool is_last = server->client_count == 0;
+    struct hook hook = server->hook;
     server->closed = server->gone = true;
     server->factory = NULL;
+    server->hook = (struct hook){ 0 };
     close_sockets(server);
-    hook_drop(loop, &server->hook);
     if (server->waiters.wake)
         server->waiters.wake(&server->waiters, true);
+    if (server->client_count == 0)
+        free(server);
+    hook_drop(loop, &hook);
     if (factory && loop->ev)
         handle_remove(loop, factory);
-    if (is_last)
-        free(server);
 }
 
 int cora_server_close(cora_server handle)
@@ -179,18 +187,28 @@ int cora_server_close(cora_server handle)
     if (server->closed)
         return 0;
     struct loop *loop = server->loop;
+    struct hook hook = server->hook;
+    cora_handle told = server->told;
     server->closed = true;
-    close_sockets(server);
+    server->hook = (struct hook){ 0 };
     loop_hold(loop);
-    cancel_quietly(server->told); /* if it was not called yet */
+    close_sockets(server);
     if (server->waiters.wake)
         server->waiters.wake(&server->waiters, false);
     if (server->client_count == 0)
         cora_object_close(handle.bits, &server_type);
-    else
-        hook_drop(loop, &server->hook);
+    cancel_quietly(told); /* if it was not called yet */
+    hook_drop(loop, &hook);
     loop_unhold(loop);
     return 0;
+}
+
+/* The callback of one that could not listen has been called. */
+static void on_called(cora_args bound)
+{
+    cora_server server = cora_arg_server(bound, 0);
+    if (object_find(server.bits, &server_type)) /* else it was closed in its callback */
+        cora_server_close(server);
 }
 
 /* ---- connections ---- */
@@ -336,8 +354,8 @@ static void on_acceptable(cora_args bound)
             return;
         }
         accepted(server, socket, address, size);
-        if (server_get(handle) != server || !server->serving)
-            return; /* closed in the factory */
+        if (server_get(handle) != server || !server->serving || server->loop->interrupted)
+            return; /* closed in the factory; or the run ends there */
     }
 }
 
@@ -483,11 +501,14 @@ static void server_tell(struct server *server, int code)
         code = cora_server_start_serving(handle);
     cora_value outcome =
         code < 0 ? cora_temporary(cora_copy(cora_last_error())) : cora_from_server(handle);
-    cora_handle told = hook_tell(loop, &server->hook, outcome);
-    if (code < 0)
+    server->told = hook_tell(loop, &server->hook, outcome);
+    if (code == 0)
+        return;
+    server->bound = false;
+    close_sockets(server);
+    if (cora_is_null(server->told) ||
+        cora_is_null(cora_call_soon(loop_handle(loop), cora_partial(on_called, handle))))
         cora_server_close(handle);
-    else
-        server->told = told;
 }
 
 static int resolve_next(struct server *server);
@@ -521,10 +542,15 @@ static int resolve_next(struct server *server)
     struct addrinfo hints = { .ai_family = server->options.family,
                               .ai_socktype = SOCK_STREAM,
                               .ai_flags = AI_PASSIVE };
-    server->lookup = lookup_start(server->loop, host && *host ? host : NULL,
-                                  server->options.service ? server->options.service : number,
-                                  &hints, (struct hook){ .function = on_host, .owner = server });
-    return server->lookup.bits ? 0 : cora_last_error_code();
+    struct hook hook = hook_function(on_host, server);
+    server->lookup =
+        lookup_start(server->loop, host && *host ? host : NULL,
+                     server->options.service ? server->options.service : number, &hints, hook);
+    if (server->lookup.bits)
+        return 0;
+    int code = cora_last_error_code();
+    hook_drop(server->loop, &hook);
+    return code;
 }
 
 static void on_soon(cora_args bound)
@@ -620,7 +646,7 @@ int cora_server_port(cora_server handle)
     struct server *server = server_get(handle);
     cora_value address =
         server && server->count ? listener_address(&server->listeners[0]) : cora_nothing();
-    return cora_is_nothing(address) ? 0 : (int)cora_as_int(cora_list_at(address, 1));
+    return address.type == &cora_type_list ? (int)cora_as_int(cora_list_at(address, 1)) : 0;
 }
 
 cora_loop cora_server_loop(cora_server server)
@@ -637,11 +663,14 @@ int cora_server_print(cora_server handle, char *buffer, size_t size)
         return snprintf(buffer, size, "<Server closed>");
     for (size_t i = 0; i < server->count && length < sizeof sockets; i++) {
         cora_value address = listener_address(&server->listeners[i]);
-        if (cora_is_nothing(address))
-            continue;
-        length += (size_t)snprintf(sockets + length, sizeof sockets - length, "%s%s:%lld",
-                                   i ? ", " : "", cora_as_text(cora_list_at(address, 0)),
-                                   cora_as_int(cora_list_at(address, 1)));
+        bool has_port = address.type == &cora_type_list;
+        cora_value host = has_port ? cora_list_at(address, 0) : address;
+        char port[24] = "";
+        if (has_port)
+            snprintf(port, sizeof port, ":%lld", cora_as_int(cora_list_at(address, 1)));
+        length +=
+            (size_t)snprintf(sockets + length, sizeof sockets - length, "%s%s%s", i ? ", " : "",
+                             cora_is_nothing(host) ? "?" : cora_as_text(host), port);
     }
     return snprintf(buffer, size, "<Server sockets=[%s] clients=%zu>", sockets,
                     server->client_count);

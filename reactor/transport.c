@@ -433,14 +433,29 @@ static void transport_closed(void *memory)
         transport_free(loop, transport);
 }
 
+/* Debug mode: a part that took long, as of any callback. */
+static __attribute__((cold)) void tell_slow(struct loop *loop, const struct transport *transport,
+                                            double seconds)
+{
+    char message[120];
+    if (seconds < loop->slow_callback_duration)
+        return;
+    snprintf(message, sizeof message, "Executing a callback of protocol %s took %.3f seconds",
+             transport->protocol.type->name ? transport->protocol.type->name : "?", seconds);
+    transport_report(loop, transport, message, cora_nothing());
+}
+
 /* Calls connection_lost, then all is over. */
 static void transport_end(struct loop *loop, struct transport *transport)
 {
     struct object *object = transport_object(transport);
     cora_value error = transport->as.error ? counted_value(transport->as.error) : cora_nothing();
+    double began = loop->debug ? clock_now() : 0;
     if (transport->protocol.type->connection_lost)
         transport->protocol.type->connection_lost(transport->protocol.self,
                                                   transport_handle(transport), error);
+    if (CORA_UNLIKELY(began > 0) && is_there(loop, transport))
+        tell_slow(loop, transport, clock_now() - began);
     cora_value failure = take_failure(loop);
     if (!cora_is_nothing(failure) && loop->ev)
         transport_report(loop, transport, "Exception in callback connection_lost()", failure);
@@ -634,7 +649,7 @@ static void write_ready(struct loop *loop, struct transport *transport)
 static inline bool may_write(const struct transport *transport, size_t size)
 {
     return CORA_LIKELY(!is(transport, TRANSPORT_EOF | TRANSPORT_AWAITED) &&
-                       transport->dropped == 0 && size > 0);
+                       transport->dropped == 0 && size - 1 < PTRDIFF_MAX);
 }
 
 /* Why not: 0 or a code. */
@@ -645,6 +660,8 @@ static __attribute__((cold)) int write_refused(struct loop *loop, struct transpo
         return fail(CORA_ERUNTIME, "Cannot call %s() after write_eof()", what);
     if (size == 0)
         return 0;
+    if (size > PTRDIFF_MAX)
+        return fail(CORA_EVALUE, "%s: %zu are more than there can be", what, size);
     if (transport->dropped == 0)
         return fail(CORA_ERUNTIME, "the connection is not made yet");
     if (transport->dropped < UINT8_MAX)
@@ -775,18 +792,6 @@ bool cora_transport_can_write_eof(cora_transport handle)
 
 /* ---- one that was queued ---- */
 
-/* Debug mode: a part that took long, as of any callback. */
-static __attribute__((cold)) void tell_slow(struct loop *loop, const struct transport *transport,
-                                            double seconds)
-{
-    char message[120];
-    if (seconds < loop->slow_callback_duration)
-        return;
-    snprintf(message, sizeof message, "Executing a callback of protocol %s took %.3f seconds",
-             transport->protocol.type->name ? transport->protocol.type->name : "?", seconds);
-    transport_report(loop, transport, message, cora_nothing());
-}
-
 /*
  * Runs one part with the connection's own context variables: what reading sets stays, what
  * connection_made sets does not, as asyncio's handles have copies.
@@ -805,7 +810,7 @@ static __attribute__((noinline)) void run_part_slow(struct loop *loop, struct tr
             transport->context = NULL;
     }
     part(loop, transport);
-    if (loop->debug && is_there(loop, transport))
+    if (began > 0 && is_there(loop, transport))
         tell_slow(loop, transport, clock_now() - began);
 }
 
@@ -840,14 +845,23 @@ static bool take_event(struct slot *slot, uint32_t event)
     return is_it;
 }
 
-/* What is to be written is left for the next run. */
-static void leave_write(struct loop *loop, struct transport *transport)
+/* Whether the next part may run: the loop is there, and the run goes on. */
+static bool goes_on(const struct loop *loop, const struct slot *slot)
+{
+    return loop->ev && slot->state == SLOT_WAITING && CORA_LIKELY(!loop->interrupted);
+}
+
+/* The run has ended in one of its parts: what is found again is forgotten, the rest waits. */
+static __attribute__((cold)) void leave_rest(struct loop *loop, struct transport *transport,
+                                             bool ends)
 {
     struct slot *slot = &transport_object(transport)->slot;
+    uint32_t left = (slot->as.events & EV_WRITE ? OBJECT_LEFT : 0u) | (ends ? OBJECT_ENDS : 0u);
+    slot->as.events &= ~(uint32_t)EV_READ;
     if (slot->as.events & OBJECT_QUEUED)
-        slot->as.events |= OBJECT_LEFT; /* by a tick inside */
-    else
-        transport_queue(loop, transport, OBJECT_LEFT);
+        slot->as.events |= left; /* by a tick inside */
+    else if (left)
+        transport_queue(loop, transport, left);
 }
 
 static void transport_run(struct loop *loop, struct slot *slot)
@@ -855,26 +869,28 @@ static void transport_run(struct loop *loop, struct slot *slot)
     struct object *object = object_of(slot);
     struct transport *transport = transport_in(object);
     bool ends = slot->as.events & OBJECT_ENDS; /* one that comes now has a turn of its own */
-    slot->as.events &= ~(uint32_t)OBJECT_QUEUED;
+    slot->as.events &= ~(uint32_t)(OBJECT_QUEUED | OBJECT_ENDS);
     if (CORA_UNLIKELY(slot->state != SLOT_WAITING)) {
-        object_free(loop, object); /* it has ended since it was queued */
-    } else {
-        bool before = hold(transport);
-        if (CORA_UNLIKELY(take_event(slot, OBJECT_STARTS)))
-            run_part(loop, transport, transport_start);
-        if (CORA_UNLIKELY(take_event(slot, OBJECT_LEFT)) && take_event(slot, EV_WRITE))
-            run_part(loop, transport, write_ready);
-        if (loop->ev && slot->state == SLOT_WAITING && take_event(slot, EV_READ))
-            run_part(loop, transport, read_ready);
-        if (CORA_UNLIKELY(loop->interrupted) && loop->ev && (slot->as.events & EV_WRITE))
-            leave_write(loop, transport); /* the run ends here */
-        else if (loop->ev && slot->state == SLOT_WAITING && take_event(slot, EV_WRITE))
-            run_part(loop, transport, write_ready);
-        if (CORA_UNLIKELY(ends) && loop->ev && slot->state == SLOT_WAITING)
-            transport_end(loop, transport); /* who has closed it had no variables */
-        unhold(loop, transport, before);
-        tick_settle(loop); /* the protocol may have been dropped */
+        if (!is(transport, TRANSPORT_BUSY))
+            object_free(loop, object); /* it has ended since it was queued */
+        return;
     }
+    bool before = hold(transport);
+    if (CORA_UNLIKELY(take_event(slot, OBJECT_STARTS)))
+        run_part(loop, transport, transport_start);
+    if (CORA_UNLIKELY(take_event(slot, OBJECT_LEFT)) && goes_on(loop, slot) &&
+        take_event(slot, EV_WRITE))
+        run_part(loop, transport, write_ready);
+    if (goes_on(loop, slot) && take_event(slot, EV_READ))
+        run_part(loop, transport, read_ready);
+    if (goes_on(loop, slot) && take_event(slot, EV_WRITE))
+        run_part(loop, transport, write_ready);
+    if (CORA_UNLIKELY(ends) && goes_on(loop, slot))
+        transport_end(loop, transport); /* who has closed it had no variables */
+    else if (CORA_UNLIKELY(loop->interrupted) && loop->ev && slot->state == SLOT_WAITING)
+        leave_rest(loop, transport, ends);
+    unhold(loop, transport, before);
+    tick_settle(loop); /* the protocol may have been dropped */
 }
 
 /* Its descriptor was closed by somebody else. */
@@ -936,25 +952,22 @@ cora_protocol factory_call(struct loop *loop, struct slot *factory)
     cora_value outer = cora_thread.failure;
     cora_thread.failure = cora_nothing();
     cora_thread.depth++; /* also when it is called outside of a run */
-    factory->state = SLOT_RUNNING;
+    stored_enter(factory);
     cora_protocol protocol =
         ((cora_protocol_function)callback->function)(callback_args(factory, callback));
     cora_thread.depth--;
-    cora_value failure = take_failure(loop);
+    cora_value failure = cora_thread.failure;
     cora_thread.failure = outer;
-    if (factory->state == SLOT_RUNNING) {
-        factory->state = SLOT_WAITING;
-    } else { /* removed meanwhile */
-        callback_drop(factory, callback);
-        handle_free(loop, factory);
-    }
+    if (error_is_fatal(failure))
+        loop_fail(loop, failure);
+    stored_leave(loop, factory);
     if (cora_is_nothing(failure) && !protocol.type)
         fail(CORA_ERUNTIME, "the factory %s made no protocol", name);
     if (cora_is_nothing(failure))
         return protocol;
+    protocol_drop(protocol); /* it may fail in turn */
     fail_with(failure);
     cora_drop(failure);
-    protocol_drop(protocol);
     return (cora_protocol){ 0 };
 }
 
