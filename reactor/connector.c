@@ -398,8 +398,8 @@ static bool attempt_begin(struct connector *connector, const struct addrinfo *ad
     int error = errno;
     if (*ret_connected)
         return true;
-    address_print(address->ai_addr, address->ai_addrlen, text, sizeof text);
     if (error != EINPROGRESS && error != EINTR) {
+        address_print(address->ai_addr, address->ai_addrlen, text, sizeof text);
         add_error(connector, number, cora_error(-error, "Connect call failed %s", text));
         close(made);
         return false;

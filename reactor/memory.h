@@ -4,7 +4,7 @@
  * Chunks are aligned pieces of address space that stay mapped while the process lives; slots
  * (slot.h) live in them. Blocks are small pieces of any size for values and overlong argument
  * lists; any thread may free them. Nothing else allocates but a loop's table of descriptors,
- * and queues for their items.
+ * queues for their items, and what is made for each server, connector and look-up.
  */
 #ifndef CORA_MEMORY_H
 #define CORA_MEMORY_H

@@ -464,8 +464,8 @@ static inline void handle_free(struct loop *loop, struct slot *slot)
 }
 
 /*
- * Around a call of a stored callback that stays: it may be removed meanwhile, and is dropped when it
- * has returned.
+ * Around a call of a stored callback that stays: it may be removed meanwhile, and is dropped when
+ * it has returned.
  */
 static inline void stored_enter(struct slot *slot)
 {
@@ -524,8 +524,8 @@ static inline void timer_cancel(struct loop *loop, struct timer_slot *timer)
 }
 
 /*
- * watcher.c. A transport's descriptor is its own from the claim until it is given up: its slot is
- * queued with what is ready of these events. The claim gives 0, or a code.
+ * transport_watcher.c. A transport's descriptor is its own from the claim until it is given up: its
+ * slot is queued with what is ready of these events. The claim gives 0, or a code.
  */
 int transport_claim(struct loop *loop, int number, struct slot *transport);
 void transport_watch(struct loop *loop, int number, int events);

@@ -1,6 +1,6 @@
 /*
  * private_connector.h (private): connections and servers in two steps, made and started, for
- * futures/; and a server's memory.
+ * futures/; and what they share.
  */
 #ifndef CORA_PRIVATE_CONNECTOR_H
 #define CORA_PRIVATE_CONNECTOR_H

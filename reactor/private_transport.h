@@ -83,8 +83,8 @@ static inline struct object *transport_object(const struct transport *transport)
 
 /*
  * A transport of this descriptor, which it takes over, with its protocol; connection_made comes in
- * the next tick, then the starter is told. NULL without memory, the error is set, and both are the
- * caller's still.
+ * the next tick, then the starter is told. NULL without memory, or if the descriptor is watched
+ * already: the error is set, and both are the caller's still.
  */
 struct object *transport_new(struct loop *loop, const struct transport_kind *kind, int descriptor,
                              cora_protocol protocol, struct starter *starter,

@@ -82,7 +82,8 @@ static inline void counted_drop(struct cora_counted *counted)
         counted_free(counted);
 }
 
-/* Bytes that are a copy of these, with one reference, which is the caller's; NULL without memory. */
+/* Bytes that are a copy of these, with one reference, which is the caller's; NULL without memory.
+ */
 struct cora_counted *bytes_new(const void *bytes, size_t size);
 
 /* The value that this memory is; its reference stays the caller's. */

@@ -129,52 +129,73 @@ uint64_t server_new(struct loop *loop, const struct cora_server_options *options
     return server->bits;
 }
 
+/* Removing a reader drops its variables, which may do anything: also close the server. */
 static void stop_serving(struct server *server)
 {
-    cora_loop loop = loop_handle(server->loop);
+    uint64_t bits = server->bits;
+    struct loop *loop = server->loop;
     server->serving = false;
-    for (size_t i = 0; i < server->count && server->loop->ev; i++) {
-        cora_remove_reader(loop, server->listeners[i].socket);
-        cancel_quietly(server->listeners[i].retry);
+    for (size_t i = 0; object_find(bits, &server_type) && i < server->count; i++) {
+        cora_handle retry = server->listeners[i].retry;
         server->listeners[i].retry = (cora_handle){ 0 };
+        cancel_quietly(retry);
+        cora_remove_reader(loop_handle(loop), server->listeners[i].socket);
     }
 }
 
-/* Gives its sockets back, and what it waits for. */
-static void close_sockets(struct server *server)
+/* What a server gives up when it is closed: taken out of it first. */
+struct given_up {
+    struct listener *listeners;
+    size_t count;
+    cora_lookup lookup;
+    struct hook hook;
+    cora_handle told;
+};
+
+static struct given_up give_up(struct server *server)
 {
-    struct listener *listeners = server->listeners;
-    size_t count = server->count;
-    stop_serving(server);
-    if (server->lookup.bits)
-        cora_lookup_cancel(server->lookup);
-    server->lookup = (cora_lookup){ 0 };
+    struct given_up given = { server->listeners, server->count, server->lookup, server->hook,
+                              server->told };
     server->listeners = NULL;
     server->count = 0;
-    for (size_t i = 0; i < count; i++)
-        close(listeners[i].socket);
-    free(listeners);
+    server->serving = false;
+    server->lookup = (cora_lookup){ 0 };
+    server->hook = (struct hook){ 0 };
+    server->told = (cora_handle){ 0 };
+    return given;
 }
 
-/*
- * The object is closed: all is given back but what connections need. What is dropped comes last, as
- * it may do anything.
- */
+/* Closes and drops it. The server is not looked at: what runs here may do anything. */
+static void release(struct loop *loop, struct given_up given)
+{
+    for (size_t i = 0; i < given.count; i++) {
+        if (loop->ev) {
+            cancel_quietly(given.listeners[i].retry);
+            cora_remove_reader(loop_handle(loop), given.listeners[i].socket);
+        }
+        close(given.listeners[i].socket);
+    }
+    free(given.listeners);
+    if (given.lookup.bits)
+        cora_lookup_cancel(given.lookup);
+    cancel_quietly(given.told); /* if it was not called yet */
+    hook_drop(loop, &given.hook);
+}
+
+/* The object is closed: all is given back but what connections need. */
 static void server_closed(void *memory)
 {
     struct server *server = *(struct server **)memory;
     struct slot *factory = server->factory;
     struct loop *loop = server->loop;
-    struct hook hook = server->hook;
+    struct given_up given = give_up(server);
     server->closed = server->gone = true;
     server->factory = NULL;
-    server->hook = (struct hook){ 0 };
-    close_sockets(server);
     if (server->waiters.wake)
         server->waiters.wake(&server->waiters, true);
     if (server->client_count == 0)
         free(server);
-    hook_drop(loop, &hook);
+    release(loop, given);
     if (factory && loop->ev)
         handle_remove(loop, factory);
 }
@@ -187,18 +208,14 @@ int cora_server_close(cora_server handle)
     if (server->closed)
         return 0;
     struct loop *loop = server->loop;
-    struct hook hook = server->hook;
-    cora_handle told = server->told;
+    struct given_up given = give_up(server);
     server->closed = true;
-    server->hook = (struct hook){ 0 };
     loop_hold(loop);
-    close_sockets(server);
     if (server->waiters.wake)
         server->waiters.wake(&server->waiters, false);
     if (server->client_count == 0)
         cora_object_close(handle.bits, &server_type);
-    cancel_quietly(told); /* if it was not called yet */
-    hook_drop(loop, &hook);
+    release(loop, given);
     loop_unhold(loop);
     return 0;
 }
@@ -289,13 +306,15 @@ static struct listener *listener_find(struct server *server, int socket)
 static void accept_later(struct server *server, struct listener *listener, int error)
 {
     struct loop *loop = server->loop;
+    const struct cora_place *place = server->place;
     listener->retry =
         cora_call_later(loop_handle(loop), RETRY_SECONDS,
                         cora_partial(on_retry, (cora_server){ server->bits }, listener->socket));
     if (!cora_is_null(listener->retry)) /* else the next turn tries */
         cora_remove_reader(loop_handle(loop), listener->socket);
-    report_plain(loop, "socket.accept() out of system resource",
-                 cora_error(-error, "socket.accept()"), server->place);
+    if (loop->ev)
+        report_plain(loop, "socket.accept() out of system resource",
+                     cora_error(-error, "socket.accept()"), place);
 }
 
 static void on_retry(cora_args bound)
@@ -501,14 +520,20 @@ static void server_tell(struct server *server, int code)
         code = cora_server_start_serving(handle);
     cora_value outcome =
         code < 0 ? cora_temporary(cora_copy(cora_last_error())) : cora_from_server(handle);
-    server->told = hook_tell(loop, &server->hook, outcome);
+    cora_handle told = hook_tell(loop, &server->hook, outcome);
+    server->told = told;
     if (code == 0)
         return;
     server->bound = false;
-    close_sockets(server);
-    if (cora_is_null(server->told) ||
-        cora_is_null(cora_call_soon(loop_handle(loop), cora_partial(on_called, handle))))
+    if (cora_is_null(told) ||
+        cora_is_null(cora_call_soon(loop_handle(loop), cora_partial(on_called, handle)))) {
         cora_server_close(handle);
+        return;
+    }
+    struct given_up given = give_up(server);
+    server->told = told; /* it is called still */
+    given.told = (cora_handle){ 0 };
+    release(loop, given);
 }
 
 static int resolve_next(struct server *server);

@@ -24,8 +24,8 @@
 
 #define READ_SIZE ((size_t)256 * 1024)
 #define HIGH_WATER (64 * 1024)
-#define DROPPED_WRITES 5 /* this many are not reported */
-#define CHUNK_ROOM 4096
+#define DROPPED_WRITES 5                               /* this many are not reported */
+#define CHUNK_ROOM (4096 - sizeof(struct write_chunk)) /* a block of a thread's cache */
 #define CHUNKS_AT_ONCE 64
 
 /* Bytes that wait to be sent, in the order of writing. */
@@ -519,12 +519,17 @@ static void on_eof(struct loop *loop, struct transport *transport)
         transport_close(loop, transport);
 }
 
+static bool would_block(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
+
 /* What a read has come to when it brought nothing. */
 static void read_nothing(struct loop *loop, struct transport *transport, ssize_t count, int error)
 {
     if (count == 0)
         on_eof(loop, transport);
-    else if (error != EAGAIN && error != EWOULDBLOCK && error != EINTR)
+    else if (!would_block(error))
         transport_fatal(loop, transport, cora_error(-error, NULL),
                         "Fatal read error on socket transport");
 }
@@ -594,11 +599,6 @@ static inline void read_ready(struct loop *loop, struct transport *transport)
 }
 
 /* ---- writing ---- */
-
-static bool would_block(int error)
-{
-    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
-}
 
 /* Sends what is kept, as much as goes. Whether a send has worked. */
 static bool buffer_send(struct loop *loop, struct transport *transport)
