@@ -1132,6 +1132,27 @@ TEST(forever_waits, "a cancelled serve_forever ends when the last connection is 
     current_loop_end(loop);
 }
 
+TEST(forever_waits_with_message,
+     "the message of who cancels serve_forever is there when the last connection is over")
+{
+    cora_loop loop = current_loop_new();
+    struct guest guest = { .made = 0 }, serving = { .made = 0 };
+    cora_server server = server_new(loop, &guest);
+    int client = client_new(cora_server_port(server));
+    cora_future future = begin(cora_server_serve_forever(server), &serving);
+    while (!guest.made)
+        tick(loop);
+    CHECK(cora_cancel_with(future, "closing time"));
+    ticks(loop, 4);
+    CHECK_INT(serving.ended, 0);
+    close(client);
+    while (!guest.lost)
+        tick(loop);
+    ticks(loop, 2);
+    CHECK_TEXT(serving.text, "CancelledError: closing time");
+    current_loop_end(loop);
+}
+
 TEST(forever_cancelled_twice, "cancelled again while it waits for connections it ends at once")
 {
     cora_loop loop = current_loop_new();
@@ -1270,6 +1291,63 @@ TEST(getnameinfo_wrong, "an address that is too large to be one is a ValueError"
     CHECK(cora_error_is(
         cora_run_until_complete(loop, cora_getnameinfo((struct sockaddr *)&address, 0, 0)),
         CORA_EVALUE));
+    current_loop_end(loop);
+}
+
+TEST(getnameinfo_null, "an address of no bytes may be null: that is a ValueError, too")
+{
+    cora_loop loop = current_loop_new();
+    CHECK(cora_error_is(cora_run_until_complete(loop, cora_getnameinfo(NULL, 0, 0)), CORA_EVALUE));
+    current_loop_end(loop);
+}
+
+/* ---- the last error ---- */
+
+TEST(last_error_of_addresses, "look-ups that work leave the last error alone")
+{
+    cora_loop loop = current_loop_new();
+    struct sockaddr_in address = loopback(4711);
+    cora_set_last_error(cora_error(CORA_EKEY, "no such guest"));
+    cora_run_until_complete(loop, cora_getaddrinfo("127.0.0.1", "80", NULL));
+    CHECK_INT(cora_last_error_code(), CORA_EKEY);
+    cora_run_until_complete(loop, cora_getnameinfo((struct sockaddr *)&address, sizeof address,
+                                                   NI_NUMERICHOST | NI_NUMERICSERV));
+    CHECK_INT(cora_last_error_code(), CORA_EKEY);
+    (void)cora_getaddrinfo("127.0.0.1", "80", NULL); /* never awaited */
+    cora_drop_temporaries();
+    CHECK_INT(cora_last_error_code(), CORA_EKEY);
+    current_loop_end(loop);
+}
+
+TEST(last_error_in_thread, "so does a look-up by a thread")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    cora_set_current_loop(loop);
+    gate_set(true);
+    cora_set_last_error(cora_error(CORA_EKEY, "no such guest"));
+    cora_run_until_complete(loop, cora_getaddrinfo("inn.slow", NULL, NULL));
+    CHECK_INT(cora_last_error_code(), CORA_EKEY);
+    gate_set(false);
+    cora_set_current_loop((cora_loop){ 0 });
+    cora_loop_close(loop);
+}
+
+TEST(last_error_of_servers, "connecting, serving, closing and waiting for the end leave it alone")
+{
+    cora_loop loop = current_loop_new();
+    struct guest guest = { .made = 0 }, outside = { .made = 0 };
+    cora_set_last_error(cora_error(CORA_EKEY, "no such guest"));
+    cora_server server = server_new(loop, &guest);
+    CHECK_INT(cora_last_error_code(), CORA_EKEY);
+    cora_run_until_complete(loop, connecting(cora_server_port(server), &outside));
+    CHECK_INT(cora_last_error_code(), CORA_EKEY);
+    cora_transport_close(outside.transport);
+    while (!guest.lost)
+        tick(loop);
+    CHECK_INT(cora_server_close(server), 0);
+    CHECK_INT(cora_last_error_code(), CORA_EKEY);
+    CHECK(cora_is_nothing(cora_run_until_complete(loop, cora_server_wait_closed(server))));
+    CHECK_INT(cora_last_error_code(), CORA_EKEY);
     current_loop_end(loop);
 }
 

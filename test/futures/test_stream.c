@@ -476,6 +476,43 @@ TEST(task_cancelled, "a task that is cancelled is not reported; its connection i
     end_bakery(loop, server);
 }
 
+/* What is alive when this many customers have come and gone who were served by failing tasks. */
+static size_t live_after(int customers, bool is_cancelled)
+{
+    cora_loop loop = current_loop_new();
+    struct kitchen kitchen = { .came = 0 };
+    struct reports reports;
+    cora_server server = server_of(loop, cora_start_server(&here, 0, cora_partial(cook, &kitchen)));
+    collect_reports(loop, &reports);
+    for (int i = 0; i < customers; i++) {
+        if (is_cancelled)
+            kitchen.waits = cora_future_new(loop);
+        int client = client_new(cora_server_port(server)), came = kitchen.came;
+        put(client, "bread that nobody reads");
+        while (kitchen.came == came)
+            tick(loop);
+        if (is_cancelled)
+            CHECK(cora_cancel(kitchen.waits));
+        ticks(loop, 6);
+        CHECK(recv(client, &(char){ 0 }, 1, MSG_DONTWAIT) <= 0); /* the end, or a reset */
+        cora_release(kitchen.waits);
+        close(client);
+    }
+    size_t live = cora_live(loop);
+    current_loop_end(loop);
+    return live;
+}
+
+TEST(task_fails_stream, "of a task that fails the stream is gone with its connection")
+{
+    CHECK_INT(live_after(5, false), live_after(0, false));
+}
+
+TEST(task_cancelled_stream, "of a task that is cancelled the stream is gone with its connection")
+{
+    CHECK_INT(live_after(5, true), live_after(0, true));
+}
+
 TEST(task_ends, "a task that ends leaves its connection open: who serves closes")
 {
     cora_loop loop = current_loop_new();
@@ -543,6 +580,31 @@ TEST(no_coroutine, "a client coroutine that makes none is reported once")
     end_bakery(loop, server);
 }
 
+static cora_coro cook_nothing_failing(cora_args bound, cora_stream_reader reader,
+                                      cora_stream_writer writer)
+{
+    cora_fail(cora_error(CORA_EVALUE, "burnt"));
+    return cook_nothing(bound, reader, writer);
+}
+
+TEST(no_coroutine_for_failing, "one that fails and makes none is reported once, with its error")
+{
+    cora_loop loop = current_loop_new();
+    struct kitchen kitchen = { .came = 0 };
+    struct reports reports;
+    cora_server server =
+        server_of(loop, cora_start_server(&here, 0, cora_partial(cook_nothing_failing, &kitchen)));
+    collect_reports(loop, &reports);
+    int client = client_new(cora_server_port(server));
+    run_until(loop, &kitchen.came);
+    ticks(loop, 3);
+    CHECK_INT(reports.count, 1);
+    CHECK_TEXT(reports.error, "ValueError: burnt");
+    CHECK(peer_closed(client));
+    close(client);
+    end_bakery(loop, server);
+}
+
 static cora_coro cook_failing(cora_args bound, cora_stream_reader reader, cora_stream_writer writer)
 {
     cora_fail(cora_error(CORA_EVALUE, "burnt"));
@@ -567,6 +629,26 @@ TEST(coroutine_factory_fails,
     ticks(loop, 3);
     cora_stream_close(kitchen.writer);
     cora_release(kitchen.waits);
+    close(client);
+    end_bakery(loop, server);
+}
+
+TEST(no_task_closes, "where there can be no task the connection is closed, and the stream is gone")
+{
+    cora_loop loop = current_loop_new();
+    struct kitchen kitchen = { .came = 0 };
+    struct reports reports = { .count = 0 };
+    cora_transport reported = { 0 };
+    cora_server server =
+        server_of(loop, cora_start_server(&here, 0, cora_partial(cook_nothing, &kitchen)));
+    cora_set_exception_handler(loop, cora_partial(keep_transport, &reports, &reported));
+    int client = client_new(cora_server_port(server));
+    run_until(loop, &kitchen.came);
+    ticks(loop, 3);
+    CHECK_INT(reports.count, 1);
+    CHECK(cora_same(reported, kitchen.transport));
+    CHECK(peer_closed(client));
+    CHECK_INT(cora_server_clients(server), 0);
     close(client);
     end_bakery(loop, server);
 }
@@ -948,4 +1030,73 @@ TEST(guest_leaves, "a guest may leave its host in a handler")
     cora_set_current_loop((cora_loop){ 0 });
     close(client);
     ev_loop_destroy(host);
+}
+
+#define RECIPE "the recipe, which is too long to be kept in a plain word"
+
+static void read_when_detached(cora_args bound)
+{
+    struct kitchen *kitchen = cora_arg(bound, 0, struct kitchen *);
+    CHECK_INT(cora_loop_detach(cora_running_loop()), 0);
+    CHECK_INT(kitchen->drops, 0);
+    CHECK_TEXT(cora_arg_text(bound, 2), RECIPE);
+}
+
+static void detach_and_read(cora_args bound, cora_stream_reader reader, cora_stream_writer writer)
+{
+    keep(bound, reader, writer);
+    read_when_detached(bound);
+}
+
+static cora_coro detach_and_cook(cora_args bound, cora_stream_reader reader,
+                                 cora_stream_writer writer)
+{
+    keep(bound, reader, writer);
+    read_when_detached(bound);
+    return (cora_coro){ 0 };
+}
+
+/* A client comes to a guest whose handler leaves the host. */
+static void leaves_in(cora_awaitable (*start)(struct kitchen *kitchen))
+{
+    struct ev_loop *host = ev_loop_new(EVFLAG_NOENV);
+    cora_loop loop = cora_loop_attach(host, NULL);
+    struct kitchen kitchen = { .came = 0 };
+    struct end_of end_of = { .ended = 0 };
+    cora_set_current_loop(loop);
+    begin(start(&kitchen), &end_of);
+    cora_drop_temporaries();
+    while (!end_of.ended)
+        ev_run(host, EVRUN_ONCE);
+    int client = client_new(cora_server_port(end_of.server));
+    ev_run(host, 0);
+    CHECK_INT(kitchen.came, 1);
+    CHECK_INT(kitchen.drops, 1);
+    cora_set_current_loop((cora_loop){ 0 });
+    close(client);
+    ev_loop_destroy(host);
+}
+
+static cora_awaitable start_detach_and_read(struct kitchen *kitchen)
+{
+    return cora_start_server(
+        &here, 0,
+        cora_partial(detach_and_read, kitchen, cora_own(&kitchen->drops, &counted), RECIPE));
+}
+
+static cora_awaitable start_detach_and_cook(struct kitchen *kitchen)
+{
+    return cora_start_server(
+        &here, 0,
+        cora_partial(detach_and_cook, kitchen, cora_own(&kitchen->drops, &counted), RECIPE));
+}
+
+TEST(guest_leaves_and_reads, "what a handler is bound to can be read when it has left the host")
+{
+    leaves_in(start_detach_and_read);
+}
+
+TEST(guest_leaves_and_cooks, "so it can in a handler that makes a coroutine")
+{
+    leaves_in(start_detach_and_cook);
 }

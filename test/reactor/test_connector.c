@@ -317,6 +317,7 @@ struct voyage {
     cora_transport transport; /* of the outcome */
     cora_transport made;
     bool cancels_in_factory, cancels_when_made, cancels_when_told, fails_in_factory, makes_none;
+    bool notes_flag;    /* the variable, wherever it is called */
     bool was_cancelled; /* what that cancel gave */
 };
 
@@ -325,6 +326,15 @@ static void jot(struct voyage *voyage, const char *word)
     size_t length = strlen(voyage->notes);
     snprintf(voyage->notes + length, sizeof voyage->notes - length, "%s%s", length ? " " : "",
              word);
+}
+
+static const cora_variable flag = { "flag", { 0 } };
+
+static void jot_flag(struct voyage *voyage)
+{
+    cora_value name = cora_context_get(&flag);
+    if (voyage->notes_flag)
+        jot(voyage, cora_is_nothing(name) ? "none" : cora_as_text(name));
 }
 
 static void cancel_voyage(struct voyage *voyage)
@@ -336,6 +346,7 @@ static void boat_made(void *self, cora_transport transport)
 {
     struct voyage *voyage = self;
     jot(voyage, "made");
+    jot_flag(voyage);
     voyage->made = transport;
     if (voyage->cancels_when_made)
         cancel_voyage(voyage);
@@ -370,6 +381,7 @@ static cora_protocol boat_new(cora_args bound)
 {
     struct voyage *voyage = cora_arg(bound, 0, struct voyage *);
     jot(voyage, "factory");
+    jot_flag(voyage);
     if (voyage->cancels_in_factory)
         cancel_voyage(voyage);
     if (voyage->fails_in_factory)
@@ -383,6 +395,7 @@ static void on_told(cora_args bound, cora_value outcome)
 {
     struct voyage *voyage = cora_arg(bound, 0, struct voyage *);
     jot(voyage, "told");
+    jot_flag(voyage);
     voyage->told++;
     cora_print(outcome, voyage->text, sizeof voyage->text);
     voyage->code = cora_error_code(outcome);
@@ -658,6 +671,41 @@ TEST(named, "a name is looked up, and its address connected to")
     sail(loop, &voyage, &(struct cora_connect_options){ .host = "a.quay", .port = PORT });
     CHECK_TEXT(voyage.notes, "factory made told");
     CHECK_INT(lookups, 1);
+    end(loop);
+}
+
+TEST(variables,
+     "factory, connection_made and callback see the variables of who connects, also when "
+     "a name was looked up")
+{
+    const char *const hosts[] = { "198.51.100.97", "a.quay" };
+    for (int i = 0; i < 2; i++) {
+        cora_loop loop = loop_new();
+        struct voyage voyage = { .notes_flag = true };
+        quays['a'].at_once = -1;
+        CHECK_INT(cora_context_set(&flag, cora_static("blue")), 0);
+        depart(loop, &voyage, &(struct cora_connect_options){ .host = hosts[i], .port = PORT });
+        CHECK_INT(cora_context_set(&flag, cora_nothing()), 0);
+        CHECK_INT(cora_run_forever(loop), 0);
+        CHECK_TEXT(voyage.notes, "factory blue made blue told blue");
+        end(loop);
+    }
+}
+
+TEST(variables_of_slow_answers, "they see them when the peer takes its time, too")
+{
+    cora_loop loop = loop_new();
+    struct voyage voyage = { .notes_flag = true };
+    CHECK_INT(cora_context_set(&flag, cora_static("blue")), 0);
+    depart(loop, &voyage,
+           &(struct cora_connect_options){
+               .host = "Aa.quay", .port = PORT, .happy_eyeballs_delay = 0.3 });
+    CHECK_INT(cora_context_set(&flag, cora_nothing()), 0);
+    run_until_tried(loop);
+    run_for(loop, 0.35);
+    answer('a', 0);
+    CHECK_INT(cora_run_forever(loop), 0);
+    CHECK_TEXT(voyage.notes, "factory blue made blue told blue");
     end(loop);
 }
 
@@ -1615,6 +1663,75 @@ TEST(cancel_in_used_memory, "connectors are given back also where connections we
     tick(loop);
     CHECK_INT(cora_live(loop), 0);
     end(loop);
+}
+
+/* A value whose drop runs one tick of a loop, or takes a guest from its host; once. */
+struct stowaway {
+    cora_loop runs, leaves;
+};
+
+static void stowaway_acts(void *pointer)
+{
+    struct stowaway *stowaway = pointer, now = *stowaway;
+    *stowaway = (struct stowaway){ 0 };
+    if (!cora_is_null(now.runs))
+        tick(now.runs);
+    if (!cora_is_null(now.leaves))
+        CHECK_INT(cora_loop_detach(now.leaves), 0);
+}
+
+static const cora_type hidden = { "stowaway", stowaway_acts, NULL, 0 };
+
+/* Begins a voyage whose callback is bound to a stowaway. */
+static void depart_with(cora_loop loop, struct voyage *voyage, struct stowaway *stowaway,
+                        const struct cora_connect_options *options)
+{
+    voyage->connector = cora_connect(loop, options, cora_partial(boat_new, voyage),
+                                     cora_partial(on_told, voyage, cora_own(stowaway, &hidden)));
+    CHECK(!cora_is_null(voyage->connector));
+    cora_drop_temporaries();
+}
+
+TEST(cancel_runs, "what is dropped when one is given up may run the loop: there is no connection")
+{
+    cora_loop loop = loop_new();
+    struct voyage voyage = { 0 };
+    struct stowaway stowaway = { { 0 }, { 0 } };
+    quays['a'].at_once = -1;
+    depart_with(loop, &voyage, &stowaway,
+                &(struct cora_connect_options){ .host = "198.51.100.97", .port = PORT });
+    CHECK_TEXT(voyage.notes, "factory");
+    stowaway.runs = loop;
+    CHECK(cora_connector_cancel(voyage.connector));
+    CHECK(cora_is_null(stowaway.runs));
+    run_for(loop, 1);
+    CHECK_INT(voyage.told, 0);
+    CHECK(has_left('a'));
+    CHECK_INT(voyage.protocols_dropped, 1);
+    CHECK_INT(cora_live(loop), 0);
+    end(loop);
+}
+
+TEST(cancel_leaves, "what is dropped when one is given up may take the guest from its host")
+{
+    for (int answered = 0; answered < 2; answered++) {
+        struct ev_loop *host = ev_loop_new(EVFLAG_NOENV);
+        cora_loop loop = cora_loop_attach(host, NULL);
+        struct voyage voyage = { 0 };
+        struct stowaway stowaway = { { 0 }, { 0 } };
+        quays['a'].at_once = answered ? -1 : 0;
+        depart_with(loop, &voyage, &stowaway,
+                    &(struct cora_connect_options){ .host = "198.51.100.97", .port = PORT });
+        stowaway.leaves = loop;
+        CHECK(cora_connector_cancel(voyage.connector));
+        CHECK(cora_is_null(stowaway.leaves));
+        ev_run(host, EVRUN_NOWAIT);
+        CHECK_INT(voyage.told, 0);
+        CHECK_INT(voyage.protocols_dropped, answered);
+        CHECK(has_left('a'));
+        ev_loop_destroy(host);
+        end((cora_loop){ 0 });
+    }
 }
 
 TEST(cancel_null, "there is nothing to give up of null, and of another's handle")

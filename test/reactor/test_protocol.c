@@ -165,6 +165,35 @@ TEST(factory_that_closes_the_loop, "a factory may close its loop: there is no co
     close(pair.far);
 }
 
+TEST(factory_that_closes_the_loop_fails, "the null handle of that stands for an error")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    struct pair pair = pair_new();
+    struct keeper keeper = { .loop = loop };
+    cora_set_last_error(cora_error(CORA_EKEY, "no such pier"));
+    CHECK(cora_is_null(
+        cora_connect_accepted_socket(loop, pair.near, cora_partial(close_loop_and_make, &keeper))));
+    CHECK(cora_last_error_code() != CORA_EKEY);
+    CHECK(cora_last_error_code() < 0);
+    close(pair.near);
+    close(pair.far);
+}
+
+TEST(factory_and_drop_fail, "the error of a factory stays the call's when the drop fails, too")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    struct pair pair = pair_new();
+    struct keeper keeper = { .loop = loop };
+    keeper_will_fail(&keeper, DROPPED, CORA_EVALUE);
+    CHECK(cora_is_null(
+        cora_connect_accepted_socket(loop, pair.near, cora_partial(failing_new, &keeper))));
+    CHECK_INT(keeper.dropped, 1);
+    CHECK_INT(cora_last_error_code(), CORA_EEXCEPTION);
+    cora_loop_close(loop);
+    close(pair.near);
+    close(pair.far);
+}
+
 /* ---- the order of everything ---- */
 
 TEST(a_whole_life, "made, data, pause, resume, end of the peer's, lost: each once, then the drop")
@@ -227,6 +256,59 @@ TEST(slow_callbacks_are_told, "debug mode tells of a data_received that takes lo
     CHECK_INT(reports.count, 1);
     cora_loop_close(loop);
     close(pair.far);
+}
+
+TEST(slow_ends_are_told, "debug mode tells of a connection_lost that takes long")
+{
+    cora_loop loop = cora_loop_new(&(struct cora_loop_options){ .debug = true });
+    struct pair pair = pair_new();
+    struct keeper keeper = { .loop = loop };
+    struct reports reports = { .count = 0 };
+    keeper_open(loop, &keeper, pair.near);
+    reports_to(loop, &reports);
+    CHECK_INT(cora_set_slow_callback_duration(loop, 0), 0);
+    abort_own(&keeper);
+    run_tick(loop);
+    CHECK_TEXT(keeper.log, "lost");
+    CHECK_INT(reports.count, 1);
+    cora_loop_close(loop);
+    close(pair.far);
+}
+
+static const cora_variable pier = { "pier", { 0 } };
+
+static void set_pier(struct keeper *keeper)
+{
+    (void)keeper;
+    CHECK_INT(cora_context_set(&pier, cora_int(3)), 0);
+}
+
+static void begin_debug(struct keeper *keeper)
+{
+    cora_set_debug(keeper->loop, true);
+}
+
+TEST(debug_begins_inside, "a data_received that begins debug mode has not taken long")
+{
+    for (int with_variables = 0; with_variables < 2; with_variables++) {
+        cora_loop loop = cora_loop_new(NULL);
+        struct pair pair = pair_new();
+        struct keeper keeper = { .loop = loop };
+        struct reports reports = { .count = 0 };
+        reports_to(loop, &reports);
+        keeper_open(loop, &keeper, pair.near);
+        CHECK_INT(cora_set_slow_callback_duration(loop, 100), 0);
+        keeper_will(&keeper, DATA, with_variables ? set_pier : NULL);
+        put(pair.far, "mail");
+        run_tick(loop);
+        keeper_will(&keeper, DATA, begin_debug);
+        put(pair.far, "cards");
+        run_tick(loop);
+        CHECK_TEXT(keeper.log, "data:mail data:cards");
+        CHECK_INT(reports.count, 0);
+        cora_loop_close(loop);
+        close(pair.far);
+    }
 }
 
 /* ---- callbacks that fail ---- */
@@ -395,6 +477,62 @@ TEST(failing_drop, "a failing drop is reported; the socket is closed all the sam
     CHECK_INT(failed.reports.count, 1);
     CHECK(!failed.open);
     CHECK_INT(failed.dropped, 1);
+}
+
+TEST(failing_drop_of_another,
+     "a drop that fails ends nothing: who reads behind it in that tick goes on")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    struct pair one = pair_new(), two = pair_new();
+    struct keeper keeper = { .loop = loop }, second = { .loop = loop };
+    struct reports reports = { .count = 0 };
+    reports_to(loop, &reports);
+    keeper_open(loop, &keeper, one.near);
+    keeper_open(loop, &second, two.near);
+    keeper_will_fail(&keeper, DROPPED, CORA_EVALUE);
+    abort_own(&keeper);
+    put(two.far, "mail");
+    run_ticks(loop, 3);
+    CHECK_TEXT(keeper.log, "lost");
+    CHECK_TEXT(second.log, "data:mail");
+    CHECK_INT(reports.count, 1);
+    cora_loop_close(loop);
+    close(one.far);
+    close(two.far);
+}
+
+static void fail_in_drop(void *pointer)
+{
+    (void)pointer;
+    cora_fail(cora_error(CORA_EVALUE, "the crane broke"));
+}
+
+static const cora_type failing = { "failing", fail_in_drop, NULL, 0 };
+
+static void nothing(cora_args bound)
+{
+    (void)bound;
+}
+
+TEST(failing_drop_of_a_reader,
+     "what a lost reader is bound to may fail to drop: who reads in that tick goes on")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    struct pair one = pair_new(), two = pair_new();
+    struct keeper keeper = { .loop = loop };
+    struct reports reports = { .count = 0 };
+    reports_to(loop, &reports);
+    keeper_open(loop, &keeper, two.near);
+    CHECK_INT(cora_add_reader(loop, one.near, cora_partial(nothing, cora_own(&one, &failing))), 0);
+    cora_drop_temporaries();
+    close(one.near);
+    put(two.far, "mail");
+    run_ticks(loop, 4);
+    CHECK_TEXT(keeper.log, "data:mail");
+    CHECK(reports.count >= 1);
+    cora_loop_close(loop);
+    close(one.far);
+    close(two.far);
 }
 
 TEST(failures_are_dropped_once, "whatever fails, the protocol is dropped once in the end")
@@ -588,6 +726,40 @@ TEST(interrupt_leaves_writing, "after an interrupt in data_received the rest wai
     CHECK_TEXT(keeper.log, "pause data:mail resume");
     cora_loop_close(loop);
     close(pair.far);
+}
+
+static void run_inside_and_interrupt(struct keeper *keeper)
+{
+    ev_run(cora_loop_ev(keeper->loop), EVRUN_NOWAIT);
+    interrupt(keeper);
+}
+
+TEST(
+    interrupt_after_a_run_inside,
+    "after an interrupt in a data_received that has polled inside, what is to be written waits for "
+    "the next run, once")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    struct pair one = pair_new(), two = pair_new();
+    struct keeper keeper = { .loop = loop }, second = { .loop = loop };
+    keeper_open(loop, &keeper, one.near);
+    keeper_open(loop, &second, two.near);
+    keeper_will(&keeper, DATA, run_inside_and_interrupt);
+    CHECK_INT(cora_transport_set_write_buffer_limits(keeper.transport, 0, 0), 0);
+    faults_on(one.near);
+    faults.send_error = EAGAIN;
+    CHECK_INT(write_text(keeper.transport, "crates"), 0);
+    faults_end();
+    put(one.far, "mail");
+    CHECK_INT(cora_run_forever(loop), CORA_EKEYBOARDINTERRUPT);
+    put(two.far, "sacks");
+    run_ticks(loop, 2);
+    CHECK_TEXT(keeper.log, "pause data:mail resume");
+    CHECK_TEXT(second.log, "data:sacks");
+    CHECK_TEXT(take(one.far), "crates");
+    cora_loop_close(loop);
+    close(one.far);
+    close(two.far);
 }
 
 /* The buffer is there only the second time. */
@@ -861,6 +1033,43 @@ TEST(variables_are_kept, "what data_received sets is seen by the next data_recei
     close(two.far);
 }
 
+TEST(variables_of_a_closer_without,
+     "connection_lost sees none if who closed had none, whatever data_received has set")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    struct pair pair = pair_new();
+    struct keeper keeper = { .loop = loop };
+    keeper_open(loop, &keeper, pair.near);
+    keeper_will(&keeper, DATA, set_harbour);
+    put(pair.far, "mail");
+    run_tick(loop);
+    keeper_will(&keeper, LOST, note_harbour);
+    close_own(&keeper);
+    run_ticks(loop, 2);
+    CHECK_TEXT(keeper.log, "data:mail nowhere lost nowhere");
+    cora_loop_close(loop);
+    close(pair.far);
+}
+
+TEST(variables_of_a_drop, "what a protocol's drop sets is not seen by who reads behind it")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    struct pair one = pair_new(), two = pair_new();
+    struct keeper keeper = { .loop = loop }, second = { .loop = loop };
+    keeper_open(loop, &keeper, one.near);
+    keeper_open(loop, &second, two.near);
+    keeper_will(&keeper, DROPPED, set_harbour);
+    keeper_will(&second, DATA, note_harbour);
+    abort_own(&keeper);
+    put(two.far, "mail");
+    run_ticks(loop, 2);
+    CHECK_TEXT(keeper.log, "lost nowhere");
+    CHECK_TEXT(second.log, "data:mail nowhere");
+    cora_loop_close(loop);
+    close(one.far);
+    close(two.far);
+}
+
 static void note_harbour_soon(cora_args bound)
 {
     note_harbour(cora_arg(bound, 0, struct keeper *));
@@ -1039,6 +1248,79 @@ TEST(dropped_after_its_callback,
     }
 }
 
+/* A value whose drop leaves the host; once, when its loop has been written into it. */
+static void leave_in_drop(void *pointer)
+{
+    cora_loop *loop = pointer, left = *loop;
+    *loop = (cora_loop){ 0 };
+    if (!cora_is_null(left))
+        CHECK_INT(cora_loop_detach(left), 0);
+}
+
+static const cora_type leaving = { "leaving", leave_in_drop, NULL, 0 };
+static cora_loop left_in_drop;
+
+static void set_leaving(struct keeper *keeper)
+{
+    (void)keeper;
+    CHECK_INT(cora_context_set(&harbour, cora_own(&left_in_drop, &leaving)), 0);
+}
+
+static void set_calais(struct keeper *keeper)
+{
+    (void)keeper;
+    CHECK_INT(cora_context_set(&harbour, cora_static("Calais")), 0);
+}
+
+static void set_calais_soon(struct keeper *keeper)
+{
+    keeper_will(keeper, DATA, set_calais);
+    write_text(keeper->other->transport, "cards");
+}
+
+/* The two are connected; both have a variable whose drop leaves the host while this is done. */
+static void leave_while(void (*act)(struct keeper *keeper))
+{
+    struct scene scene = { .host = host_new() };
+    struct keeper *one = &scene.one, *other = &scene.other;
+    struct pair pair = pair_new();
+    scene.loop = one->loop = other->loop = cora_loop_attach(scene.host, NULL);
+    one->other = other;
+    other->other = one;
+    keeper_connect(scene.loop, one, pair.near);
+    keeper_connect(scene.loop, other, pair.far);
+    scene_ticks(&scene);
+    keeper_will(one, DATA, set_leaving);
+    write_text(other->transport, "mail");
+    keeper_will(other, DATA, set_leaving);
+    write_text(one->transport, "mail");
+    scene_ticks(&scene);
+    left_in_drop = scene.loop;
+    act(one);
+    scene_ticks(&scene);
+    CHECK(cora_is_null(left_in_drop));
+    CHECK_INT(one->dropped, 1);
+    CHECK_INT(other->dropped, 1);
+    ev_loop_destroy(scene.host);
+}
+
+TEST(leaves_when_aborted,
+     "a variable of a connection that is aborted may leave the host when it is "
+     "dropped")
+{
+    leave_while(abort_own);
+}
+
+TEST(leaves_when_closed, "so may one of a connection that is closed")
+{
+    leave_while(close_own);
+}
+
+TEST(leaves_when_set, "so may one that data_received replaces by another")
+{
+    leave_while(set_calais_soon);
+}
+
 static void abort_and_detach(struct keeper *keeper)
 {
     abort_own(keeper);
@@ -1162,6 +1444,51 @@ TEST(runs_loop_in_pause, "a pause_writing that is called outside of a run may ru
     CHECK_INT(keeper.dropped, 1);
     cora_loop_close(loop);
     close(pair.far);
+}
+
+/* Bound to a keeper: it is collected inside, and then aborted. */
+static void collect_and_abort(cora_args bound)
+{
+    struct keeper *keeper = cora_arg(bound, 0, struct keeper *);
+    put((int)cora_arg_int(bound, 1), "mail");
+    ev_run(cora_loop_ev(keeper->loop), EVRUN_NOWAIT);
+    abort_own(keeper);
+}
+
+static void run_host_to_the_end(struct keeper *keeper)
+{
+    for (int i = 0; i < 5; i++)
+        ev_run(cora_loop_ev(keeper->loop), EVRUN_NOWAIT);
+    keeper_note(keeper, "ran");
+}
+
+TEST(ends_inside_a_write,
+     "a write whose pause_writing runs the host while the connection ends gives it back once")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    struct pair pair = pair_new(), one = pair_new(), two = pair_new();
+    struct keeper keeper = { .loop = loop }, first = { .loop = loop }, second = { .loop = loop };
+    keeper_open(loop, &keeper, pair.near);
+    CHECK_INT(cora_transport_set_write_buffer_limits(keeper.transport, 0, 0), 0);
+    keeper_will(&keeper, PAUSED, run_host_to_the_end);
+    cora_call_soon(loop, cora_partial(collect_and_abort, &keeper, pair.far));
+    faults_on(pair.near);
+    faults.send_error = EAGAIN;
+    CHECK_INT(write_text(keeper.transport, "crates"), 0);
+    faults_end();
+    run_ticks(loop, 2);
+    CHECK_INT(keeper.dropped, 1);
+    keeper_connect(loop, &first, one.near);
+    keeper_connect(loop, &second, two.near);
+    CHECK_INT(cora_transport_socket(first.transport), one.near);
+    CHECK_INT(cora_transport_socket(second.transport), two.near);
+    run_ticks(loop, 2);
+    CHECK_TEXT(first.log, "made");
+    CHECK_TEXT(second.log, "made");
+    cora_loop_close(loop);
+    close(pair.far);
+    close(one.far);
+    close(two.far);
 }
 
 TEST(runs_loop_in_limits, "setting limits outside of a run may pause, and so run the loop inside")
@@ -1385,4 +1712,40 @@ TEST(server_ends_and_stops_in_each,
      "in every callback the server may be ended and the loop stopped")
 {
     on_each_of_servers(end_server_and_close_loop);
+}
+
+/* A value whose drop closes the loop, or tries to: inside a tick that is refused. */
+static void close_in_drop(void *pointer)
+{
+    cora_loop *loop = pointer, closed = *loop;
+    *loop = (cora_loop){ 0 };
+    if (!cora_is_null(closed))
+        cora_loop_close(closed);
+}
+
+static const cora_type closing = { "closing", close_in_drop, NULL, 0 };
+static cora_loop closed_in_drop;
+
+static void set_closing(struct keeper *keeper)
+{
+    (void)keeper;
+    CHECK_INT(cora_context_set(&harbour, cora_own(&closed_in_drop, &closing)), 0);
+}
+
+TEST(server_aborts_variables, "a variable of a server's connection may try to close the loop when "
+                              "it is dropped, while the server aborts its connections")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    struct keeper keeper = { .when = DATA, .act = set_closing };
+    int far = serve(loop, &keeper);
+    put(far, "mail");
+    RUN_UNTIL(loop, keeper.received);
+    closed_in_drop = loop;
+    CHECK_INT(cora_server_abort_clients(keeper.server), 0);
+    run_ticks(loop, 2);
+    CHECK_TEXT(keeper.log, "made data:mail lost");
+    CHECK(cora_is_null(closed_in_drop));
+    CHECK_INT(keeper.dropped, 1);
+    cora_loop_close(loop);
+    close(far);
 }

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -22,6 +23,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define START 1000.0 /* what the virtual clock shows first */
@@ -123,6 +125,7 @@ enum deed {
     CLOSE_CLIENTS,
     ABORT_CLIENTS,
     FAIL,
+    INTERRUPT,
     MAKE_NONE, /* in the factory */
     WRITE_MUCH,
 };
@@ -137,6 +140,7 @@ struct office {
     int dropped; /* bound arguments */
     int errors;  /* connections that were lost with an error */
     char received[200];
+    char district[20];   /* the variable that the factory has seen last */
     cora_transport last; /* connection */
     size_t clients_when_lost;
     enum deed when_told, in_factory, when_made, when_data, when_lost;
@@ -163,6 +167,9 @@ static void act(struct office *office, enum deed deed)
         break;
     case FAIL:
         cora_fail(cora_error(CORA_EVALUE, "out of stamps"));
+        break;
+    case INTERRUPT:
+        cora_fail(cora_error(CORA_EKEYBOARDINTERRUPT, NULL));
         break;
     case WRITE_MUCH:
         while (cora_transport_get_write_buffer_size(office->last) == 0)
@@ -213,9 +220,14 @@ static const struct cora_protocol_type clerk = { .name = "Clerk",
                                                  .connection_lost = clerk_lost,
                                                  .drop = clerk_drop };
 
+static const cora_variable district = { "district", { 0 } };
+
 static cora_protocol clerk_new(cora_args bound)
 {
     struct office *office = cora_arg(bound, 0, struct office *);
+    cora_value name = cora_context_get(&district);
+    snprintf(office->district, sizeof office->district, "%s",
+             cora_is_nothing(name) ? "" : cora_as_text(name));
     office->factories++;
     act(office, office->in_factory);
     if (office->in_factory == MAKE_NONE)
@@ -613,6 +625,24 @@ TEST(named_host, "a name is looked up by a thread")
     end(loop);
 }
 
+TEST(variables, "factories see the variables of who listens, also when a name was looked up")
+{
+    const char *const hosts[] = { "127.0.0.1", "main.office" };
+    for (int i = 0; i < 2; i++) {
+        cora_loop loop = loop_new();
+        struct office office = { .told = 0 };
+        CHECK_INT(cora_context_set(&district, cora_static("north")), 0);
+        open_up(loop, &office, &(struct cora_server_options){ .host = hosts[i] });
+        CHECK_INT(cora_context_set(&district, cora_nothing()), 0);
+        CHECK_INT(cora_run_forever(loop), 0);
+        int client = client_new(cora_server_port(office.server));
+        ticks(loop, 2);
+        CHECK_TEXT(office.district, "north");
+        close(client);
+        end(loop);
+    }
+}
+
 TEST(reuse_port, "SO_REUSEPORT is on when it is asked for, else off",
      "test_events.EventLoopTestsMixin.test_create_server_reuse_port")
 {
@@ -696,6 +726,36 @@ TEST(print, "a server prints its addresses, and how many connections it has")
     CHECK_INT(cora_server_print(office.server, text, sizeof text), (int)strlen(expected));
     CHECK_TEXT(text, expected);
     close(client);
+    end(loop);
+}
+
+/* Bound to an office, whose text gets what the server prints. */
+static void ask_and_print(cora_args bound)
+{
+    struct office *office = cora_arg(bound, 0, struct office *);
+    CHECK_INT(cora_server_port(office->server), 0);
+    CHECK(cora_server_print(office->server, office->text, sizeof office->text) > 0);
+}
+
+TEST(print_local, "a server of a local socket has no port, and prints its path")
+{
+    cora_loop loop = loop_new();
+    struct office office = { .told = 0 };
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    char folder[] = "/tmp/officeXXXXXX";
+    int bound = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/counter", folder);
+    CHECK_INT(bind(bound, (struct sockaddr *)&address, sizeof address), 0);
+    unlink(address.sun_path);
+    rmdir(folder);
+    listens(loop, &office, &(struct cora_server_options){ .socket = bound });
+    cora_set_last_error(cora_error(CORA_EKEY, "no such box"));
+    cora_call_soon(loop, cora_partial(ask_and_print, &office));
+    tick(loop);
+    CHECK_INT(cora_last_error_code(), CORA_EKEY);
+    CHECK_INT(office.reports, 0);
+    CHECK(strstr(office.text, "/counter]"));
     end(loop);
 }
 
@@ -951,6 +1011,18 @@ TEST(accept_default, "the backlog is 100 unless another one is asked for")
         tick(loop);
     CHECK_INT(cora_server_clients(office.server), 101);
     close_all(clients, 110);
+    end(loop);
+}
+
+TEST(accept_most, "the backlog may be as large as an int: all who wait are accepted in one turn")
+{
+    cora_loop loop = loop_new();
+    struct office office = { .told = 0 };
+    int clients[3], crowd = crowd_new(clients, 3);
+    listens(loop, &office, &(struct cora_server_options){ .socket = crowd, .backlog = INT_MAX });
+    ticks(loop, 3);
+    CHECK_INT(cora_server_clients(office.server), 3);
+    close_all(clients, 3);
     end(loop);
 }
 
@@ -1229,6 +1301,58 @@ TEST(start_twice, "starting and stopping twice is as once")
     end(loop);
 }
 
+TEST(start_before, "serving that is started before the server listens begins when it listens")
+{
+    for (int later = 0; later < 2; later++) {
+        cora_loop loop = loop_new();
+        struct office office = { .told = 0 };
+        open_up(loop, &office,
+                &(struct cora_server_options){ .host = "127.0.0.1", .start_later = later });
+        CHECK_INT(cora_server_start_serving(office.server), 0);
+        CHECK_INT(cora_run_forever(loop), 0);
+        CHECK(cora_server_is_serving(office.server));
+        int client = client_new(cora_server_port(office.server));
+        ticks(loop, 2);
+        CHECK_INT(office.made, 1);
+        close(client);
+        end(loop);
+    }
+}
+
+TEST(stop_before, "serving that is stopped before the server listens does not begin")
+{
+    cora_loop loop = loop_new();
+    struct office office = { .told = 0 };
+    open_up(loop, &office, &(struct cora_server_options){ .host = "127.0.0.1" });
+    CHECK_INT(cora_server_stop_serving(office.server), 0);
+    CHECK_INT(cora_run_forever(loop), 0);
+    CHECK_INT(office.code, 0);
+    CHECK(!cora_server_is_serving(office.server));
+    CHECK_INT(client_try(cora_server_port(office.server)), -1);
+    CHECK_INT(errno, ECONNREFUSED);
+    end(loop);
+}
+
+TEST(interrupt_in_factory,
+     "an interrupt in the factory leaves the run; clients behind it are accepted in the next")
+{
+    cora_loop loop = loop_new();
+    struct office office = { .in_factory = INTERRUPT };
+    int clients[3], crowd = crowd_new(clients, 3);
+    open_up(loop, &office, &(struct cora_server_options){ .socket = crowd });
+    int code = 0;
+    while (code == 0)
+        code = cora_run_forever(loop);
+    CHECK_INT(code, CORA_EKEYBOARDINTERRUPT);
+    CHECK_INT(office.factories, 1);
+    office.in_factory = NOTHING;
+    ticks(loop, 4);
+    CHECK_INT(office.factories, 3);
+    CHECK_INT(office.made, 2);
+    close_all(clients, 3);
+    end(loop);
+}
+
 TEST(stop_in_factory, "a server that is stopped in the factory accepts no more in that turn")
 {
     cora_loop loop = loop_new();
@@ -1375,6 +1499,86 @@ TEST(close_between, "also when it listens already, and the callback is queued")
     CHECK_INT(cora_server_close(office.server), 0);
     run_for(loop, 1);
     CHECK_INT(office.told, 0);
+    end(loop);
+}
+
+TEST(close_failed,
+     "one that could not listen, and has not told that yet, tells nothing when closed")
+{
+    for (int late = 0; late < 4; late++) {
+        cora_loop loop = loop_new();
+        struct office office = { .told = 0 };
+        int bound = bound_new();
+        CHECK_INT(listen(bound, 1), 0);
+        open_up(loop, &office,
+                &(struct cora_server_options){ .host = "127.0.0.1", .port = port_of(bound) });
+        for (int i = 0; i < late && !office.told; i++)
+            tick(loop);
+        int told = office.told;
+        CHECK_INT(cora_server_close(office.server), 0);
+        run_for(loop, 1);
+        CHECK_INT(office.told, told);
+        CHECK(late > 0 || !told);
+        CHECK(late < 3 || told);
+        CHECK_INT(office.dropped, 2);
+        CHECK_INT(cora_live(loop), 0);
+        close(bound);
+        end(loop);
+    }
+}
+
+/* A value whose drop runs a loop, or closes it; once. */
+struct burglar {
+    cora_loop runs, closes;
+};
+
+static void burglar_acts(void *pointer)
+{
+    struct burglar *burglar = pointer, now = *burglar;
+    *burglar = (struct burglar){ { 0 }, { 0 } };
+    if (!cora_is_null(now.runs))
+        ticks(now.runs, 3);
+    if (!cora_is_null(now.closes))
+        CHECK_INT(cora_loop_close(now.closes), 0);
+}
+
+static const cora_type hidden = { "burglar", burglar_acts, NULL, 0 };
+
+/* Closes a server that listens, before its callback, which is bound to a burglar, is called. */
+static void close_with(cora_loop loop, struct office *office, struct burglar *burglar, bool runs)
+{
+    office->server = cora_listen(loop, &(struct cora_server_options){ .host = "127.0.0.1" },
+                                 cora_partial(clerk_new, office),
+                                 cora_partial(on_listening, office, cora_own(burglar, &hidden)));
+    cora_drop_temporaries();
+    while (!cora_server_is_serving(office->server))
+        tick(loop);
+    CHECK_INT(office->told, 0);
+    *burglar = (struct burglar){ .runs = runs ? loop : (cora_loop){ 0 },
+                                 .closes = runs ? (cora_loop){ 0 } : loop };
+    CHECK_INT(cora_server_close(office->server), 0);
+    CHECK(cora_is_null(burglar->runs) && cora_is_null(burglar->closes));
+    CHECK_INT(office->told, 0);
+}
+
+TEST(close_closes_loop, "what is dropped when a server is closed may close the loop")
+{
+    cora_loop loop = loop_new();
+    struct office office = { .told = 0 };
+    struct burglar burglar = { { 0 }, { 0 } };
+    close_with(loop, &office, &burglar, false);
+    CHECK(cora_is_closed(loop));
+    end((cora_loop){ 0 });
+}
+
+TEST(close_runs_loop, "what is dropped when a server is closed may run the loop")
+{
+    cora_loop loop = loop_new();
+    struct office office = { .told = 0 };
+    struct burglar burglar = { { 0 }, { 0 } };
+    close_with(loop, &office, &burglar, true);
+    CHECK_INT(cora_server_socket(office.server, 0), -1);
+    CHECK_INT(cora_live(loop), 0);
     end(loop);
 }
 

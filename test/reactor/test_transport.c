@@ -806,6 +806,27 @@ TEST(write_would_block, "a send that would block keeps everything, and is not an
     close(pair.far);
 }
 
+TEST(write_too_much, "more bytes than there can be are refused, and the connection goes on")
+{
+    static const size_t sizes[] = { SIZE_MAX, SIZE_MAX - 1, (size_t)PTRDIFF_MAX + 1 };
+    for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
+        cora_loop loop = cora_loop_new(NULL);
+        struct pair pair = pair_new();
+        struct keeper keeper = { .loop = loop };
+        keeper_open(loop, &keeper, pair.near);
+        if (i % 2)
+            clog_writes(pair.near);
+        CHECK(cora_transport_write(keeper.transport, "crates", sizes[i / 2]) < 0);
+        CHECK(!cora_transport_is_closing(keeper.transport));
+        CHECK_INT(cora_transport_get_write_buffer_size(keeper.transport), 0);
+        faults_end();
+        CHECK_INT(write_text(keeper.transport, "crates"), 0);
+        CHECK_TEXT(take(pair.far), "crates");
+        cora_loop_close(loop);
+        close(pair.far);
+    }
+}
+
 TEST(write_interrupted, "a send that a signal interrupts keeps everything, and is not an error")
 {
     cora_loop loop = cora_loop_new(NULL);
