@@ -24,6 +24,9 @@ static cora_protocol given_stream(cora_args bound)
 
 static void stream_give_up(const struct request *request)
 {
+    struct stream *stream = request->stream ? stream_find(request->stream) : NULL;
+    if (stream)
+        stream->closed = true; /* by the library: nobody forgot it */
     connector_give_up(request);
     if (request->stream)
         cora_object_close(request->stream, &stream_type);
