@@ -28,7 +28,7 @@ static void stream_give_up(const struct request *request)
     if (stream)
         stream->closed = true; /* by the library: nobody forgot it */
     connector_give_up(request);
-    if (request->stream)
+    if (request->stream && stream_find(request->stream))
         cora_object_close(request->stream, &stream_type);
 }
 
