@@ -527,6 +527,7 @@ static void server_tell(struct server *server, int code)
     server->bound = false;
     if (cora_is_null(told) ||
         cora_is_null(cora_call_soon(loop_handle(loop), cora_partial(on_called, handle)))) {
+        server->told = (cora_handle){ 0 }; /* it is called, without memory, too */
         cora_server_close(handle);
         return;
     }
