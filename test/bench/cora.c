@@ -621,7 +621,7 @@ static void receive(cora_args bound)
         cora_stop(loop);
 }
 
-static void send(size_t i)
+static void pass_on(size_t i)
 {
     cora_call_soon_threadsafe(loop, cora_partial(receive, i));
 }
