@@ -628,7 +628,7 @@ static void pass_on(size_t i)
 
 static void w11_round(size_t n)
 {
-    bench_sender_start(n, send);
+    bench_sender_start(n, pass_on);
     cora_run_forever(loop);
     bench_sender_join();
 }
