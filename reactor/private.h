@@ -164,13 +164,14 @@ static inline cora_future slot_future(const struct slot *slot)
 static inline void callback_invoke(const struct slot *slot, const struct callback *callback)
 {
     cora_args bound = callback_args(slot, callback);
-    if (CORA_UNLIKELY(slot->flags & CALLBACK_OUTCOME)) {
+    if (slot->kind >= SLOT_DONE) {
+        ((cora_done_function)callback->function)(bound, slot_future(slot));
+    } else if (CORA_UNLIKELY(slot->flags & CALLBACK_OUTCOME)) {
         bound.count--;
         ((cora_outcome_function)callback->function)(bound, bound.values[bound.count]);
-    } else if (slot->kind < SLOT_DONE)
+    } else {
         ((cora_callback_function)callback->function)(bound);
-    else
-        ((cora_done_function)callback->function)(bound, slot_future(slot));
+    }
 }
 
 /* on_ring("bell", 3): as snprintf. */

@@ -199,7 +199,8 @@ static inline void simple_run(struct loop *loop, struct slot *slot, struct callb
 }
 
 /* Runs one that was taken from the queue, whatever it is. */
-static inline void slot_dispatch(struct loop *loop, struct slot *slot)
+static inline __attribute__((always_inline)) void slot_dispatch(struct loop *loop,
+                                                                struct slot *slot)
 {
     if (CORA_LIKELY(slot_is_simple(loop, slot, SLOT_READY)))
         simple_run(loop, slot, &((struct ready_slot *)slot)->callback, &loop->handles);
