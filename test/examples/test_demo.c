@@ -433,6 +433,8 @@ static struct row fetch_fine(struct site *site, const char *url)
 
 TEST(host_name, "a host may be a name, which is looked up")
 {
+    if (!harness_file_says("/etc/hosts", "localhost"))
+        SKIP("this system does not know localhost by itself");
     struct site site = site_open(1);
     char url[100];
     snprintf(url, sizeof url, "http://localhost:%s/", strrchr(site.url, ':') + 1);

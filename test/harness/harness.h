@@ -87,6 +87,10 @@ void harness_in_small_stack(void *(*function)(void *unused));
 /* Whether the tests run in valgrind; TEST_IN_PROCESS=1 counts as such. */
 bool harness_under_valgrind(void);
 
+/* Whether a line of this file of the system's has the word: /etc/hosts and /etc/services are not
+ * there in every container, and what is not in them is asked of other machines. */
+bool harness_file_says(const char *file, const char *word);
+
 /* Whether the harness was compiled with the address, thread or memory sanitizer. */
 bool harness_sanitized(void);
 
