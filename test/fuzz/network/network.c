@@ -329,9 +329,6 @@ static void look_at(cora_value outcome)
         add(SERVER, cora_as_server(outcome).bits);
     else if (outcome.type == &cora_type_stream_writer)
         add(STREAM, cora_as_stream_writer(outcome).bits);
-    else if (outcome.type == &cora_type_list && cora_list_size(outcome) == 2 &&
-             cora_list_at(outcome, 0).type == &cora_type_int)
-        add_peer((int)cora_as_int(cora_list_at(outcome, 0))); /* sock_accept */
     cora_print(outcome, text, sizeof text);
 }
 
@@ -718,6 +715,8 @@ static void act_stream(void)
     }
 }
 
+static char into[64];
+
 static void act_peer(void)
 {
     struct linger reset = { 1, 0 };
@@ -748,8 +747,8 @@ static void act_peer(void)
         start(cora_sock_sendall(peer, bytes_to_send, some_size()));
         break;
     case 5:
-        trace("sock_accept");
-        start(cora_sock_accept(peer));
+        trace("sock_recv_into"); /* sock_accept would give a socket, perhaps to nobody */
+        start(cora_sock_recv_into(peer, into, 1 + below(sizeof into)));
         break;
     case 6:
         trace("a new pair");
