@@ -5,15 +5,12 @@
  *                        .host = "example.org", .port = 80 }, cora_partial(hello_new)),
  *                    cora_partial(on_connected));                            // callback style
  *
- *     return cora_await(self, cora_create_server(&(struct cora_server_options){ .port = 8080 },
- *                                                cora_partial(echo_new)), listening);   // in a
- * step
+ *     return cora_await(self, cora_create_server(&options, cora_partial(echo_new)), listening);
  *
  * Options and bound arguments are copied in the very call; the loop is the one that runs, or the
  * thread's current one (cora_set_current_loop). What is wrong with them is the outcome. Such an
  * awaitable is a temporary, as values are: await it before the running callback returns, in main()
- * before the next run. The same
- * without futures: connector.h, server.h, resolver.h.
+ * before the next run. The same without futures: connector.h, server.h, resolver.h.
  */
 #ifndef CORA_CONNECTION_H
 #define CORA_CONNECTION_H

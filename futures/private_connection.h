@@ -31,7 +31,7 @@ void request_end(struct cora_waiter *waiter);
 struct request_waiter {
     struct cora_waiter waiter;
     struct request request;
-    cora_value outcome;     /* counted */
+    cora_value outcome; /* counted */
 };
 
 #define REQUEST_OPERATION(says)                                                                    \

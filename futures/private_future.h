@@ -157,11 +157,8 @@ struct operation {
 /* Queues a slot behind what is queued, by other threads too. */
 static inline void slot_queue(struct loop *loop, struct slot *slot)
 {
-    if (CORA_UNLIKELY(shared_waiting(loop)))
-        shared_take(loop);
     slot->state = SLOT_QUEUED;
-    queue_append(&loop->ready, slot);
-    loop_wake(loop);
+    ready_append(loop, slot);
 }
 
 static inline struct future *future_of(struct slot *slot)

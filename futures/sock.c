@@ -12,7 +12,8 @@
 
 #include "private_future.h"
 
-#include "reactor/resolver.h"
+#include "reactor/private_resolver.h"
+#include "reactor/private_watcher.h"
 #include "reactor/watcher.h"
 
 #include <errno.h>
@@ -323,29 +324,15 @@ cora_awaitable cora_sock_sendall(int socket, const void *bytes, size_t size)
 
 /* ---- connect ---- */
 
-/* Writes an address as Python prints it: ('127.0.0.1', 80). Nothing for a family without a form. */
-static void peer_print(cora_value bytes, char *buffer, size_t size)
-{
-    struct sockaddr_storage storage = { 0 };
-    size_t length, at = 0;
-    const void *address = cora_as_bytes(bytes, &length);
-    memcpy(&storage, address, length < sizeof storage ? length : sizeof storage);
-    cora_value parts = cora_from_address((struct sockaddr *)&storage, (socklen_t)length);
-    size_t count = parts.type == &cora_type_list ? cora_list_size(parts) : 0;
-    *buffer = 0;
-    for (size_t i = 0; i < count && at < size; i++) {
-        cora_value part = cora_list_at(parts, i);
-        const char *end = i + 1 < count ? ", " : ")";
-        at += (size_t)(i == 0 ? snprintf(buffer, size, " ('%s'%s", cora_as_text(part), end)
-                              : snprintf(buffer + at, size - at, "%lld%s", cora_as_int(part), end));
-    }
-}
-
 static cora_value connect_error(int code, cora_value address)
 {
-    char text[100];
-    peer_print(address, text, sizeof text);
-    return cora_error(code, "Connect call failed%s", text);
+    char text[120];
+    struct sockaddr_storage storage = { 0 };
+    size_t size;
+    const void *bytes = cora_as_bytes(address, &size);
+    memcpy(&storage, bytes, size < sizeof storage ? size : sizeof storage);
+    address_print((struct sockaddr *)&storage, (socklen_t)size, text, sizeof text);
+    return cora_error(code, "Connect call failed%s%s", *text ? " " : "", text);
 }
 
 /*

@@ -82,7 +82,7 @@ typedef struct cora_protocol_factory {
 typedef struct cora_client_callback {
     struct cora_partial *partial;
     bool makes_coroutine; /* which does it */
-} cora_client_callback; /* what serves each connection of a stream server (futures/) */
+} cora_client_callback;   /* what serves each connection of a stream server (futures/) */
 
 /* ---- reading bound arguments ---- */
 
@@ -390,8 +390,8 @@ static inline auto cora_make_partial(const struct cora_place *place, cora_outcom
 }
 
 template <class... A>
-static inline auto cora_make_partial(const struct cora_place *place, cora_protocol_function function,
-                                     A... arguments)
+static inline auto cora_make_partial(const struct cora_place *place,
+                                     cora_protocol_function function, A... arguments)
 {
     return cora_make_partial_of<cora_protocol_factory>(place, function, arguments...);
 }
@@ -404,8 +404,8 @@ static inline auto cora_make_partial(const struct cora_place *place, cora_client
 }
 
 template <class... A>
-static inline auto cora_make_partial(const struct cora_place *place, cora_client_coroutine_function function,
-                                     A... arguments)
+static inline auto cora_make_partial(const struct cora_place *place,
+                                     cora_client_coroutine_function function, A... arguments)
 {
     return cora_make_partial_of<cora_client_callback, true>(place, function, arguments...);
 }

@@ -70,23 +70,6 @@ static struct connector *connector_get(uint64_t bits)
     return memory ? *memory : NULL;
 }
 
-/* ---- helpers that servers share ---- */
-
-void address_print(const struct sockaddr *address, socklen_t size, char *buffer, size_t room)
-{
-    cora_value list = cora_from_address(address, size);
-    if (list.type != &cora_type_list) {
-        cora_print(list, buffer, room);
-        return;
-    }
-    int length = snprintf(buffer, room, "('%s'", cora_as_text(cora_list_at(list, 0)));
-    for (size_t i = 1; i < cora_list_size(list) && (size_t)length < room; i++)
-        length += snprintf(buffer + length, room - (size_t)length, ", %lld",
-                           cora_as_int(cora_list_at(list, i)));
-    if ((size_t)length < room)
-        snprintf(buffer + length, room - (size_t)length, ")");
-}
-
 int check_stream_socket(int descriptor)
 {
     int type = 0;

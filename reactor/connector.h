@@ -9,7 +9,8 @@
  * The name is resolved, and its addresses are tried in that order, or, with a delay between them,
  * at the same time ("happy eyeballs", RFC 8305): the first that answers is the connection, the
  * others are closed. The factory makes the protocol, whose connection_made comes before the
- * callback, and what is received after it. asyncio: loop.create_connection; as a future: futures/connection.h.
+ * callback, and what is received after it. asyncio: loop.create_connection; as a
+ * future: futures/connection.h.
  */
 #ifndef CORA_CONNECTOR_H
 #define CORA_CONNECTOR_H

@@ -128,8 +128,7 @@ int cora_object_close(uint64_t bits, const struct cora_object_type *type)
     struct object *object = object_find(bits, type);
     if (!object) {
         refuse(bits, type);
-        int code = cora_last_error_code();
-        return code == CORA_ESTALE ? 0 : code;
+        return stale_code();
     }
     struct loop *loop = slot_owner(&object->slot);
     loop_hold(loop);

@@ -58,11 +58,8 @@ cora_handle hook_tell(struct loop *loop, struct hook *hook, cora_value outcome)
         *last = memory_error();
     if (!cora_is_plain(*last))
         slot->flags |= CALLBACK_DROPS;
-    if (shared_waiting(loop))
-        shared_take(loop);
     slot->state = SLOT_QUEUED;
-    queue_append(&loop->ready, slot);
-    loop_wake(loop);
+    ready_append(loop, slot);
     return (cora_handle){ slot->bits };
 }
 

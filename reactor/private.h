@@ -506,6 +506,15 @@ static inline bool shared_waiting(struct loop *loop)
     return CORA_UNLIKELY(atomic_load_explicit(&loop->shared.waiting, memory_order_relaxed));
 }
 
+/* Puts a slot behind what is ready, also by other threads. */
+static inline void ready_append(struct loop *loop, struct slot *slot)
+{
+    if (shared_waiting(loop))
+        shared_take(loop);
+    queue_append(&loop->ready, slot);
+    loop_wake(loop);
+}
+
 /* timer.c */
 double clock_now(void);
 double timer_when(const struct timer_slot *timer);
@@ -531,9 +540,6 @@ static inline void timer_cancel(struct loop *loop, struct timer_slot *timer)
 int transport_claim(struct loop *loop, int number, struct slot *transport);
 void transport_watch(struct loop *loop, int number, int events);
 void transport_unwatch(struct loop *loop, int number);
-
-/* The handle of the reader or writer that a descriptor has now; null: none. */
-cora_handle watcher_handle(struct loop *loop, int number, int event);
 
 void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events);
 bool watcher_forget(struct loop *loop, const struct slot *slot);

@@ -60,9 +60,6 @@ static inline size_t text_size(const char *text)
     return text ? strlen(text) + 1 : 0;
 }
 
-/* A socket's address as an error tells it: ('127.0.0.1', 80). */
-void address_print(const struct sockaddr *address, socklen_t size, char *buffer, size_t room);
-
 /* Whether this descriptor is a stream socket: 0 or a code. */
 int check_stream_socket(int descriptor);
 

@@ -44,6 +44,13 @@ static inline struct object *object_find(uint64_t bits, const struct cora_object
     return object_of(slot);
 }
 
+/* The code of a close that has found nothing: 0 for a stale handle, as that is closed already. */
+static inline int stale_code(void)
+{
+    int code = cora_last_error_code();
+    return code == CORA_ESTALE ? 0 : code;
+}
+
 /* Gives back one that is closed, unless its loop is: then it goes with that. */
 static inline void object_free(struct loop *loop, struct object *object)
 {

@@ -24,4 +24,7 @@ cora_lookup lookup_start_name(struct loop *loop, const struct sockaddr *address,
  */
 cora_value lookup_now(const char *host, const char *service, const struct addrinfo *hints);
 
+/* An address as an error tells it: ('127.0.0.1', 80); nothing for families that are not known. */
+void address_print(const struct sockaddr *address, socklen_t size, char *buffer, size_t room);
+
 #endif

@@ -11,6 +11,7 @@
 #include "private_object.h"
 #include "transport.h"
 
+#include <errno.h>
 #include <sys/socket.h>
 
 /* What a kind of transport does with its descriptor; each as the system's call of that name. */
@@ -49,8 +50,8 @@ struct starter {
 #define TRANSPORT_WRITES 0x40   /* it waits until it can write */
 #define TRANSPORT_READS 0x80    /* it waits until it can read */
 #define TRANSPORT_AWAITED 0x100 /* somebody waits for its start */
-#define TRANSPORT_BUSY 0x400    /* the program runs inside a call of it: its memory stays */
-#define TRANSPORT_GONE 0x200    /* it is closed, and holds nothing any more */
+#define TRANSPORT_HELD 0x200    /* the program runs inside a call of it: its memory stays */
+#define TRANSPORT_GONE 0x400    /* it is closed, and holds nothing any more */
 
 struct transport {
     const struct transport_kind *kind;
@@ -105,6 +106,12 @@ cora_protocol factory_call(struct loop *loop, struct slot *factory);
 
 /* Drops a protocol that was never given to a transport. */
 void protocol_drop(cora_protocol protocol);
+
+/* Whether a call is to be made again when the descriptor is ready. */
+static inline bool would_block(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
 
 /* Makes a socket non-blocking, and not inherited. 0 or -errno. */
 int descriptor_prepare(int descriptor);

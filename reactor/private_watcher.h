@@ -15,7 +15,7 @@ struct descriptor {
     struct descriptor *next_unchecked;
 };
 
-#define GROUP 64
+#define DESCRIPTOR_GROUP 64
 
 /* What somebody waits for. */
 static inline int events_wanted(const struct descriptor *descriptor)
@@ -28,10 +28,21 @@ static inline int events_wanted(const struct descriptor *descriptor)
 /* The record of this number; NULL: there is none. */
 static inline struct descriptor *descriptor_at(const struct loop *loop, size_t number)
 {
-    if (number >= loop->descriptor_room || !loop->descriptors[number / GROUP])
+    if (number >= loop->descriptor_room || !loop->descriptors[number / DESCRIPTOR_GROUP])
         return NULL;
-    struct descriptor *descriptor = &loop->descriptors[number / GROUP][number % GROUP];
+    struct descriptor *descriptor =
+        &loop->descriptors[number / DESCRIPTOR_GROUP][number % DESCRIPTOR_GROUP];
     return descriptor->watcher.data ? descriptor : NULL;
+}
+
+/* The handle of the reader or writer that a number has now; null: none. */
+static inline cora_handle watcher_handle(const struct loop *loop, int number, int event)
+{
+    const struct descriptor *descriptor = descriptor_at(loop, (size_t)number);
+    const struct slot *slot = NULL;
+    if (descriptor && !descriptor->is_transport)
+        slot = event == EV_READ ? descriptor->reader : descriptor->writer;
+    return (cora_handle){ slot ? slot->bits : 0 };
 }
 
 /* Queues what an event has found, in the order of events. */

@@ -27,6 +27,15 @@ struct listener {
     cora_handle retry; /* when it accepts again, after descriptors had run out; or null */
 };
 
+enum server_state {
+    SERVER_MADE,
+    SERVER_STARTED, /* resolves and binds, or could not: what is said of serving is only noted */
+    SERVER_BOUND,
+    SERVER_SERVING,
+    SERVER_CLOSED, /* has connections still */
+    SERVER_GONE,   /* its object is closed: it is freed with its last connection */
+};
+
 struct server {
     uint64_t bits;
     struct loop *loop;
@@ -39,10 +48,7 @@ struct server {
     size_t resolved; /* hosts */
     struct listener *listeners;
     size_t count;
-    bool started;
-    bool bound; /* to its addresses: what is said of serving before is only noted */
-    bool serving, closed;
-    bool gone;                 /* its object is closed: it is freed with its last connection */
+    enum server_state state;
     struct transport *clients; /* the last one first */
     size_t client_count;
     struct server_waiters waiters;
@@ -134,7 +140,8 @@ static void stop_serving(struct server *server)
 {
     uint64_t bits = server->bits;
     struct loop *loop = server->loop;
-    server->serving = false;
+    if (server->state == SERVER_SERVING)
+        server->state = SERVER_BOUND;
     for (size_t i = 0; object_find(bits, &server_type) && i < server->count; i++) {
         cora_handle retry = server->listeners[i].retry;
         server->listeners[i].retry = (cora_handle){ 0 };
@@ -158,7 +165,6 @@ static struct given_up give_up(struct server *server)
                               server->told };
     server->listeners = NULL;
     server->count = 0;
-    server->serving = false;
     server->lookup = (cora_lookup){ 0 };
     server->hook = (struct hook){ 0 };
     server->told = (cora_handle){ 0 };
@@ -189,7 +195,7 @@ static void server_closed(void *memory)
     struct slot *factory = server->factory;
     struct loop *loop = server->loop;
     struct given_up given = give_up(server);
-    server->closed = server->gone = true;
+    server->state = SERVER_GONE;
     server->factory = NULL;
     if (server->waiters.wake)
         server->waiters.wake(&server->waiters, true);
@@ -204,12 +210,12 @@ int cora_server_close(cora_server handle)
 {
     struct server *server = server_get(handle);
     if (!server)
-        return cora_last_error_code() == CORA_ESTALE ? 0 : cora_last_error_code();
-    if (server->closed)
+        return stale_code();
+    if (server->state == SERVER_CLOSED)
         return 0;
     struct loop *loop = server->loop;
     struct given_up given = give_up(server);
-    server->closed = true;
+    server->state = SERVER_CLOSED;
     loop_hold(loop);
     if (server->waiters.wake)
         server->waiters.wake(&server->waiters, false);
@@ -251,9 +257,9 @@ void server_detach(struct loop *loop, struct server *server, struct transport *t
         server->clients = transport->next;
     if (--server->client_count > 0)
         return;
-    if (server->gone)
+    if (server->state == SERVER_GONE)
         free(server);
-    else if (server->closed && loop->ev)
+    else if (server->state == SERVER_CLOSED && loop->ev)
         cora_object_close(server->bits, &server_type);
 }
 
@@ -261,7 +267,7 @@ static int end_clients(cora_server handle, bool abort)
 {
     struct server *server = server_get(handle);
     if (!server)
-        return cora_last_error_code() == CORA_ESTALE ? 0 : cora_last_error_code();
+        return stale_code();
     for (struct transport *client = server->clients; client; client = client->next) {
         if (abort)
             transport_force_close(server->loop, client, cora_nothing());
@@ -324,7 +330,7 @@ static void on_retry(cora_args bound)
     if (!listener)
         return;
     listener->retry = (cora_handle){ 0 };
-    if (server->serving && listener_watch(server, listener) < 0)
+    if (server->state == SERVER_SERVING && listener_watch(server, listener) < 0)
         accept_later(server, listener, ENOMEM);
 }
 
@@ -334,7 +340,7 @@ static void accepted(struct server *server, int socket, const struct sockaddr *p
     struct loop *loop = server->loop;
     cora_server handle = { server->bits };
     cora_protocol protocol = factory_call(loop, server->factory);
-    bool is_there = loop->ev && server_get(handle) == server && !server->closed;
+    bool is_there = loop->ev && server_get(handle) == server && server->state != SERVER_CLOSED;
     if (is_there && protocol.type &&
         tcp_transport_new(loop, socket, protocol, NULL, server, peer, size, server->place))
         return;
@@ -368,12 +374,13 @@ static void on_acceptable(cora_args bound)
             int error = errno;
             if (is_exhausted(error))
                 accept_later(server, listener_find(server, listening), error);
-            else if (error != EAGAIN && error != EWOULDBLOCK && error != EINTR)
+            else if (!would_block(error))
                 cora_fail(cora_error(-error, "socket.accept()"));
             return;
         }
         accepted(server, socket, address, size);
-        if (server_get(handle) != server || !server->serving || server->loop->interrupted)
+        if (server_get(handle) != server || server->state != SERVER_SERVING ||
+            server->loop->interrupted)
             return; /* closed in the factory; or the run ends there */
     }
 }
@@ -383,11 +390,11 @@ int cora_server_start_serving(cora_server handle)
     struct server *server = server_get(handle);
     if (!server)
         return cora_last_error_code();
-    if (server->closed)
+    if (server->state == SERVER_CLOSED)
         return fail(CORA_ERUNTIME, "the server is closed");
-    if (server->serving)
+    if (server->state == SERVER_SERVING)
         return 0;
-    if (!server->bound) {
+    if (server->state < SERVER_BOUND) {
         server->options.start_later = false;
         return 0;
     }
@@ -401,7 +408,7 @@ int cora_server_start_serving(cora_server handle)
             return code;
         }
     }
-    server->serving = true;
+    server->state = SERVER_SERVING;
     return 0;
 }
 
@@ -410,7 +417,7 @@ int cora_server_stop_serving(cora_server handle)
     struct server *server = server_get(handle);
     if (!server)
         return cora_last_error_code();
-    if (!server->bound)
+    if (server->state < SERVER_BOUND)
         server->options.start_later = true;
     stop_serving(server);
     return 0;
@@ -512,7 +519,7 @@ static void server_tell(struct server *server, int code)
 {
     cora_server handle = { server->bits };
     struct loop *loop = server->loop;
-    server->bound = true;
+    server->state = SERVER_BOUND;
     if (code == 0 && server->count == 0)
         code = fail(-EADDRNOTAVAIL, "could not bind on any address of %s",
                     server->hosts[0] && *server->hosts[0] ? server->hosts[0] : "this machine");
@@ -524,7 +531,7 @@ static void server_tell(struct server *server, int code)
     server->told = told;
     if (code == 0)
         return;
-    server->bound = false;
+    server->state = SERVER_STARTED;
     if (cora_is_null(told) ||
         cora_is_null(cora_call_soon(loop_handle(loop), cora_partial(on_called, handle)))) {
         server->told = (cora_handle){ 0 }; /* it is called, without memory, too */
@@ -582,7 +589,7 @@ static int resolve_next(struct server *server)
 static void on_soon(cora_args bound)
 {
     struct server *server = server_get(cora_arg_server(bound, 0));
-    if (server && !server->closed)
+    if (server && server->state != SERVER_CLOSED)
         server_tell(server, 0);
 }
 
@@ -591,9 +598,9 @@ int server_start(uint64_t bits, struct hook hook)
     struct server *server = server_get((cora_server){ bits });
     if (!server)
         return cora_last_error_code();
-    if (server->started)
+    if (server->state != SERVER_MADE)
         return fail(CORA_ERUNTIME, "cannot create a server twice");
-    server->started = true;
+    server->state = SERVER_STARTED;
     int socket = server->options.socket, code;
     if (!socket)
         code = resolve_next(server);
@@ -642,7 +649,7 @@ struct server_waiters *server_waiters(cora_server handle)
 bool cora_server_is_serving(cora_server handle)
 {
     struct server *server = server_get(handle);
-    return server && server->serving;
+    return server && server->state == SERVER_SERVING;
 }
 
 size_t cora_server_clients(cora_server handle)

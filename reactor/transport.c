@@ -2,8 +2,8 @@
  * How it works: a transport is an object that is queued itself: to start, when its descriptor is
  * ready, and to end. One readiness is one read, into a buffer that all of a loop share. A write
  * goes out at once if nothing waits to be sent; what is left is kept in chunks, which are sent when
- * the descriptor is writable. Every change of what is kept goes through transport_account, which
- * tells the protocol to pause and to resume.
+ * the descriptor is writable. Whatever adds to what is kept, or sends of it, ends with
+ * transport_account, which tells the protocol to pause and to resume.
  *
  * Protocol callbacks may do anything: the transport's memory stays while one runs (hold), and who
  * goes on looks whether it is there.
@@ -15,9 +15,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -129,8 +126,8 @@ static __attribute__((cold)) void transport_fatal(struct loop *loop, struct tran
  */
 static bool hold(struct transport *transport)
 {
-    bool before = is(transport, TRANSPORT_BUSY);
-    mark(transport, TRANSPORT_BUSY);
+    bool before = is(transport, TRANSPORT_HELD);
+    mark(transport, TRANSPORT_HELD);
     return before;
 }
 
@@ -138,7 +135,7 @@ static void unhold(struct loop *loop, struct transport *transport, bool before)
 {
     if (CORA_UNLIKELY(before))
         return;
-    unmark(transport, TRANSPORT_BUSY);
+    unmark(transport, TRANSPORT_HELD);
     if (CORA_LIKELY(!is(transport, TRANSPORT_GONE)))
         return;
     protocol_drop(transport->protocol);
@@ -329,11 +326,8 @@ static void transport_account(struct loop *loop, struct transport *transport)
 static void transport_queue(struct loop *loop, struct transport *transport, uint32_t event)
 {
     struct slot *slot = &transport_object(transport)->slot;
-    if (shared_waiting(loop))
-        shared_take(loop);
     slot->as.events |= event | OBJECT_QUEUED;
-    queue_append(&loop->ready, slot);
-    loop_wake(loop);
+    ready_append(loop, slot);
 }
 
 /*
@@ -416,7 +410,7 @@ static void transport_free(struct loop *loop, struct transport *transport)
         block_put(peer, sizeof *peer + peer->size);
     if (server)
         server_detach(loop, server, transport);
-    if (!is(transport, TRANSPORT_BUSY))
+    if (!is(transport, TRANSPORT_HELD))
         protocol_drop(transport->protocol);
     if (error)
         counted_drop(error);
@@ -517,11 +511,6 @@ static void on_eof(struct loop *loop, struct transport *transport)
         stop_reading(loop, transport);
     else if (is_there(loop, transport))
         transport_close(loop, transport);
-}
-
-static bool would_block(int error)
-{
-    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
 
 /* What a read has come to when it brought nothing. */
@@ -871,7 +860,7 @@ static void transport_run(struct loop *loop, struct slot *slot)
     bool ends = slot->as.events & OBJECT_ENDS; /* one that comes now has a turn of its own */
     slot->as.events &= ~(uint32_t)(OBJECT_QUEUED | OBJECT_ENDS);
     if (CORA_UNLIKELY(slot->state != SLOT_WAITING)) {
-        if (!is(transport, TRANSPORT_BUSY))
+        if (!is(transport, TRANSPORT_HELD))
             object_free(loop, object); /* it has ended since it was queued */
         return;
     }
@@ -1061,13 +1050,6 @@ bool cora_transport_is_reading(cora_transport handle)
     struct loop *loop;
     struct transport *transport = transport_get(handle, &loop);
     return transport && !is(transport, TRANSPORT_CLOSING | TRANSPORT_PAUSED);
-}
-
-/* 0 for a stale handle, as that is closed already. */
-static int stale_code(void)
-{
-    int code = cora_last_error_code();
-    return code == CORA_ESTALE ? 0 : code;
 }
 
 int cora_transport_close(cora_transport handle)

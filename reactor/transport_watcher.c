@@ -13,15 +13,6 @@ void transport_collect(struct loop *loop, struct slot *slot, int events)
         descriptor_queue(loop, slot);
 }
 
-cora_handle watcher_handle(struct loop *loop, int number, int event)
-{
-    struct descriptor *descriptor = descriptor_at(loop, (size_t)number);
-    if (!descriptor || descriptor->is_transport)
-        return (cora_handle){ 0 };
-    const struct slot *slot = event == EV_READ ? descriptor->reader : descriptor->writer;
-    return (cora_handle){ slot ? slot->bits : 0 };
-}
-
 int transport_claim(struct loop *loop, int number, struct slot *transport)
 {
     int code = descriptor_check(loop, number);

@@ -149,15 +149,15 @@ static int table_grow(struct loop *loop, size_t number)
 {
     if (number < loop->descriptor_room)
         return 0;
-    size_t room = loop->descriptor_room ? loop->descriptor_room : GROUP;
+    size_t room = loop->descriptor_room ? loop->descriptor_room : DESCRIPTOR_GROUP;
     while (room <= number)
         room *= 2;
     struct descriptor **table =
-        realloc(loop->descriptors, room / GROUP * sizeof(struct descriptor *));
+        realloc(loop->descriptors, room / DESCRIPTOR_GROUP * sizeof(struct descriptor *));
     if (!table)
         return fail_with(memory_error());
-    memset(table + loop->descriptor_room / GROUP, 0,
-           (room - loop->descriptor_room) / GROUP * sizeof(struct descriptor *));
+    memset(table + loop->descriptor_room / DESCRIPTOR_GROUP, 0,
+           (room - loop->descriptor_room) / DESCRIPTOR_GROUP * sizeof(struct descriptor *));
     loop->descriptors = table;
     loop->descriptor_room = room;
     return 0;
@@ -165,9 +165,9 @@ static int table_grow(struct loop *loop, size_t number)
 
 static struct descriptor *group_new(void)
 {
-    struct descriptor *group = malloc(GROUP * sizeof *group);
+    struct descriptor *group = malloc(DESCRIPTOR_GROUP * sizeof *group);
     if (group)
-        memset(group, 0, GROUP * sizeof *group);
+        memset(group, 0, DESCRIPTOR_GROUP * sizeof *group);
     return group;
 }
 
@@ -179,12 +179,12 @@ struct descriptor *descriptor_get(struct loop *loop, int number)
         return descriptor;
     if (table_grow(loop, (size_t)number) < 0)
         return NULL;
-    struct descriptor **group = &loop->descriptors[number / GROUP];
+    struct descriptor **group = &loop->descriptors[number / DESCRIPTOR_GROUP];
     if (!*group && !(*group = group_new())) {
         fail_with(memory_error());
         return NULL;
     }
-    descriptor = &(*group)[number % GROUP];
+    descriptor = &(*group)[number % DESCRIPTOR_GROUP];
     ev_io_init(&descriptor->watcher, on_descriptor, number, 0);
     descriptor->watcher.data = loop;
     return descriptor;
@@ -306,7 +306,7 @@ void watchers_close(struct loop *loop)
         if (descriptor)
             ev_io_stop(loop->ev, &descriptor->watcher);
     }
-    for (size_t i = 0; i < loop->descriptor_room / GROUP; i++)
+    for (size_t i = 0; i < loop->descriptor_room / DESCRIPTOR_GROUP; i++)
         free(loop->descriptors[i]);
     free(loop->descriptors);
     loop->descriptors = NULL;
