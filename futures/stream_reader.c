@@ -22,7 +22,7 @@
 static struct stream ended = { .limit = 1, .at_end = true };
 
 /* What a read was asked for. */
-struct request {
+struct read_request {
     int64_t size;
     cora_value separator; /* or several, in a list */
     size_t searched;      /* this many of the bytes that are there */
@@ -31,10 +31,10 @@ struct request {
 /* A read that waits. */
 struct stream_read {
     struct cora_waiter waiter;
-    struct stream *stream;      /* stays as long as this waits, or its loop is closed */
-    struct request request;     /* counted */
-    struct cora_counted *error; /* what it was woken to fail with, counted; NULL: nothing */
-    uint32_t takes;             /* the stream's, when it began to wait */
+    struct stream *stream;       /* stays as long as this waits, or its loop is closed */
+    struct read_request request; /* counted */
+    struct cora_counted *error;  /* what it was woken to fail with, counted; NULL: nothing */
+    uint32_t takes;              /* the stream's, when it began to wait */
 };
 
 /* ---- its life ---- */
@@ -255,8 +255,8 @@ bool cora_stream_at_eof(cora_stream_reader reader)
 
 /* ---- how every read begins, waits and goes on ---- */
 
-/* What a read comes to now; false: it must wait. */
-typedef enum tried try_read(struct stream *stream, const struct request *request,
+/* What a read comes to now. */
+typedef enum tried try_read(struct stream *stream, const struct read_request *request,
                             cora_value *ret_outcome);
 
 /* Only one may wait. Whether there is one already, and then the error. */
@@ -272,11 +272,11 @@ static bool is_second(struct stream *stream, const char *name, cora_value *ret_o
     return true;
 }
 
-static inline struct request request_of(const cora_awaitable *what)
+static inline struct read_request request_of(const cora_awaitable *what)
 {
     bool is_size = what->argument.type == &cora_type_int;
-    return (struct request){ .size = is_size ? what->argument.as.integer : 0,
-                             .separator = what->argument };
+    return (struct read_request){ .size = is_size ? what->argument.as.integer : 0,
+                                  .separator = what->argument };
 }
 
 static inline bool read_begins(const cora_awaitable *what, try_read *try, const char *name,
@@ -284,7 +284,7 @@ static inline bool read_begins(const cora_awaitable *what, try_read *try, const 
 {
     uint64_t bits = what->value.as.handle;
     struct stream *stream = stream_find(bits);
-    struct request request = request_of(what);
+    struct read_request request = request_of(what);
     if (CORA_UNLIKELY(!stream)) {
         stream = &ended;
         *ret_outcome = cora_nothing();
@@ -388,7 +388,7 @@ static enum tried try_all(struct stream *stream, cora_value *ret_outcome)
     return ENDS;
 }
 
-static inline enum tried try_some(struct stream *stream, const struct request *request,
+static inline enum tried try_some(struct stream *stream, const struct read_request *request,
                                   cora_value *ret_outcome)
 {
     size_t there = stream_buffered(stream);
@@ -433,7 +433,7 @@ static __attribute__((cold)) cora_value incomplete(struct stream *stream, cora_v
     return error;
 }
 
-static inline enum tried try_exactly(struct stream *stream, const struct request *request,
+static inline enum tried try_exactly(struct stream *stream, const struct read_request *request,
                                      cora_value *ret_outcome)
 {
     if ((uint64_t)request->size <= stream_buffered(stream))
@@ -517,7 +517,8 @@ static const char *separator_at(cora_value separator, size_t index, size_t *ret_
 }
 
 /* The one that ends first counts, the shorter one of two that end there. */
-static enum found find(const struct stream *stream, const struct request *request, size_t *ret_size)
+static enum found find(const struct stream *stream, const struct read_request *request,
+                       size_t *ret_size)
 {
     const struct stream_buffer *buffer = stream->buffer;
     const char *bytes = buffer ? buffer->bytes + buffer->start : "";
@@ -567,7 +568,7 @@ static cora_value check_separators(cora_value separator)
     return cora_nothing();
 }
 
-static enum tried try_until(struct stream *stream, const struct request *request,
+static enum tried try_until(struct stream *stream, const struct read_request *request,
                             cora_value *ret_outcome)
 {
     size_t size;
@@ -611,7 +612,7 @@ static __attribute__((cold)) cora_value too_long(struct stream *stream, enum fou
     return cora_error(CORA_EVALUE, "%s", overrun_texts[found]);
 }
 
-static inline enum tried try_line(struct stream *stream, const struct request *request,
+static inline enum tried try_line(struct stream *stream, const struct read_request *request,
                                   cora_value *ret_outcome)
 {
     size_t size;
@@ -640,7 +641,7 @@ static enum cora_resumed readline_resume(struct cora_waiter *waiter, bool cancel
 
 READ_OPERATION(cora_stream_readline_operation, "readline", readline_now, readline_resume);
 
-static enum tried try_next(struct stream *stream, const struct request *request,
+static enum tried try_next(struct stream *stream, const struct read_request *request,
                            cora_value *ret_outcome)
 {
     if (!stream->at_end || stream->buffer)
