@@ -291,22 +291,11 @@ static void callback_returned(struct loop *loop, struct future *future)
     tick_settle(loop);
 }
 
-/* One of operation.h has just ended with a value, for the task alone that awaits it. */
-#define AWAITED_BY_TASK                                                                            \
-    (FUTURE_FINISHED | FUTURE_CALLBACK | FUTURE_OPERATION | FUTURE_AWAITED | FUTURE_DIRECT)
-
 static void future_run(struct loop *loop, struct future *future)
 {
     future->slot.state = SLOT_WAITING;
-    if (CORA_UNLIKELY(!future_is_done(future))) {
-        if (!operation_step(loop, future))
-            return;
-        if (CORA_LIKELY((future->slot.as.future & ~(uint32_t)FUTURE_COUNTED) == AWAITED_BY_TASK) &&
-            future->slot.flags == 0 && future->operation == &waiter_operation && !loop->debug) {
-            loop->future_layer->wake(loop, &future->slot);
-            return;
-        }
-    }
+    if (CORA_UNLIKELY(!future_is_done(future)) && !operation_step(loop, future))
+        return;
     if (CORA_UNLIKELY(!future_has(future, FUTURE_CALLBACK))) {
         callback_over(loop, future); /* it was given up after it was woken */
         return;

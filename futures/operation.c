@@ -2,10 +2,13 @@
  * How it works: an operation of operation.h that must wait is a future whose state is the waiter,
  * in a block: the future is what is queued when it is woken. Waking and cancelling are the future's
  * own; the waiter only remembers which of them was first.
+ *
+ * One that a task awaits has no future of its own: its waiter is the state of the task, which is
+ * queued, and goes on with the outcome (task.c).
  */
 #include "operation.h"
 
-#include "private_future.h"
+#include "private_coroutine.h"
 
 #include <stdio.h>
 
@@ -52,20 +55,29 @@ void cora_waiters_remove(struct cora_waiter *waiter)
 
 enum cora_waiter_state cora_waiter_state(const struct cora_waiter *waiter)
 {
-    bool starts = waiter->busy && !waiter->woken && !future_has(waiter->future, FUTURE_ASKED);
-    if (future_phase(waiter->future) == FUTURE_PENDING || starts)
-        return CORA_WAITER_WAITING;
-    return waiter->woken ? CORA_WAITER_WOKEN : CORA_WAITER_CANCELLED;
+    if (waiter->woken)
+        return CORA_WAITER_WOKEN;
+    bool waits = waiter->busy || future_phase(waiter->future) == FUTURE_PENDING;
+    bool asked = future_has(waiter->future, FUTURE_ASKED);
+    return waits && !asked ? CORA_WAITER_WAITING : CORA_WAITER_CANCELLED;
+}
+
+/* A task whose step runs is queued when that has returned. */
+static bool is_running_task(const struct future *future)
+{
+    return is_task(future) && task_of_const(future)->flags & TASK_RUNNING;
 }
 
 bool cora_waiter_wake(struct cora_waiter *waiter)
 {
     if (waiter->busy)
         waiter->again = true;
-    if (future_phase(waiter->future) != FUTURE_PENDING)
+    if (waiter->woken || future_phase(waiter->future) != FUTURE_PENDING ||
+        future_has(waiter->future, FUTURE_ASKED))
         return false;
     waiter->woken = true;
-    future_wake(future_loop(waiter->future), waiter->future);
+    if (!is_running_task(waiter->future))
+        future_wake(future_loop(waiter->future), waiter->future);
     return true;
 }
 
@@ -154,28 +166,21 @@ static bool waiter_leave(struct cora_waiter *waiter)
 static void waiter_waits(struct loop *loop, struct cora_waiter *waiter)
 {
     waiter->woken = false;
-    if (future_has(waiter->future, FUTURE_AWAITED))
-        awaiting_task_asks(waiter->future);
     if (waiter->again)
         cora_waiter_wake(waiter);
     if (future_has(waiter->future, FUTURE_ASKED))
         future_wake(loop, waiter->future);
 }
 
-void waiter_begin(struct loop *loop, struct future *future, const cora_awaitable *what)
+int waiter_new(struct loop *loop, struct future *future, const cora_awaitable *what)
 {
-    if (!is_of_loop(loop, what)) {
-        operation_fail(loop, future,
-                       cora_error(CORA_ERUNTIME, "the %s is bound to a different event loop",
-                                  what->value.type->name));
-        return;
-    }
+    if (!is_of_loop(loop, what))
+        return fail(CORA_ERUNTIME, "the %s is bound to a different event loop",
+                    what->value.type->name);
     size_t size = waiter_size(what->operation);
     struct cora_waiter *waiter = block_get(size);
-    if (!waiter) {
-        operation_fail(loop, future, memory_error());
-        return;
-    }
+    if (!waiter)
+        return fail_with(memory_error());
     waiter->next = waiter->previous = NULL;
     waiter->list = NULL;
     value_copy_plain(&waiter->value, &what->value);
@@ -188,11 +193,18 @@ void waiter_begin(struct loop *loop, struct future *future, const cora_awaitable
     waiter_enter(waiter);
     int code = what->operation->start(waiter, what);
     if (!waiter_leave(waiter))
-        return;
-    if (code < 0)
+        return 0;
+    if (CORA_UNLIKELY(waiter->again) && code >= 0)
+        cora_waiter_wake(waiter);
+    return code;
+}
+
+void waiter_begin(struct loop *loop, struct future *future, const cora_awaitable *what)
+{
+    if (waiter_new(loop, future, what) < 0)
         operation_fail(loop, future, cora_last_error());
-    else if (CORA_UNLIKELY(waiter->again || future_has(future, FUTURE_ASKED)))
-        waiter_waits(loop, waiter);
+    else if (CORA_UNLIKELY(future_has(future, FUTURE_ASKED)))
+        future_wake(loop, future);
 }
 
 /* One whose future somebody has already: cancelling it is only noted while now runs. */
@@ -210,27 +222,37 @@ static void waiter_start_later(struct loop *loop, struct future *future, const c
         waiter_begin(loop, future, what);
 }
 
+bool waiter_go_on(struct cora_waiter *waiter, bool cancelled, enum cora_resumed *ret_how,
+                  cora_value *ret_outcome)
+{
+    *ret_outcome = cora_nothing();
+    waiter_enter(waiter);
+    *ret_how = waiter->operation->resume(waiter, cancelled, ret_outcome);
+    if (!waiter_leave(waiter)) {
+        if (*ret_how == RESUMED_GIVES)
+            cora_drop(*ret_outcome);
+        return false;
+    }
+    if (CORA_UNLIKELY(cora_thread.attention) && !cora_is_nothing(cora_thread.failure)) {
+        if (*ret_how == RESUMED_GIVES)
+            cora_drop(*ret_outcome);
+        *ret_outcome = cora_temporary(cora_thread.failure); /* it is what it ends with */
+        cora_thread.failure = cora_nothing();
+        *ret_how = CORA_ENDS;
+    }
+    return true;
+}
+
 static void waiter_resume(struct loop *loop, struct future *future)
 {
     struct cora_waiter *waiter = waiter_of(future);
-    cora_value outcome = cora_nothing();
     bool cancelled = future_has(future, FUTURE_ASKED);
+    enum cora_resumed how;
+    cora_value outcome;
     future_unmark(future, FUTURE_ASKED);
-    waiter_enter(waiter);
-    enum cora_resumed how = waiter->operation->resume(waiter, cancelled, &outcome);
-    if (!waiter_leave(waiter)) {
-        if (how == RESUMED_GIVES)
-            cora_drop(outcome);
+    if (!waiter_go_on(waiter, cancelled, &how, &outcome))
         return;
-    }
-    if (CORA_UNLIKELY(cora_thread.attention) && !cora_is_nothing(cora_thread.failure)) {
-        if (how == RESUMED_GIVES)
-            cora_drop(outcome);
-        outcome = cora_temporary(cora_thread.failure); /* it is what it ends with */
-        cora_thread.failure = cora_nothing();
-        how = CORA_ENDS;
-    }
-    if (CORA_LIKELY(how == RESUMED_GIVES))
+    if (how == RESUMED_GIVES)
         future_finish(loop, future, FUTURE_FINISHED, outcome);
     else if (how == CORA_ENDS_CANCELLED)
         operation_cancelled(loop, future);
@@ -238,6 +260,27 @@ static void waiter_resume(struct loop *loop, struct future *future)
         operation_end(loop, future, outcome);
     else
         waiter_waits(loop, waiter);
+}
+
+bool waiter_abandon(struct cora_waiter *waiter)
+{
+    cora_value outcome = cora_nothing();
+    waiter_enter(waiter);
+    if (waiter->operation->resume(waiter, true, &outcome) == RESUMED_GIVES)
+        cora_drop(outcome);
+    return waiter_leave(waiter);
+}
+
+bool waiter_give_back(struct cora_waiter *waiter)
+{
+    if (!waiter->gone)
+        future_set_phase(waiter->future, FUTURE_WOKEN); /* it cannot be woken any more */
+    waiter_end(waiter);
+    bool there = !waiter->gone;
+    if (there)
+        future_set_phase(waiter->future, FUTURE_PENDING);
+    block_put(waiter, waiter_size(waiter->operation));
+    return there;
 }
 
 /*
@@ -248,20 +291,16 @@ void future_abandon(struct future *future)
 {
     if (future_is_done(future))
         return;
-    struct loop *loop = future_loop(future);
     struct cora_waiter *waiter =
         future->operation == &waiter_operation ? future->as.state.as.pointer : NULL;
-    cora_value outcome = cora_nothing();
     if (!waiter || waiter->busy || future_phase(future) == FUTURE_STARTING) {
         future_cancel(future, cancelled_error());
         return;
     }
     if (future_phase(future) == FUTURE_WOKEN)
         future_mark(future, FUTURE_DIRECT); /* it is queued: its callbacks run then */
-    waiter_enter(waiter);
-    waiter->operation->resume(waiter, true, &outcome);
-    if (waiter_leave(waiter))
-        operation_cancelled(loop, future);
+    if (waiter_abandon(waiter))
+        operation_cancelled(future_loop(future), future);
 }
 
 static void waiter_drop(struct loop *loop, struct future *before)
@@ -280,9 +319,8 @@ static void waiter_free(struct loop *loop, void *block)
     struct cora_waiter *waiter = block;
     (void)loop;
     waiter->gone = true;
-    if (waiter->busy)
-        return;
-    block_put(waiter, waiter_size(waiter->operation));
+    if (!waiter->busy)
+        block_put(waiter, waiter_size(waiter->operation));
 }
 
 static const char *waiter_name(const struct future *future)

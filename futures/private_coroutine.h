@@ -88,7 +88,8 @@ enum next {
     NEXT_COROUTINE,
     NEXT_DELEGATE, /* the same for a generator */
     NEXT_YIELD,
-    NEXT_SLEEP, /* the outcome says until when; 0: for a tick */
+    NEXT_SLEEP,     /* the outcome says until when; 0: for a tick */
+    NEXT_OPERATION, /* the task's own */
     NEXT_RETURN,
     NEXT_RAISE,
     NEXT_VALUE, /* what it asked for is there already */
@@ -106,6 +107,7 @@ struct result {
 };
 
 #define NO_STEP UINT64_MAX /* no handle, not even the null one */
+#define OWN_OPERATION UINT64_MAX
 
 /* One drive of a chain of coroutines. */
 struct step_run {
@@ -119,7 +121,7 @@ struct step_run {
     uint64_t bits; /* the coroutine whose step runs; NO_STEP */
 
     /* These are all 0 at first, and so they are set at once. */
-    uint64_t operation;      /* the future of one that the step has begun; 0: none */
+    uint64_t operation;      /* the future of one that the step has begun, OWN_OPERATION; 0: none */
     struct future *made;     /* the first future that the step has made and not given up; or NULL */
     struct coroutine *exits; /* GeneratorExit was raised in it from outside; NULL: in none */
     cora_value outcome;      /* what the step returns, raises or yields; counted */
@@ -135,7 +137,14 @@ struct step_run {
     bool attention;
 };
 
-enum drive_end { DRIVE_RETURNED, DRIVE_RAISED, DRIVE_AWAITS, DRIVE_YIELDED, DRIVE_SLEEPS };
+enum drive_end {
+    DRIVE_RETURNED,
+    DRIVE_RAISED,
+    DRIVE_AWAITS,
+    DRIVE_OPERATES,
+    DRIVE_YIELDED,
+    DRIVE_SLEEPS,
+};
 
 struct task {
     struct future future;
@@ -163,9 +172,21 @@ struct task {
 #define TASK_EAGER 128     /* its first step runs in the call that made it */
 #define TASK_LISTED 256    /* a call graph is being made that it is in */
 
+/*
+ * The innermost coroutine awaits an operation of operation.h, or its step has begun one: the waiter
+ * is the state, in place of the task. FUTURE_ASKED: it ends with state.cancelled.
+ */
+#define TASK_OPERATING 512
+
 static inline struct task *task_of(struct future *future)
 {
     return (struct task *)future;
+}
+
+/* What it awaits with, if it is TASK_OPERATING. */
+static inline struct cora_waiter *task_waiter(const struct task *task)
+{
+    return task->future.as.state.as.pointer;
 }
 
 /* The error that is raised next, which is taken from it; NULL: none given. */
@@ -354,6 +375,12 @@ void coroutine_close_unstarted(struct coroutine *coro);
 
 /* The task of this handle; NULL, and the error is set. */
 struct task *task_get(cora_future handle);
+
+/* Begins an operation of operation.h as its own. 0, or a code: the error is set. */
+int task_begin_operation(struct loop *loop, struct task *task, const cora_awaitable *what);
+
+/* Its step has begun one, and does not await it. */
+void task_abandon_operation(struct task *task);
 
 /* Its name: its own text, or in the buffer. */
 const char *task_name(const struct task *task, char *buffer, size_t size);

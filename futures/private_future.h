@@ -374,6 +374,23 @@ void future_abandon(struct future *future);
 /* Starts one that cannot end now. */
 void waiter_begin(struct loop *loop, struct future *future, const cora_awaitable *what);
 
+/*
+ * The parts of one that a task awaits: it is the state of the task's own future. Starts it: 0, also
+ * if its loop was closed in it; or a code, and the error is set: then it is to be given back if it
+ * is there.
+ */
+int waiter_new(struct loop *loop, struct future *future, const cora_awaitable *what);
+
+/* Calls its resume: how it goes on. False if its loop was closed meanwhile, and it is gone. */
+bool waiter_go_on(struct cora_waiter *waiter, bool cancelled, enum cora_resumed *ret_how,
+                  cora_value *ret_outcome);
+
+/* Calls its resume as if Cancelled was raised in it; the same. It is to be given back then. */
+bool waiter_abandon(struct cora_waiter *waiter);
+
+/* It is over. False if its loop was closed meanwhile. */
+bool waiter_give_back(struct cora_waiter *waiter);
+
 /* What starts this awaitable. */
 static inline const struct operation *operation_of(const cora_awaitable *what)
 {

@@ -102,23 +102,42 @@ cora_next cora_await_coro(cora_coro self, cora_coro inner, cora_step step, bool 
 }
 
 /* An operation that the step has begun and then does not await is cancelled. */
-static void operation_over(struct step_run *run, uint64_t awaited)
+static __attribute__((noinline)) void operation_over(struct step_run *run, uint64_t awaited)
 {
     uint64_t begun = run->operation;
     run->operation = 0;
-    struct future *future =
-        CORA_UNLIKELY(begun && begun != awaited) ? future_find((cora_future){ begun }) : NULL;
-    if (CORA_LIKELY(!future))
+    if (run->task && run->task->flags & TASK_OPERATING && awaited != OWN_OPERATION)
+        task_abandon_operation(run->task);
+    if (begun == OWN_OPERATION || begun == awaited)
+        return;
+    struct future *future = future_find((cora_future){ begun });
+    if (!future)
         return;
     future_abandon(future);
     future_taken(future_loop(future), future);
 }
 
-/* Starts an operation, whose future ends for this await alone. */
+/* One of operation.h, that a task awaits: it is the task's own. */
+static cora_next await_own(struct step_run *run, const cora_awaitable *what)
+{
+    run->operation = OWN_OPERATION;
+    if (CORA_LIKELY(task_begin_operation(run->loop, run->task, what) == 0))
+        return ask(NEXT_OPERATION);
+    run->operation = 0;
+    return ask_with(NEXT_ERROR, error_again(cora_last_error()));
+}
+
+/* Starts an operation. By hand it has a future, which ends for this await alone. */
 static cora_next await_operation(struct coroutine *coro, const cora_awaitable *what)
 {
+    struct step_run *run = cora_thread.run;
     const struct operation *operation = operation_of(what);
     struct loop *loop = cora_thread.running;
+    if (CORA_UNLIKELY(run->operation != 0))
+        operation_over(run, 0);
+    bool is_own = operation == &waiter_operation && run->task && loop == run->loop && loop->ev;
+    if (CORA_LIKELY(is_own) && CORA_LIKELY(!(run->task->flags & TASK_OPERATING)))
+        return await_own(run, what);
     if (CORA_UNLIKELY(!loop || !loop->ev)) {
         cora_loop current = cora_current_loop();
         loop = cora_is_null(current) ? NULL : loop_get(current);
@@ -129,8 +148,7 @@ static cora_next await_operation(struct coroutine *coro, const cora_awaitable *w
     coro->awaited = future->slot.bits;
     future_mark(future, FUTURE_AWAITED);
     future_hold_in_step(future); /* it may end at once */
-    operation_over(cora_thread.run, 0);
-    cora_thread.run->operation = coro->awaited;
+    run->operation = coro->awaited;
     if (operation == &waiter_operation)
         waiter_begin(loop, future, what); /* it cannot end now: that was asked */
     else
@@ -463,8 +481,15 @@ static inline enum next step_call(struct step_run *run, struct coroutine *coro)
         cora_drop(got);
     if (CORA_UNLIKELY(cora_thread.attention || cora_thread.made))
         asked = step_left(run, coro, asked);
-    if (CORA_UNLIKELY(run->operation != 0))
-        operation_over(run, asked == NEXT_FUTURE ? coro->awaited : 0);
+    uint64_t awaits = asked == NEXT_OPERATION ? OWN_OPERATION
+                      : asked == NEXT_FUTURE  ? coro->awaited
+                                              : 0;
+    if (CORA_LIKELY(run->operation == 0))
+        return asked;
+    if (CORA_LIKELY(run->operation == awaits))
+        run->operation = 0;
+    else
+        operation_over(run, awaits);
     return asked;
 }
 
@@ -713,6 +738,9 @@ enum drive_end coroutine_drive(struct step_run *run)
                 future_outcome(run, coro, run->future);
             else if (CORA_LIKELY(!run->exits) || !exit_ignored(run, run->future))
                 return DRIVE_AWAITS;
+        } else if (asked == NEXT_OPERATION) {
+            forget_outcome(run);
+            return DRIVE_OPERATES;
         } else if (asked == NEXT_COROUTINE || asked == NEXT_DELEGATE) {
             forget_outcome(run);
             enter_inner(run, coro, asked);
@@ -721,7 +749,6 @@ enum drive_end coroutine_drive(struct step_run *run)
                 return DRIVE_YIELDED;
         } else if (asked == NEXT_SLEEP) {
             return DRIVE_SLEEPS;
-
         } else if (!coroutine_ends(run, coro, &asked)) {
             return asked == NEXT_RAISE ? DRIVE_RAISED : DRIVE_RETURNED;
         }

@@ -7,6 +7,9 @@
  * A cancel goes by the walk of gather's cancels: a task's one child is what it awaits. If that
  * could not be cancelled, the task must be: Cancelled is raised when it goes on.
  *
+ * An operation of operation.h that it awaits has no future: it is the task's own slot that is
+ * queued when the operation is woken, or cancelled; and the outcome goes into the coroutine.
+ *
  * While a step runs the task's context variables are the thread's.
  */
 #include "task.h"
@@ -167,6 +170,93 @@ static void task_suspend(struct loop *loop, struct task *task, struct future *fu
         cancel_awaited(task, future);
 }
 
+/* ---- an operation of its own ---- */
+
+/* It is over. False if the loop was closed meanwhile. */
+static bool operation_gives_back(struct task *task)
+{
+    if (!waiter_give_back(task_waiter(task)))
+        return false;
+    task->future.as.state.as.pointer = task;
+    task->flags &= ~(uint32_t)TASK_OPERATING;
+    return true;
+}
+
+int task_begin_operation(struct loop *loop, struct task *task, const cora_awaitable *what)
+{
+    task->flags |= TASK_OPERATING;
+    int code = waiter_new(loop, &task->future, what);
+    if (CORA_LIKELY(code >= 0))
+        return 0;
+    if (task->future.as.state.as.pointer == task) {
+        task->flags &= ~(uint32_t)TASK_OPERATING; /* it was not even made */
+        return code;
+    }
+    cora_value error = cora_copy(cora_last_error());
+    operation_gives_back(task);
+    fail_with(error);
+    cora_drop(error);
+    return code;
+}
+
+void task_abandon_operation(struct task *task)
+{
+    struct cora_waiter *waiter = task_waiter(task);
+    if (CORA_UNLIKELY(waiter->busy)) {
+        future_mark(&task->future, FUTURE_ASKED); /* its own function awaits something */
+        return;
+    }
+    future_unmark(&task->future, FUTURE_ASKED);
+    if (waiter_abandon(waiter))
+        operation_gives_back(task);
+}
+
+/* Its loop is being closed. */
+static void operation_close(struct task *task)
+{
+    struct cora_waiter *waiter = task_waiter(task);
+    task->future.as.state.as.pointer = task;
+    task->flags &= ~(uint32_t)TASK_OPERATING;
+    waiter->gone = true;
+    if (!waiter->busy)
+        waiter_give_back(waiter);
+}
+
+/* The task was cancelled: the operation, which waits, is. */
+static inline void operation_asks(struct task *task)
+{
+    task->flags &= ~(uint32_t)TASK_MUST_CANCEL;
+    future_mark(&task->future, FUTURE_ASKED);
+}
+
+/* Its coroutine awaits it. */
+static inline void task_operates(struct loop *loop, struct task *task)
+{
+    if (CORA_UNLIKELY(task->flags & TASK_MUST_CANCEL))
+        operation_asks(task);
+    if (CORA_UNLIKELY(task_waiter(task)->woken || future_has(&task->future, FUTURE_ASKED)))
+        future_wake(loop, &task->future);
+}
+
+/* It waits again; it may be cancelled with an error that it was given before. */
+static __attribute__((noinline)) void operation_waits(struct loop *loop, struct task *task,
+                                                      struct cora_counted *cancelled)
+{
+    struct cora_waiter *waiter = task_waiter(task);
+    waiter->woken = false;
+    if (!(task->flags & TASK_MUST_CANCEL)) {
+        task->future.as.state.cancelled = cancelled;
+        cancelled = NULL;
+        if (waiter->again)
+            cora_waiter_wake(waiter);
+    }
+    task_operates(loop, task);
+    if (cancelled)
+        counted_drop(cancelled);
+}
+
+/* ---- sleeping ---- */
+
 /* Its timer has fired: as the future of asyncio's sleep, which wakes the task a tick later. */
 static void task_slept(cora_args bound)
 {
@@ -276,6 +366,8 @@ static inline void task_driven(struct loop *loop, struct task *task, enum drive_
         task->as.top = run->top; /* else the place is there already */
     if (CORA_LIKELY(end == DRIVE_AWAITS))
         task_suspend(loop, task, run->future);
+    else if (CORA_LIKELY(end == DRIVE_OPERATES))
+        task_operates(loop, task);
     else if (end == DRIVE_SLEEPS)
         task_sleep(loop, task, run->outcome.as.real);
     else if (end == DRIVE_YIELDED)
@@ -348,20 +440,49 @@ static void task_wakeup(cora_args bound, cora_future done)
     task_go_on(future_loop(future), task, &run, ended_now);
 }
 
-/* The same of one of operation.h, which has just ended with a value for it alone: it takes that. */
-static void task_takes(struct loop *loop, struct slot *slot)
+/* What its operation ends with, counted. */
+static inline struct result operation_result(enum cora_resumed how, cora_value outcome,
+                                             struct cora_counted *cancelled)
 {
-    struct future *future = future_of(slot);
-    struct task *task =
-        task_of(future_of(slot_at(future->callback.arguments.inline_values[0].as.handle)));
-    void *block = future->more.block;
+    if (CORA_LIKELY(how == RESUMED_GIVES))
+        return (struct result){ outcome, false };
+    if (how == CORA_ENDS_CANCELLED)
+        outcome = cancelled ? counted_value(cancelled) : cancelled_error();
+    cora_value kept;
+    if (CORA_UNLIKELY(!value_keep(outcome, &kept)))
+        kept = cora_copy(memory_error());
+    return (struct result){ kept, cora_is_error(kept) };
+}
+
+/*
+ * Its operation was woken, or is cancelled. If both, in this order, it is cancelled: it gives back
+ * what it was given.
+ */
+static __attribute__((noinline)) void task_operated(struct loop *loop, struct task *task)
+{
     struct step_run run;
-    value_copy_plain(&run.got.value, &future->as.outcome);
-    run.got.raised = false;
-    pool_give(&loop->futures, slot);
-    if (block)
-        waiter_operation.free(loop, block);
-    task_go_on(loop, task, &run, true);
+    enum cora_resumed how;
+    if (CORA_UNLIKELY(task->flags & TASK_MUST_CANCEL))
+        operation_asks(task);
+    bool asked = future_has(&task->future, FUTURE_ASKED);
+    struct cora_counted *cancelled = task->future.as.state.cancelled;
+    future_unmark(&task->future, FUTURE_ASKED);
+    task->future.as.state.cancelled = NULL;
+    bool there = waiter_go_on(task_waiter(task), asked, &how, &run.got.value);
+    if (there && how == CORA_WAITS) {
+        operation_waits(loop, task, cancelled);
+        return;
+    }
+    if (there) {
+        run.got = operation_result(how, run.got.value, cancelled);
+        there = operation_gives_back(task);
+        if (there)
+            task_go_on(loop, task, &run, true);
+        else
+            cora_drop(run.got.value);
+    }
+    if (cancelled)
+        counted_drop(cancelled);
 }
 
 static cora_future woken_task(cora_args bound)
@@ -385,7 +506,10 @@ static __attribute__((noinline)) void task_go_on_timed(struct loop *loop, struct
     char text[500], message[560];
     double before = clock_now();
     const struct cora_place *place = task->future.place;
-    task_begin(loop, task);
+    if (task->flags & TASK_OPERATING)
+        task_operated(loop, task);
+    else
+        task_begin(loop, task);
     double seconds = clock_now() - before;
     if (seconds < loop->slow_callback_duration || !loop->ev)
         return;
@@ -396,10 +520,13 @@ static __attribute__((noinline)) void task_go_on_timed(struct loop *loop, struct
 
 static void task_resume(struct loop *loop, struct future *future)
 {
+    struct task *task = task_of(future);
     if (CORA_UNLIKELY(loop->debug))
-        task_go_on_timed(loop, task_of(future));
+        task_go_on_timed(loop, task);
+    else if (CORA_LIKELY(task->flags & TASK_OPERATING))
+        task_operated(loop, task);
     else
-        task_begin(loop, task_of(future));
+        task_begin(loop, task);
 }
 
 /* ---- cancelling ---- */
@@ -428,6 +555,32 @@ static bool has_cancelled(const struct task *task)
     return error && cora_error_code(counted_value(error)) == CORA_ECANCELLED;
 }
 
+/* Whether it waits with one, whose error may be state.cancelled. */
+static bool has_operation(const struct task *task)
+{
+    return (task->flags & (TASK_OPERATING | TASK_RUNNING)) == TASK_OPERATING;
+}
+
+/*
+ * What it awaits is cancelled, if it waits. If it was woken, or runs, the task must be cancelled
+ * when that goes on, or ends. Cancels that come together are one, with the first one's error.
+ */
+static bool operation_asked(struct task *task, cora_value cancelled)
+{
+    struct future *future = &task->future;
+    struct cora_waiter *waiter = task_waiter(task);
+    if (waiter->busy)
+        return false;
+    if (future_has(future, FUTURE_ASKED))
+        return true;
+    if (waiter->woken)
+        return false;
+    counted_keep(cancelled.as.counted);
+    future_ask(future, cancelled.as.counted);
+    future_wake(future_loop(future), future);
+    return true;
+}
+
 static bool task_asked(struct future *future, bool any, cora_value cancelled)
 {
     struct task *task = task_of(future);
@@ -440,9 +593,12 @@ static bool task_asked(struct future *future, bool any, cora_value cancelled)
     }
     if (task->flags & TASK_ERROR && has_cancelled(task))
         return true; /* what it awaited is cancelled */
+    if (has_operation(task) && operation_asked(task, cancelled))
+        return true;
     uint32_t error = task->flags & TASK_ERROR;
+    bool returns = error || (has_operation(task) && !(task->flags & TASK_MUST_CANCEL));
     struct cora_counted *before = task_take_cancelled(task);
-    if (error) /* comes again if the cancel is taken back */
+    if (returns && before) /* if this cancel is taken back */
         cancelled = cora_error_from(counted_value(before), CORA_ECANCELLED, "%s",
                                     cora_error_message(cancelled));
     counted_keep(cancelled.as.counted);
@@ -458,10 +614,11 @@ static void task_not_asked(struct task *task)
 {
     uint32_t error = task->flags & TASK_ERROR;
     struct cora_counted *cancelled = task_take_cancelled(task);
-    cora_value before = error ? cora_error_cause(counted_value(cancelled)) : cora_nothing();
+    cora_value before =
+        error || has_operation(task) ? cora_error_cause(counted_value(cancelled)) : cora_nothing();
     if (!cora_is_nothing(before)) {
         task->future.as.state.cancelled = cora_copy(before).as.counted;
-        task->flags |= TASK_ERROR;
+        task->flags |= error;
     }
     if (cancelled)
         counted_drop(cancelled);
@@ -557,6 +714,8 @@ static void task_close(struct loop *loop, struct task *task)
     struct step_run *run = task->flags & TASK_RUNNING ? task_run(task) : NULL;
     if (root)
         task->as.place = root->place; /* others may print it still */
+    if (task->flags & TASK_OPERATING)
+        operation_close(task);
     future_close(&task->future.slot);
     if (run) {
         run->closed = true; /* its steps end when the running one returns */
@@ -596,7 +755,6 @@ static const struct future_layer task_layer = {
     .run = future_layer_run,
     .collect = future_layer_collect,
     .close = tasks_close,
-    .wake = task_takes,
 };
 
 static struct task *task_alloc(struct loop *loop)

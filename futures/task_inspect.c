@@ -121,6 +121,9 @@ int task_describe(const struct future *future, char *buffer, size_t size)
                      sizeof awaited - length);
         nested = false;
     }
+    if (task->flags & TASK_OPERATING && root)
+        snprintf(awaited, sizeof awaited, " wait_for=<%s pending>",
+                 task_waiter(task)->operation->name);
     if (task->flags & TASK_SLEEPING)
         snprintf(awaited, sizeof awaited, " wait_for=<sleep pending>");
     if (!root)

@@ -229,7 +229,6 @@ struct future_layer {
     void (*run)(struct loop *loop, struct slot *slot);  /* one from the ready queue */
     void (*collect)(struct loop *loop);                 /* gives back the garbage */
     void (*close)(struct loop *loop);                   /* drops what all of them hold */
-    void (*wake)(struct loop *loop, struct slot *slot); /* an operation's end goes to its task */
 };
 
 enum loop_state {
