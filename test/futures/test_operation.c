@@ -990,6 +990,19 @@ TEST(prints, "its future prints with the operation's name")
     current_loop_end(loop);
 }
 
+TEST(prints_task, "a task that awaits one prints with its name")
+{
+    cora_loop loop = virtual_loop_new();
+    struct probe probe = { .answer = CORA_ENDS };
+    cora_future task = probing_task(loop, &probe);
+    tick(loop);
+    CHECK(strstr(printed(task), " wait_for=<probe pending>") != NULL);
+    cora_waiters_wake(&probe.list);
+    tick(loop);
+    CHECK(strstr(printed(task), "wait_for") == NULL);
+    end(loop);
+}
+
 TEST(dropped_with_the_loop, "of one that waits when the loop is closed only the fields are dropped")
 {
     cora_loop loop = current_loop_new();
@@ -1542,6 +1555,137 @@ TEST(given_up_at_once,
     CHECK_TEXT(outcome(task), "1");
     CHECK_INT(probe.resumes, 1);
     CHECK_INT(probe.drops, 2);
+    end(loop);
+}
+
+/* Begins it, wakes it in the same step, and awaits it or not. */
+struct hasty {
+    struct probe *probe;
+    bool awaits;
+};
+
+static cora_next begin_and_wake(cora_coro self)
+{
+    struct hasty *hasty = cora_locals(self, struct hasty);
+    cora_next waits = cora_await(self, probing(hasty->probe), cora_return_got);
+    CHECK_INT(cora_waiters_wake_first(&hasty->probe->list, 9), 1);
+    CHECK(cora_waiter_state(hasty->probe->waiters[0]) == CORA_WAITER_WOKEN);
+    CHECK_INT(cora_waiters_wake_first(&hasty->probe->list, 9), 0);
+    CHECK_INT(hasty->probe->resumes, 0);
+    return hasty->awaits ? waits : cora_return(self, 1);
+}
+
+TEST(woken_in_its_step, "what the very step wakes that begins it goes on in the next tick")
+{
+    cora_loop loop = virtual_loop_new();
+    struct probe probe = { .answer = CORA_ENDS, .outcome = cora_int(7) };
+    cora_future task = cora_create_task(
+        loop, cora_coroutine(begin_and_wake, struct hasty, .probe = &probe, .awaits = true));
+    tick(loop);
+    CHECK_INT(probe.resumes, 0);
+    tick(loop);
+    CHECK_INT(probe.resumes, 1);
+    CHECK_TEXT(outcome(task), "7");
+    end(loop);
+}
+
+TEST(woken_and_given_up, "one that is woken in its step and given up there passes on what it got")
+{
+    cora_loop loop = virtual_loop_new();
+    struct probe probe = { .answer = CORA_ENDS_CANCELLED };
+    cora_future task =
+        cora_create_task(loop, cora_coroutine(begin_and_wake, struct hasty, .probe = &probe));
+    tick(loop);
+    CHECK_TEXT(outcome(task), "1");
+    CHECK(probe.cancelled && probe.woken);
+    ticks(loop, 3);
+    CHECK_INT(probe.resumes, 1);
+    CHECK_INT(probe.drops, 1);
+    end(loop);
+}
+
+static cora_next begin_and_cancel(cora_coro self)
+{
+    cora_next waits =
+        cora_await(self, probing(cora_locals(self, struct probed)->probe), cora_return_got);
+    cora_cancel_with(cora_current_task(cora_running_loop()), "rain");
+    return waits;
+}
+
+TEST(cancelled_in_its_step,
+     "what a step begins that cancels its own task is cancelled a tick later")
+{
+    cora_loop loop = virtual_loop_new();
+    struct probe probe = { .answer = CORA_ENDS_CANCELLED };
+    cora_future task =
+        cora_create_task(loop, cora_coroutine(begin_and_cancel, struct probed, .probe = &probe));
+    tick(loop);
+    CHECK_INT(probe.resumes, 0);
+    tick(loop);
+    CHECK(probe.cancelled && !probe.woken);
+    CHECK_TEXT(outcome(task), "CancelledError: rain");
+    end(loop);
+}
+
+/* Begins one, and then awaits another. */
+static cora_next begin_two(cora_coro self)
+{
+    struct probe *probes = cora_locals(self, struct probed)->probe;
+    cora_await(self, probing(&probes[0]), cora_return_nothing);
+    cora_next waits = cora_await(self, probing(&probes[1]), cora_return_got);
+    CHECK_INT(probes[0].drops, 1);
+    return waits;
+}
+
+TEST(given_up_for_another, "what a step begins is over when it begins to wait for another")
+{
+    cora_loop loop = virtual_loop_new();
+    struct probe probes[2] = { { .answer = CORA_ENDS_CANCELLED },
+                               { .answer = CORA_ENDS, .outcome = cora_int(7) } };
+    cora_future task =
+        cora_create_task(loop, cora_coroutine(begin_two, struct probed, .probe = probes));
+    tick(loop);
+    CHECK(probes[0].cancelled);
+    cora_waiters_wake(&probes[1].list);
+    tick(loop);
+    CHECK_TEXT(outcome(task), "7");
+    end(loop);
+}
+
+TEST(cancel_taken_back, "a cancel after it was woken may be taken back: it ends with its value")
+{
+    cora_loop loop = virtual_loop_new();
+    struct probe probe = { .answer = CORA_ENDS, .outcome = cora_int(7) };
+    cora_future task = probing_task(loop, &probe);
+    tick(loop);
+    cora_waiters_wake(&probe.list);
+    cora_cancel_with(task, "rain");
+    CHECK_INT(cora_uncancel(task), 0);
+    tick(loop);
+    CHECK(!probe.cancelled && probe.woken);
+    CHECK_TEXT(outcome(task), "7");
+    end(loop);
+}
+
+TEST(older_cancel_stays,
+     "one that waits on with its first cancel ends with that, if a second one is "
+     "taken back")
+{
+    cora_loop loop = virtual_loop_new();
+    struct probe probe = { .answer = CORA_WAITS };
+    cora_future task = probing_task(loop, &probe);
+    tick(loop);
+    cora_cancel_with(task, "rain");
+    tick(loop);
+    CHECK(probe.cancelled);
+    CHECK_INT(cora_uncancel(task), 0);
+    cora_waiters_wake(&probe.list);
+    cora_cancel_with(task, "snow");
+    CHECK_INT(cora_uncancel(task), 0);
+    probe.answer = CORA_ENDS_CANCELLED;
+    tick(loop);
+    CHECK(!probe.cancelled);
+    CHECK_TEXT(outcome(task), "CancelledError: rain");
     end(loop);
 }
 
