@@ -751,8 +751,22 @@ static const struct operation task_operation = {
 
 /* ---- making one ---- */
 
+/* The usual case: a task that was woken, and runs nothing else than its steps. */
+static void task_layer_run(struct loop *loop, struct slot *slot)
+{
+    struct future *future = future_of(slot);
+    if (CORA_UNLIKELY(slot->kind != SLOT_TASK || future_phase(future) != FUTURE_WOKEN)) {
+        future_layer_run(loop, slot);
+        return;
+    }
+    slot->state = SLOT_WAITING;
+    future_set_phase(future, FUTURE_PENDING);
+    task_resume(loop, future);
+    tick_settle(loop);
+}
+
 static const struct future_layer task_layer = {
-    .run = future_layer_run,
+    .run = task_layer_run,
     .collect = future_layer_collect,
     .close = tasks_close,
 };
