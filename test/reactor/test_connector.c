@@ -1109,13 +1109,27 @@ TEST(factory_once, "the factory is called once, however many addresses are tried
 
 /* ---- where it connects from ---- */
 
+/* One that nobody uses, and that the system gives to nobody meanwhile: below those it chooses. */
+static int free_port_find(void)
+{
+    for (int i = 0; i < 1000; i++) {
+        int port = 12000 + ((int)getpid() * 7 + i) % 16000;
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+        int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int code = bind(probe, (struct sockaddr *)&address, sizeof address);
+        close(probe);
+        if (code == 0)
+            return port;
+    }
+    return 0;
+}
+
 TEST(local_address, "a local address and port are the socket's own name",
      "test_events.EventLoopTestsMixin.test_create_connection_local_addr")
 {
     cora_loop loop = loop_new();
     struct voyage voyage = { 0 };
-    int port, free_port, listener = listener_new(AF_INET, &port);
-    close(dead_port(&free_port));
+    int port, free_port = free_port_find(), listener = listener_new(AF_INET, &port);
     sail(loop, &voyage,
          &(struct cora_connect_options){ .host = "127.0.0.1",
                                          .port = port,
@@ -1132,8 +1146,7 @@ TEST(local_port_alone, "a local port alone is bound at any address")
 {
     cora_loop loop = loop_new();
     struct voyage voyage = { 0 };
-    int port, free_port, listener = listener_new(AF_INET, &port);
-    close(dead_port(&free_port));
+    int port, free_port = free_port_find(), listener = listener_new(AF_INET, &port);
     sail(loop, &voyage,
          &(struct cora_connect_options){
              .host = "127.0.0.1", .port = port, .local_port = free_port });
