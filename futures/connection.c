@@ -102,6 +102,8 @@ void request_end(struct cora_waiter *base)
 }
 
 static const struct cora_operation create_connection = REQUEST_OPERATION("create_connection");
+static const struct cora_operation connect_read_pipe = REQUEST_OPERATION("connect_read_pipe");
+static const struct cora_operation connect_write_pipe = REQUEST_OPERATION("connect_write_pipe");
 static const struct cora_operation create_server = REQUEST_OPERATION("create_server");
 static const struct cora_operation getaddrinfo_operation = REQUEST_OPERATION("getaddrinfo");
 static const struct cora_operation getnameinfo_operation = REQUEST_OPERATION("getnameinfo");
@@ -137,6 +139,28 @@ cora_awaitable cora_create_connection(const struct cora_connect_options *options
         request.bits = connector_new(loop, options, factory);
     }
     return request_awaitable(&create_connection, &request);
+}
+
+static cora_awaitable connect_pipe(const struct cora_operation *operation, int pipe,
+                                   transport_maker make, cora_protocol_factory factory)
+{
+    struct loop *loop = request_loop();
+    struct request request = { .start = connector_start, .give_up = connector_give_up };
+    if (loop) {
+        request.loop = loop_handle(loop);
+        request.bits = connector_new_given(loop, pipe, make, factory);
+    }
+    return request_awaitable(operation, &request);
+}
+
+cora_awaitable cora_connect_read_pipe(int pipe, cora_protocol_factory factory)
+{
+    return connect_pipe(&connect_read_pipe, pipe, read_pipe_transport_new, factory);
+}
+
+cora_awaitable cora_connect_write_pipe(int pipe, cora_protocol_factory factory)
+{
+    return connect_pipe(&connect_write_pipe, pipe, write_pipe_transport_new, factory);
 }
 
 cora_awaitable cora_create_server(const struct cora_server_options *options,

@@ -10,13 +10,15 @@
  * Options and bound arguments are copied in the very call; the loop is the one that runs, or the
  * thread's current one (cora_set_current_loop). What is wrong with them is the outcome. Such an
  * awaitable is a temporary, as values are: await it before the running callback returns, in main()
- * before the next run. The same without futures: connector.h, server.h, resolver.h.
+ * before the next run. The same without futures: connector.h, pipe_transport.h, server.h,
+ * resolver.h.
  */
 #ifndef CORA_CONNECTION_H
 #define CORA_CONNECTION_H
 
 #include <cora/connector.h>
 #include <cora/operation.h>
+#include <cora/pipe_transport.h>
 #include <cora/resolver.h>
 #include <cora/server.h>
 
@@ -28,6 +30,14 @@ CORA_BEGIN
  */
 CORA_API cora_awaitable cora_create_connection(const struct cora_connect_options *options,
                                                cora_protocol_factory factory);
+
+/*
+ * As cora_attach_read_pipe, cora_attach_write_pipe: ends with a transport, when its connection_made
+ * has been called. The descriptor is taken over when it is awaited, and stays yours if that fails.
+ * If cancelled: it is closed. asyncio: loop.connect_read_pipe, loop.connect_write_pipe.
+ */
+CORA_API cora_awaitable cora_connect_read_pipe(int pipe, cora_protocol_factory factory);
+CORA_API cora_awaitable cora_connect_write_pipe(int pipe, cora_protocol_factory factory);
 
 /*
  * Ends with a server (cora_as_server). If cancelled: nothing listens. asyncio: loop.create_server.

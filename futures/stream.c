@@ -13,6 +13,8 @@
 #include <stdlib.h>
 
 static const struct cora_operation open_connection = REQUEST_OPERATION("open_connection");
+static const struct cora_operation open_read_pipe = REQUEST_OPERATION("open_read_pipe");
+static const struct cora_operation open_write_pipe = REQUEST_OPERATION("open_write_pipe");
 static const struct cora_operation start_server = REQUEST_OPERATION("start_server");
 
 /* ---- clients ---- */
@@ -32,8 +34,16 @@ static void stream_give_up(const struct request *request)
         cora_object_close(request->stream, &stream_type);
 }
 
-cora_awaitable cora_open_connection_at(const struct cora_place *place,
-                                       const struct cora_connect_options *options, size_t limit)
+/* What is to be connected: these options, or else a pipe. */
+struct opening {
+    const struct cora_operation *operation;
+    const struct cora_connect_options *options;
+    transport_maker make;
+    int pipe;
+};
+
+static cora_awaitable open_stream(const struct cora_place *place, const struct opening *opening,
+                                  size_t limit)
 {
     struct loop *loop = request_loop();
     struct request request = { .start = connector_start, .give_up = stream_give_up };
@@ -45,11 +55,32 @@ cora_awaitable cora_open_connection_at(const struct cora_place *place,
         cora_protocol_factory factory =
             cora_partial(given_stream, cora_from_object(request.stream));
         factory.partial->place = place;
-        request.bits = connector_new(loop, options, factory);
+        request.bits = opening->make
+                           ? connector_new_given(loop, opening->pipe, opening->make, factory)
+                           : connector_new(loop, opening->options, factory);
     }
     if (request.stream && !request.bits)
         cora_object_close(request.stream, &stream_type);
-    return request_awaitable(&open_connection, &request);
+    return request_awaitable(opening->operation, &request);
+}
+
+cora_awaitable cora_open_connection_at(const struct cora_place *place,
+                                       const struct cora_connect_options *options, size_t limit)
+{
+    struct opening opening = { .operation = &open_connection, .options = options };
+    return open_stream(place, &opening, limit);
+}
+
+cora_awaitable cora_open_read_pipe_at(const struct cora_place *place, int pipe, size_t limit)
+{
+    struct opening opening = { &open_read_pipe, NULL, read_pipe_transport_new, pipe };
+    return open_stream(place, &opening, limit);
+}
+
+cora_awaitable cora_open_write_pipe_at(const struct cora_place *place, int pipe)
+{
+    struct opening opening = { &open_write_pipe, NULL, write_pipe_transport_new, pipe };
+    return open_stream(place, &opening, CORA_STREAM_LIMIT);
 }
 
 struct cora_streams cora_as_streams(cora_value value)

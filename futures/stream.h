@@ -42,6 +42,20 @@ CORA_API cora_awaitable cora_open_connection_at(const struct cora_place *place,
                                                 size_t limit);
 
 /*
+ * One end of a pipe: as cora_connect_read_pipe, cora_connect_write_pipe, with a pair for
+ * cora_as_streams. Of what is read from, the writer closes it and is good for nothing else; the
+ * reader of what is written to is at its end when the other side is gone. If cancelled: as those.
+ * asyncio: connect_read_pipe with a StreamReaderProtocol, connect_write_pipe and a StreamWriter.
+ */
+#define cora_open_read_pipe(...)                                                                   \
+    cora_open_read_pipe_at(CORA_PLACE("cora_open_read_pipe"), __VA_ARGS__)
+#define cora_open_write_pipe(...)                                                                  \
+    cora_open_write_pipe_at(CORA_PLACE("cora_open_write_pipe"), __VA_ARGS__)
+CORA_API cora_awaitable cora_open_read_pipe_at(const struct cora_place *place, int pipe,
+                                               size_t limit);
+CORA_API cora_awaitable cora_open_write_pipe_at(const struct cora_place *place, int pipe);
+
+/*
  * Listens as cora_create_server does, and ends with the server. Each connection is served by this
  * callback, which keeps nothing of the server's waiting; or by a coroutine that it makes, as a
  * task: one that fails is reported, and its connection closed; one that is cancelled, too, without

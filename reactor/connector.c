@@ -41,7 +41,9 @@ struct connector {
     struct loop *loop;
     const struct cora_place *place;
     struct cora_connect_options options; /* its texts are in this block */
-    struct slot *factory;                /* NULL: called */
+    transport_maker make;                /* of a given descriptor; NULL: one is to be connected */
+    int given;
+    struct slot *factory; /* NULL: called */
     struct hook hook;
     bool started, cancelled;
     cora_lookup lookup;
@@ -103,17 +105,23 @@ static int check_options(const struct cora_connect_options *options)
     return 0;
 }
 
-uint64_t connector_new(struct loop *loop, const struct cora_connect_options *options,
-                       cora_protocol_factory factory)
+/* Of a socket, which may be of any family. */
+static struct object *socket_transport_new(struct loop *loop, int socket, cora_protocol protocol,
+                                           struct starter *starter, const struct cora_place *place)
 {
-    if (check_options(options) < 0)
-        return 0;
+    return tcp_transport_new(loop, socket, protocol, starter, NULL, NULL, 0, place);
+}
+
+static struct connector *make_connector(struct loop *loop,
+                                        const struct cora_connect_options *options,
+                                        cora_protocol_factory factory)
+{
     size_t size = sizeof(struct connector) + text_size(options->host) +
                   text_size(options->service) + text_size(options->local_host);
     struct connector *connector = malloc(size);
     if (!connector) {
         fail_with(memory_error());
-        return 0;
+        return NULL;
     }
     struct texts texts = { connector->texts };
     *connector =
@@ -128,10 +136,33 @@ uint64_t connector_new(struct loop *loop, const struct cora_connect_options *opt
         if (connector->factory)
             handle_remove(loop, connector->factory);
         free(connector);
-        return 0;
+        return NULL;
     }
     *(struct connector **)cora_object_get(connector->bits, &connector_type) = connector;
+    return connector;
+}
+
+uint64_t connector_new_given(struct loop *loop, int descriptor, transport_maker make,
+                             cora_protocol_factory factory)
+{
+    struct connector *connector =
+        make_connector(loop, &(struct cora_connect_options){ 0 }, factory);
+    if (!connector)
+        return 0;
+    connector->make = make;
+    connector->given = descriptor;
     return connector->bits;
+}
+
+uint64_t connector_new(struct loop *loop, const struct cora_connect_options *options,
+                       cora_protocol_factory factory)
+{
+    if (check_options(options) < 0)
+        return 0;
+    if (options->socket)
+        return connector_new_given(loop, options->socket, socket_transport_new, factory);
+    struct connector *connector = make_connector(loop, options, factory);
+    return connector ? connector->bits : 0;
 }
 
 /* No more of it is going on but what is its outcome. */
@@ -590,8 +621,8 @@ static void on_local(void *owner, cora_value outcome)
 
 /* ---- starting ---- */
 
-/* With a socket that is connected already. */
-static int start_with_socket(struct connector *connector)
+/* With what is connected already. */
+static int start_with_given(struct connector *connector)
 {
     struct slot *factory = connector->factory;
     struct loop *loop = connector->loop;
@@ -605,9 +636,8 @@ static int start_with_socket(struct connector *connector)
         return fail(CORA_ESTALE, "the connector was closed");
     }
     if (protocol.type)
-        connector->transport =
-            tcp_transport_new(loop, connector->options.socket, protocol, &connector->starter, NULL,
-                              NULL, 0, connector->place);
+        connector->transport = connector->make(loop, connector->given, protocol,
+                                               &connector->starter, connector->place);
     if (connector->transport)
         return 0;
     int code = cora_last_error_code();
@@ -628,8 +658,8 @@ int connector_start(uint64_t bits, struct hook hook)
     connector->starter.started = on_started;
     connector->hook = hook;
     loop_hold(loop);
-    if (connector->options.socket)
-        code = start_with_socket(connector);
+    if (connector->make)
+        code = start_with_given(connector);
     else
         code = look_up(connector, connector->options.host, connector->options.service,
                        connector->options.port, connector->options.flags, on_remote);
@@ -663,22 +693,29 @@ cora_connector cora_connect(cora_loop handle, const struct cora_connect_options 
     return (cora_connector){ 0 };
 }
 
-cora_transport cora_connect_accepted_socket(cora_loop handle, int socket,
+cora_transport cora_connect_accepted_socket(cora_loop loop, int socket,
                                             cora_protocol_factory factory)
+{
+    if (!loop_get(loop) || check_stream_socket(socket) < 0)
+        return (cora_transport){ 0 };
+    return attach_given(loop, socket, socket_transport_new, factory);
+}
+
+cora_transport attach_given(cora_loop handle, int descriptor, transport_maker make,
+                            cora_protocol_factory factory)
 {
     cora_transport made = { 0 };
     struct loop *loop = loop_get(handle);
-    if (!loop || check_stream_socket(socket) < 0)
+    if (!loop)
         return made;
     struct slot *slot = handle_new_persistent(loop, factory.partial);
     if (!slot)
         return made;
     loop_hold(loop);
     cora_protocol protocol = factory_call(loop, slot);
-    struct object *object =
-        loop->ev && protocol.type
-            ? tcp_transport_new(loop, socket, protocol, NULL, NULL, NULL, 0, factory.partial->place)
-            : NULL;
+    struct object *object = loop->ev && protocol.type
+                                ? make(loop, descriptor, protocol, NULL, factory.partial->place)
+                                : NULL;
     if (!loop->ev)
         fail(CORA_ERUNTIME, "Event loop is closed");
     cora_value error = object ? cora_nothing() : cora_copy(cora_last_error());

@@ -14,6 +14,18 @@
 uint64_t connector_new(struct loop *loop, const struct cora_connect_options *options,
                        cora_protocol_factory factory);
 
+/* How a transport is made of a descriptor that is there already: as transport_new. */
+typedef struct object *(*transport_maker)(struct loop *loop, int descriptor, cora_protocol protocol,
+                                          struct starter *starter, const struct cora_place *place);
+
+/* A connector for such a descriptor: cannot fail later but by its factory and its maker. */
+uint64_t connector_new_given(struct loop *loop, int descriptor, transport_maker make,
+                             cora_protocol_factory factory);
+
+/* Such a transport at once, without a connector. Null, and the error is set: it is the caller's. */
+cora_transport attach_given(cora_loop loop, int descriptor, transport_maker make,
+                            cora_protocol_factory factory);
+
 /* Begins. 0, or a code: then the hook is the caller's still, and the connector is closed. */
 int connector_start(uint64_t connector, struct hook hook);
 

@@ -14,14 +14,32 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-/* What a kind of transport does with its descriptor; each as the system's call of that name. */
+struct transport;
+
+enum transport_ways { BOTH_WAYS, READS_ONLY, WRITES_ONLY };
+
 struct transport_kind {
-    const char *name;
+    const char *name;       /* in messages: "socket transport" */
+    const char *shown;      /* as it is printed: "Transport" */
+    const char *descriptor; /* the extra info that is its descriptor: "socket" */
+    const char *too_late;   /* the report of writing to one that is lost */
+    enum transport_ways ways;
+
+    /* What it does with its descriptor; each as the system's call of that name. */
     ssize_t (*read)(int descriptor, void *bytes, size_t size);
     ssize_t (*write)(int descriptor, const void *bytes, size_t size);
     ssize_t (*writev)(int descriptor, const struct iovec *chunks, size_t count);
     int (*shutdown)(int descriptor); /* of the sending side; NULL: it cannot be */
     cora_value (*info)(int descriptor, const char *name); /* nothing: not known */
+
+    /*
+     * Instead of what a socket does when its descriptor can be read, when the end was read, and
+     * when reading has failed. NULL: as a socket. One that only writes is watched for being
+     * readable if it has the first.
+     */
+    void (*readable)(struct loop *loop, struct transport *transport);
+    void (*ended)(struct loop *loop, struct transport *transport);
+    void (*read_failed)(struct loop *loop, struct transport *transport, int error);
 };
 
 extern const struct transport_kind tcp_transport;
@@ -42,7 +60,7 @@ struct starter {
 };
 
 #define TRANSPORT_CLOSING 0x1
-#define TRANSPORT_EOF 0x2       /* write_eof was called */
+#define TRANSPORT_EOF 0x2       /* write_eof was called; or it only reads */
 #define TRANSPORT_PAUSED 0x4    /* reading is paused */
 #define TRANSPORT_FULL 0x8      /* pause_writing was called last */
 #define TRANSPORT_STARTED 0x10  /* connection_made has been called */
@@ -52,6 +70,7 @@ struct starter {
 #define TRANSPORT_AWAITED 0x100 /* somebody waits for its start */
 #define TRANSPORT_HELD 0x200    /* the program runs inside a call of it: its memory stays */
 #define TRANSPORT_GONE 0x400    /* it is closed, and holds nothing any more */
+#define TRANSPORT_AT_END 0x800  /* eof_received comes with connection_lost */
 
 struct transport {
     const struct transport_kind *kind;
@@ -97,9 +116,25 @@ struct object *tcp_transport_new(struct loop *loop, int socket, cora_protocol pr
                                  const struct sockaddr *peer, socklen_t peer_size,
                                  const struct cora_place *place);
 
+/*
+ * The same for one end of a pipe, for a socket or a character device: a ValueError for others. It
+ * is made non-blocking and not inherited (descriptor_prepare).
+ */
+struct object *read_pipe_transport_new(struct loop *loop, int descriptor, cora_protocol protocol,
+                                       struct starter *starter, const struct cora_place *place);
+struct object *write_pipe_transport_new(struct loop *loop, int descriptor, cora_protocol protocol,
+                                        struct starter *starter, const struct cora_place *place);
+
 /* As cora_transport_close, cora_transport_abort; and with an error. */
 void transport_close(struct loop *loop, struct transport *transport);
 void transport_force_close(struct loop *loop, struct transport *transport, cora_value error);
+
+/* Tells the exception handler of something about a transport and its protocol. */
+void transport_report(struct loop *loop, const struct transport *transport, const char *message,
+                      cora_value error);
+
+/* How many bytes wait to be sent. */
+size_t transport_buffered(const struct transport *transport);
 
 /* Calls a factory, which is stored in a slot: its protocol; type NULL, and the error is set. */
 cora_protocol factory_call(struct loop *loop, struct slot *factory);
@@ -113,7 +148,7 @@ static inline bool would_block(int error)
     return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
 
-/* Makes a socket non-blocking, and not inherited. 0 or -errno. */
+/* Makes one non-blocking and, but for the standard three, not inherited. 0 or -errno. */
 int descriptor_prepare(int descriptor);
 
 /* transport_watcher.c: its descriptor is ready for these events. */

@@ -45,6 +45,9 @@ static cora_value tcp_info(int descriptor, const char *name)
 
 const struct transport_kind tcp_transport = {
     .name = "socket transport",
+    .shown = "Transport",
+    .descriptor = "socket",
+    .too_late = "socket.send() raised exception.",
     .read = tcp_read,
     .write = tcp_write,
     .writev = tcp_writev,

@@ -75,9 +75,8 @@ static void unmark(struct transport *transport, unsigned flags)
 
 /* ---- calling the protocol ---- */
 
-/* Reports something about a transport and its protocol. */
-static void transport_report(struct loop *loop, const struct transport *transport,
-                             const char *message, cora_value error)
+void transport_report(struct loop *loop, const struct transport *transport, const char *message,
+                      cora_value error)
 {
     char text[200];
     cora_transport_print(transport_handle(transport), text, sizeof text);
@@ -120,6 +119,15 @@ static __attribute__((cold)) void transport_fatal(struct loop *loop, struct tran
         transport_force_close(loop, transport, error);
 }
 
+/* The system, or memory, does not let it read, or write. */
+static __attribute__((cold)) void transport_failed(struct loop *loop, struct transport *transport,
+                                                   const char *what, cora_value error)
+{
+    char message[80];
+    snprintf(message, sizeof message, "Fatal %s error on %s", what, transport->kind->name);
+    transport_fatal(loop, transport, error, message);
+}
+
 /*
  * Around what may call the program, also inside each other: meanwhile the transport's memory and
  * its protocol stay, whatever becomes of them. Whether it was held before.
@@ -142,14 +150,29 @@ static void unhold(struct loop *loop, struct transport *transport, bool before)
     object_free(loop, transport_object(transport));
 }
 
+/* A callback that is told what arrives has failed: the end of a socket's transport. */
+static __attribute__((cold)) void receiving_failed(struct loop *loop, struct transport *transport,
+                                                   const char *callback, cora_value failure)
+{
+    char message[80];
+    bool goes_on = transport->kind->ways == READS_ONLY;
+    snprintf(message, sizeof message,
+             goes_on ? "Exception in callback %s()" : "Fatal error: protocol.%s() call failed.",
+             callback);
+    if (goes_on)
+        transport_report(loop, transport, message, failure);
+    else
+        transport_fatal(loop, transport, failure, message);
+}
+
 /* After a callback of the protocol's that is called by the loop. */
-static void callback_returned(struct loop *loop, struct transport *transport, const char *message)
+static void callback_returned(struct loop *loop, struct transport *transport, const char *callback)
 {
     if (CORA_LIKELY(!cora_thread.attention))
         return;
     cora_value failure = take_failure(loop);
     if (!cora_is_nothing(failure) && is_there(loop, transport))
-        transport_fatal(loop, transport, failure, message);
+        receiving_failed(loop, transport, callback, failure);
     cora_drop(failure);
 }
 
@@ -164,9 +187,17 @@ static void transport_update(struct loop *loop, struct transport *transport)
         transport_watch(loop, transport->descriptor, events);
 }
 
+/* One that only writes is told that its peer is gone, also while it sends the rest. */
+static bool may_read(const struct transport *transport)
+{
+    if (transport->kind->ways == WRITES_ONLY)
+        return transport->kind->readable && transport->dropped == 0;
+    return !is(transport, TRANSPORT_CLOSING | TRANSPORT_PAUSED);
+}
+
 static void start_reading(struct loop *loop, struct transport *transport)
 {
-    if (is(transport, TRANSPORT_CLOSING | TRANSPORT_PAUSED | TRANSPORT_READS))
+    if (!may_read(transport) || is(transport, TRANSPORT_READS))
         return;
     mark(transport, TRANSPORT_READS);
     transport_update(loop, transport);
@@ -198,7 +229,7 @@ static struct write_buffer *buffer_of(const struct transport *transport)
     return is(transport, TRANSPORT_AWAITED | TRANSPORT_ENDS) ? NULL : transport->as.buffer;
 }
 
-static size_t buffered(const struct transport *transport)
+size_t transport_buffered(const struct transport *transport)
 {
     const struct write_buffer *buffer = buffer_of(transport);
     return buffer ? buffer->size : 0;
@@ -309,7 +340,7 @@ static void tell_flow(struct loop *loop, struct transport *transport,
  */
 static void transport_account(struct loop *loop, struct transport *transport)
 {
-    size_t size = buffered(transport);
+    size_t size = transport_buffered(transport);
     if (size > transport->high && !is(transport, TRANSPORT_FULL)) {
         mark(transport, TRANSPORT_FULL);
         tell_flow(loop, transport, transport->protocol.type->pause_writing,
@@ -381,11 +412,14 @@ void transport_close(struct loop *loop, struct transport *transport)
 {
     if (is(transport, TRANSPORT_CLOSING))
         return;
-    mark(transport, TRANSPORT_CLOSING);
-    stop_reading(loop, transport);
-    if (buffered(transport) > 0 || transport->dropped > 0)
+    bool only_writes = transport->kind->ways == WRITES_ONLY;
+    mark(transport, TRANSPORT_CLOSING | (only_writes ? TRANSPORT_EOF : 0));
+    if (!only_writes)
+        stop_reading(loop, transport);
+    if (transport_buffered(transport) > 0 || transport->dropped > 0)
         return;
     transport->dropped = 1;
+    stop_reading(loop, transport);
     wait_to_write(loop, transport, false);
     end_with(loop, transport, cora_nothing());
 }
@@ -439,9 +473,28 @@ static __attribute__((cold)) void tell_slow(struct loop *loop, const struct tran
     transport_report(loop, transport, message, cora_nothing());
 }
 
+/* Calls eof_received of one that ends with it, whatever it answers. Whether the end may go on. */
+static __attribute__((cold)) bool tell_end(struct loop *loop, struct transport *transport)
+{
+    unmark(transport, TRANSPORT_AT_END);
+    if (transport->protocol.type->eof_received)
+        transport->protocol.type->eof_received(transport->protocol.self,
+                                               transport_handle(transport));
+    cora_value failure = take_failure(loop);
+    if (!cora_is_nothing(failure) && loop->ev)
+        transport_report(loop, transport, "Exception in callback eof_received()", failure);
+    cora_drop(failure);
+    bool goes_on = is_there(loop, transport) && !loop->interrupted;
+    if (!goes_on && is_there(loop, transport))
+        queue_end(loop, transport); /* in the next run */
+    return goes_on;
+}
+
 /* Calls connection_lost, then all is over. */
 static void transport_end(struct loop *loop, struct transport *transport)
 {
+    if (CORA_UNLIKELY(is(transport, TRANSPORT_AT_END)) && !tell_end(loop, transport))
+        return;
     struct object *object = transport_object(transport);
     cora_value error = transport->as.error ? counted_value(transport->as.error) : cora_nothing();
     double began = loop->debug ? clock_now() : 0;
@@ -506,7 +559,7 @@ static void on_eof(struct loop *loop, struct transport *transport)
     bool keep = type->eof_received &&
                 type->eof_received(transport->protocol.self, transport_handle(transport));
     if (CORA_UNLIKELY(cora_thread.attention) && !cora_is_nothing(cora_thread.failure))
-        callback_returned(loop, transport, "Fatal error: protocol.eof_received() call failed.");
+        callback_returned(loop, transport, "eof_received");
     else if (is_there(loop, transport) && keep)
         stop_reading(loop, transport);
     else if (is_there(loop, transport))
@@ -516,11 +569,15 @@ static void on_eof(struct loop *loop, struct transport *transport)
 /* What a read has come to when it brought nothing. */
 static void read_nothing(struct loop *loop, struct transport *transport, ssize_t count, int error)
 {
-    if (count == 0)
+    const struct transport_kind *kind = transport->kind;
+    if (count == 0 && kind->ended)
+        kind->ended(loop, transport);
+    else if (count == 0)
         on_eof(loop, transport);
+    else if (!would_block(error) && kind->read_failed)
+        kind->read_failed(loop, transport, error);
     else if (!would_block(error))
-        transport_fatal(loop, transport, cora_error(-error, NULL),
-                        "Fatal read error on socket transport");
+        transport_failed(loop, transport, "read", cora_error(-error, NULL));
 }
 
 /* Into the protocol's own buffer. */
@@ -553,7 +610,7 @@ static void read_buffered(struct loop *loop, struct transport *transport)
     }
     if (type->buffer_updated)
         type->buffer_updated(transport->protocol.self, transport_handle(transport), (size_t)count);
-    callback_returned(loop, transport, "Fatal error: protocol.buffer_updated() call failed.");
+    callback_returned(loop, transport, "buffer_updated");
 }
 
 /* One read of what is there. */
@@ -562,6 +619,10 @@ static inline void read_ready(struct loop *loop, struct transport *transport)
     const struct cora_protocol_type *type = transport->protocol.type;
     if (transport->dropped > 0)
         return;
+    if (CORA_UNLIKELY(transport->kind->readable != NULL)) {
+        transport->kind->readable(loop, transport);
+        return;
+    }
     if (type->get_buffer) {
         read_buffered(loop, transport);
         return;
@@ -569,7 +630,7 @@ static inline void read_ready(struct loop *loop, struct transport *transport)
     char *buffer = loop->read_buffer; /* not to be had by a tick inside the callback */
     loop->read_buffer = NULL;
     if (CORA_UNLIKELY(!buffer) && !(buffer = malloc(READ_SIZE))) {
-        transport_fatal(loop, transport, memory_error(), "Fatal read error on socket transport");
+        transport_failed(loop, transport, "read", memory_error());
         return;
     }
     ssize_t count = transport->kind->read(transport->descriptor, buffer, READ_SIZE);
@@ -579,7 +640,7 @@ static inline void read_ready(struct loop *loop, struct transport *transport)
         if (type->data_received)
             type->data_received(transport->protocol.self, transport_handle(transport), buffer,
                                 (size_t)count);
-        callback_returned(loop, transport, "Fatal error: protocol.data_received() call failed.");
+        callback_returned(loop, transport, "data_received");
     }
     if (CORA_LIKELY(loop->ev && !loop->read_buffer))
         loop->read_buffer = buffer;
@@ -601,8 +662,7 @@ static bool buffer_send(struct loop *loop, struct transport *transport)
     if (sent < 0 && would_block(errno))
         return false;
     if (sent < 0) {
-        transport_fatal(loop, transport, cora_error(-errno, NULL),
-                        "Fatal write error on socket transport");
+        transport_failed(loop, transport, "write", cora_error(-errno, NULL));
         return false;
     }
     if (sent > 0)
@@ -613,8 +673,7 @@ static bool buffer_send(struct loop *loop, struct transport *transport)
 static void shut_down(struct loop *loop, struct transport *transport)
 {
     if (transport->kind->shutdown(transport->descriptor) < 0 && errno != ENOTCONN)
-        transport_fatal(loop, transport, cora_error(-errno, NULL),
-                        "Fatal write error on socket transport");
+        transport_failed(loop, transport, "write", cora_error(-errno, NULL));
 }
 
 static void write_ready(struct loop *loop, struct transport *transport)
@@ -626,6 +685,7 @@ static void write_ready(struct loop *loop, struct transport *transport)
         return;
     wait_to_write(loop, transport, false);
     if (is(transport, TRANSPORT_CLOSING)) {
+        stop_reading(loop, transport);
         transport->dropped = 1;
         mark(transport, TRANSPORT_ENDS);
         transport_end(loop, transport);
@@ -645,10 +705,13 @@ static inline bool may_write(const struct transport *transport, size_t size)
 static __attribute__((cold)) int write_refused(struct loop *loop, struct transport *transport,
                                                const char *what, size_t size)
 {
-    if (is(transport, TRANSPORT_EOF))
+    enum transport_ways ways = transport->kind->ways;
+    if (ways == READS_ONLY)
+        return fail(CORA_ERUNTIME, "a %s cannot be written to", transport->kind->name);
+    if (is(transport, TRANSPORT_EOF) && ways == BOTH_WAYS)
         return fail(CORA_ERUNTIME, "Cannot call %s() after write_eof()", what);
-    if (size == 0)
-        return 0;
+    if (size == 0 || (is(transport, TRANSPORT_EOF) && transport->dropped == 0))
+        return 0; /* a pipe that is closing drops it */
     if (size > PTRDIFF_MAX)
         return fail(CORA_EVALUE, "%s: %zu are more than there can be", what, size);
     if (transport->dropped == 0)
@@ -659,7 +722,7 @@ static __attribute__((cold)) int write_refused(struct loop *loop, struct transpo
         return 0;
     loop_hold(loop);
     bool before = hold(transport);
-    transport_report(loop, transport, "socket.send() raised exception.", cora_nothing());
+    transport_report(loop, transport, transport->kind->too_late, cora_nothing());
     unhold(loop, transport, before);
     loop_unhold(loop);
     return 0;
@@ -692,8 +755,7 @@ static __attribute__((cold)) int write_failed(struct loop *loop, struct transpor
 {
     loop_hold(loop);
     bool before = hold(transport);
-    transport_fatal(loop, transport, cora_error(-error, NULL),
-                    "Fatal write error on socket transport");
+    transport_failed(loop, transport, "write", cora_error(-error, NULL));
     unhold(loop, transport, before);
     loop_unhold(loop);
     return 0;
@@ -752,20 +814,30 @@ int cora_transport_writelines(cora_transport handle, const struct iovec *chunks,
     return 0;
 }
 
+/* One that only writes is closed by it. */
+static bool can_write_eof(const struct transport *transport)
+{
+    return transport->kind->shutdown || transport->kind->ways == WRITES_ONLY;
+}
+
 int cora_transport_write_eof(cora_transport handle)
 {
     struct loop *loop;
     struct transport *transport = transport_get(handle, &loop);
     if (!transport)
         return cora_last_error_code();
-    if (!transport->kind->shutdown)
+    if (!can_write_eof(transport))
         return fail(CORA_ERUNTIME, "a %s cannot be half closed", transport->kind->name);
+    if (!transport->kind->shutdown) {
+        transport_close(loop, transport);
+        return 0;
+    }
     if (is(transport, TRANSPORT_CLOSING | TRANSPORT_EOF))
         return 0;
     mark(transport, TRANSPORT_EOF);
     loop_hold(loop);
     bool before = hold(transport);
-    if (buffered(transport) == 0)
+    if (transport_buffered(transport) == 0)
         shut_down(loop, transport);
     unhold(loop, transport, before);
     loop_unhold(loop);
@@ -776,7 +848,7 @@ bool cora_transport_can_write_eof(cora_transport handle)
 {
     struct loop *loop;
     struct transport *transport = transport_get(handle, &loop);
-    return transport && transport->kind->shutdown;
+    return transport && can_write_eof(transport);
 }
 
 /* ---- one that was queued ---- */
@@ -923,7 +995,8 @@ struct object *transport_new(struct loop *loop, const struct transport_kind *kin
     *transport = (struct transport){ .kind = kind,
                                      .protocol = protocol,
                                      .as.starter = starter,
-                                     .flags = starter ? TRANSPORT_AWAITED : 0,
+                                     .flags = (starter ? TRANSPORT_AWAITED : 0) |
+                                              (kind->ways == READS_ONLY ? TRANSPORT_EOF : 0),
                                      .high = HIGH_WATER,
                                      .low = HIGH_WATER / 4,
                                      .context = cora_thread.context,
@@ -971,7 +1044,7 @@ int descriptor_prepare(int descriptor)
     int flags = fcntl(descriptor, F_GETFL);
     if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) < 0))
         return -errno;
-    return fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
+    return descriptor > STDERR_FILENO && fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
 }
 
 /* ---- questions and settings ---- */
@@ -993,7 +1066,7 @@ int cora_transport_set_write_buffer_limits(cora_transport handle, size_t high, s
     transport->low = (uint32_t)low;
     loop_hold(loop);
     bool before = hold(transport);
-    if (buffered(transport) > transport->high)
+    if (transport_buffered(transport) > transport->high)
         transport_account(loop, transport);
     unhold(loop, transport, before);
     loop_unhold(loop);
@@ -1015,13 +1088,23 @@ size_t cora_transport_get_write_buffer_size(cora_transport handle)
 {
     struct loop *loop;
     struct transport *transport = transport_get(handle, &loop);
-    return transport ? buffered(transport) : 0;
+    return transport ? transport_buffered(transport) : 0;
+}
+
+/* One that can be read from; NULL, and the error is set. */
+static struct transport *reading_get(cora_transport handle, struct loop **ret_loop)
+{
+    struct transport *transport = transport_get(handle, ret_loop);
+    if (!transport || transport->kind->ways != WRITES_ONLY)
+        return transport;
+    fail(CORA_ERUNTIME, "a %s cannot be read from", transport->kind->name);
+    return NULL;
 }
 
 int cora_transport_pause_reading(cora_transport handle)
 {
     struct loop *loop;
-    struct transport *transport = transport_get(handle, &loop);
+    struct transport *transport = reading_get(handle, &loop);
     if (!transport)
         return cora_last_error_code();
     if (is(transport, TRANSPORT_CLOSING | TRANSPORT_PAUSED))
@@ -1034,7 +1117,7 @@ int cora_transport_pause_reading(cora_transport handle)
 int cora_transport_resume_reading(cora_transport handle)
 {
     struct loop *loop;
-    struct transport *transport = transport_get(handle, &loop);
+    struct transport *transport = reading_get(handle, &loop);
     if (!transport)
         return cora_last_error_code();
     if (is(transport, TRANSPORT_CLOSING) || !is(transport, TRANSPORT_PAUSED))
@@ -1049,7 +1132,8 @@ bool cora_transport_is_reading(cora_transport handle)
 {
     struct loop *loop;
     struct transport *transport = transport_get(handle, &loop);
-    return transport && !is(transport, TRANSPORT_CLOSING | TRANSPORT_PAUSED);
+    return transport && transport->kind->ways != WRITES_ONLY &&
+           !is(transport, TRANSPORT_CLOSING | TRANSPORT_PAUSED);
 }
 
 int cora_transport_close(cora_transport handle)
@@ -1104,7 +1188,7 @@ cora_value cora_transport_get_extra_info(cora_transport handle, const char *name
     struct loop *loop;
     struct transport *transport = transport_get(handle, &loop);
     cora_value info = cora_nothing();
-    if (transport && strcmp(name, "socket") == 0)
+    if (transport && strcmp(name, transport->kind->descriptor) == 0)
         info = cora_int(transport->descriptor);
     else if (transport && strcmp(name, "peername") == 0 && transport->peer)
         info = cora_from_address((const struct sockaddr *)(const void *)transport->peer->bytes,
@@ -1132,9 +1216,17 @@ int cora_transport_print(cora_transport handle, char *buffer, size_t size)
     struct transport *transport = transport_get(handle, &loop);
     if (!transport)
         return snprintf(buffer, size, "<Transport closed>");
+    const struct transport_kind *kind = transport->kind;
+    const char *reads = is(transport, TRANSPORT_READS) ? "polling" : "idle";
+    const char *writes = is(transport, TRANSPORT_WRITES) ? "polling" : "idle";
+    int descriptor = transport->descriptor;
     if (is(transport, TRANSPORT_CLOSING))
-        return snprintf(buffer, size, "<Transport closing fd=%d>", transport->descriptor);
-    return snprintf(buffer, size, "<Transport fd=%d read=%s write=<%s, bufsize=%zu>>",
-                    transport->descriptor, is(transport, TRANSPORT_READS) ? "polling" : "idle",
-                    is(transport, TRANSPORT_WRITES) ? "polling" : "idle", buffered(transport));
+        return snprintf(buffer, size, "<%s closing fd=%d>", kind->shown, descriptor);
+    if (kind->ways == READS_ONLY)
+        return snprintf(buffer, size, "<%s fd=%d %s>", kind->shown, descriptor, reads);
+    if (kind->ways == WRITES_ONLY)
+        return snprintf(buffer, size, "<%s fd=%d %s bufsize=%zu>", kind->shown, descriptor, writes,
+                        transport_buffered(transport));
+    return snprintf(buffer, size, "<%s fd=%d read=%s write=<%s, bufsize=%zu>>", kind->shown,
+                    descriptor, reads, writes, transport_buffered(transport));
 }
