@@ -57,7 +57,7 @@ static inline struct child child_new(int code)
         while (read(ends[0], &byte, 1) < 0)
             ;
         if (code < 0)
-            raise(-code);
+            signal(-code, SIG_DFL), raise(-code);
         _exit(code);
     }
     close(ends[0]);
