@@ -2,7 +2,7 @@
  * How it works: a process is an object that three pipe transports and a watched child tell. Its
  * pipes have protocols of ours, whose self is the pipe's record in the object, which stays until
  * the last of them is over. All is made in one call; connection_made is queued behind the starts of
- * the pipes, and so comes before anything that they or the child have to tell.
+ * the pipes, and so comes before anything that they have to tell, and the child.
  *
  *     STARTING --made--> RUNNING --child and pipes are over--> ENDING --told--> OVER
  *
@@ -126,16 +126,23 @@ static void process_try_to_end(struct subprocess *process)
         cora_object_close(handle.bits, &process_type);
 }
 
-static void on_exit_noticed(void *owner, cora_value returncode)
+static void tell_exit(struct subprocess *process)
 {
-    struct subprocess *process = owner;
-    process->exited = true;
-    process->returncode = (int)cora_as_int(returncode);
     bool before = hold(process);
     if (process->protocol.type->process_exited)
         process->protocol.type->process_exited(process->protocol.self, process_handle(process));
     if (unhold(process, before))
         process_try_to_end(process);
+}
+
+/* A thread may notice it before the process is made: then it is told after that. */
+static void on_exit_noticed(void *owner, cora_value returncode)
+{
+    struct subprocess *process = owner;
+    process->exited = true;
+    process->returncode = (int)cora_as_int(returncode);
+    if (process->state == RUNNING)
+        tell_exit(process);
 }
 
 static void on_made(cora_args bound)
@@ -144,11 +151,11 @@ static void on_made(cora_args bound)
     if (!process)
         return;
     process->state = RUNNING;
-    bool before = hold(process);
+    bool exited = process->exited, before = hold(process);
     if (process->protocol.type->connection_made)
         process->protocol.type->connection_made(process->protocol.self, process_handle(process));
-    if (unhold(process, before))
-        process_try_to_end(process);
+    if (unhold(process, before) && exited)
+        tell_exit(process);
 }
 
 /* ---- what the pipes tell ---- */

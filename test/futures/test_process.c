@@ -643,6 +643,28 @@ TEST(second_thread, "a loop of a second thread starts children while the main th
     finish(loop);
 }
 
+static cora_next fork_and_ask(cora_coro self)
+{
+    int status;
+    cora_loop loop = cora_running_loop();
+    CHECK(!cora_is_null(cora_current_task(loop)));
+    pid_t pid = fork();
+    if (pid == 0) {
+        CHECK(cora_is_null(cora_current_task(loop)));
+        _exit(0);
+    }
+    CHECK_INT(waitpid(pid, &status, 0), pid);
+    return cora_return(self, status);
+}
+
+TEST(fork_has_no_task, "a process forked in a task has no current task",
+     "test_unix_events.TestFork.test_fork_not_share_current_task")
+{
+    cora_loop loop = begin();
+    CHECK_TEXT(ran(loop, cora_coroutine(fork_and_ask)), "0");
+    finish(loop);
+}
+
 static cora_next fork_and_run(cora_coro self)
 {
     int status;
@@ -658,7 +680,8 @@ static cora_next fork_and_run(cora_coro self)
     return cora_return(self, status);
 }
 
-TEST(fork_in_a_step, "a process forked in a step runs a loop of its own, and children in it")
+TEST(fork_in_a_step, "a process forked in a step runs a loop of its own, and children in it",
+     "test_unix_events.TestFork.test_fork_asyncio_run")
 {
     cora_loop loop = begin();
     CHECK_TEXT(ran(loop, cora_coroutine(fork_and_run)), "0");

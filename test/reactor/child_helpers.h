@@ -19,22 +19,26 @@
 
 static int pidfd_open_error, waitid_error;
 
+static int (*next_pidfd_open)(pid_t, unsigned);
+static int (*next_waitid)(idtype_t, id_t, siginfo_t *, int);
+
+/* Before there are threads. */
+__attribute__((constructor)) static void find_next_definitions(void)
+{
+    next_definition("pidfd_open", &next_pidfd_open, sizeof next_pidfd_open);
+    next_definition("waitid", &next_waitid, sizeof next_waitid);
+}
+
 INSTEAD int pidfd_open(pid_t pid, unsigned flags)
 {
-    static int (*next)(pid_t, unsigned);
-    if (!next)
-        next_definition("pidfd_open", &next, sizeof next);
     errno = pidfd_open_error;
-    return pidfd_open_error ? -1 : next(pid, flags);
+    return pidfd_open_error ? -1 : next_pidfd_open(pid, flags);
 }
 
 INSTEAD int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
 {
-    static int (*next)(idtype_t, id_t, siginfo_t *, int);
-    if (!next)
-        next_definition("waitid", &next, sizeof next);
     errno = waitid_error;
-    return waitid_error ? -1 : next(type, id, info, options);
+    return waitid_error ? -1 : next_waitid(type, id, info, options);
 }
 
 /* ---- children ---- */
