@@ -30,6 +30,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum call {
@@ -47,6 +49,10 @@ enum call {
     SEND,
     SENDMSG,
     SHUTDOWN,
+    READ,
+    WRITEV,
+    PWRITEV2,
+    FSTAT,
     GETADDRINFO,
     GETNAMEINFO,
     PTHREAD_CREATE,
@@ -77,6 +83,10 @@ static const struct {
     [SEND] = { "send", { EAGAIN, EINTR, SHORT, EPIPE, ECONNRESET, ENOBUFS, EPERM } },
     [SENDMSG] = { "sendmsg", { EAGAIN, EINTR, SHORT, EPIPE, ECONNRESET, ENOMEM } },
     [SHUTDOWN] = { "shutdown", { ENOTCONN } },
+    [READ] = { "read", { EAGAIN, EINTR, SHORT, EIO, EISDIR } },
+    [WRITEV] = { "writev", { EAGAIN, EINTR, SHORT, EPIPE, ENOSPC } },
+    [PWRITEV2] = { "pwritev2", { EAGAIN, EINTR, SHORT, EPIPE, ENOSPC, EOPNOTSUPP } },
+    [FSTAT] = { "fstat", { EOVERFLOW, EBADF } },
     [GETADDRINFO] = { "getaddrinfo", { EAI_AGAIN, EAI_MEMORY, EAI_SYSTEM, EAI_FAIL } },
     [GETNAMEINFO] = { "getnameinfo", { EAI_AGAIN, EAI_MEMORY, EAI_SYSTEM } },
     [PTHREAD_CREATE] = { "pthread_create", { EAGAIN, EPERM } },
@@ -149,7 +159,7 @@ static inline int ways_of(enum call call)
 static inline bool was_transient(void)
 {
     int error = faults.error;
-    return error == EINTR || error == SHORT || error == ECONNABORTED ||
+    return error == EINTR || error == SHORT || error == ECONNABORTED || error == EOPNOTSUPP ||
            (error == EAGAIN && faults.which != PTHREAD_CREATE);
 }
 
@@ -394,6 +404,58 @@ int shutdown(int descriptor, int how)
         return code;
     errno = failure;
     return -1;
+}
+
+ssize_t read(int descriptor, void *bytes, size_t size)
+{
+    ssize_t (*next)(int, void *, size_t);
+    NEXT("read");
+    int failure = failure_of(READ);
+    if (failure && failure != SHORT)
+        return -1;
+    return next(descriptor, bytes, failure && size > 1 ? 1 : size);
+}
+
+/* The first byte alone, for a short one. */
+static inline const struct iovec *cut(bool is_short, const struct iovec *chunks, int *count,
+                                      struct iovec *first)
+{
+    if (!is_short || chunks->iov_len == 0)
+        return chunks;
+    *count = 1;
+    *first = (struct iovec){ chunks->iov_base, 1 };
+    return first;
+}
+
+ssize_t writev(int descriptor, const struct iovec *chunks, int count)
+{
+    ssize_t (*next)(int, const struct iovec *, int);
+    struct iovec first;
+    NEXT("writev");
+    int failure = failure_of(WRITEV);
+    if (failure && failure != SHORT)
+        return -1;
+    chunks = cut(failure, chunks, &count, &first);
+    return next(descriptor, chunks, count);
+}
+
+ssize_t pwritev2(int descriptor, const struct iovec *chunks, int count, off_t offset, int flags)
+{
+    ssize_t (*next)(int, const struct iovec *, int, off_t, int);
+    struct iovec first;
+    NEXT("pwritev2");
+    int failure = failure_of(PWRITEV2);
+    if (failure && failure != SHORT)
+        return -1;
+    chunks = cut(failure, chunks, &count, &first);
+    return next(descriptor, chunks, count, offset, flags);
+}
+
+int fstat(int descriptor, struct stat *status)
+{
+    int (*next)(int, struct stat *);
+    NEXT("fstat");
+    return failure_of(FSTAT) ? -1 : next(descriptor, status);
 }
 
 /* Does not fail, but tells of what was not open. */

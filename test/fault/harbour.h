@@ -179,6 +179,17 @@ static void own_socket(int descriptor)
     harbour.own[harbour.own_count++] = descriptor;
 }
 
+/* A pipe with as little room as there can be, the test's own. */
+static void chute_new(int ends[2])
+{
+    quiet();
+    CHECK_INT(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+    CHECK(fcntl(ends[1], F_SETPIPE_SZ, 4096) > 0);
+    loud();
+    own_socket(ends[0]);
+    own_socket(ends[1]);
+}
+
 /* A pair of sockets with little room between them, the test's own. */
 static void pair_new(int ends[2])
 {
@@ -217,8 +228,10 @@ static void lift_fog(cora_args bound)
 {
     char bytes[4096];
     CHECK(unanswered < 0 || other_attempts > 0);
+    quiet();
     while (read((int)cora_arg_int(bound, 0), bytes, sizeof bytes) > 0)
         ;
+    loud();
 }
 
 /* Stands for who does not answer: nothing can be written to it, for long. 0 or a code. */
@@ -917,6 +930,44 @@ NETWORK_SCENE(freight_is_carried_after_a_pause, "the same to one that is paused"
 NETWORK_SCENE(freight_is_carried_on_given_socket, "the same with a socket that was connected",
               carries_freight, "\"1 pauses, 1 resumes\"", .which = GIVEN_SOCKET)
 
+/* ---- freight down a chute: a pipe ---- */
+
+static int chute[2];
+
+static cora_next receiver_met(cora_coro self)
+{
+    cora_value error = cora_caught(self);
+    note(error);
+    if (cora_is_error(error))
+        return cora_raise(self, error);
+    harbour.transports[0] = cora_as_transport(cora_got(self));
+    return cora_try(self, cora_connect_write_pipe(chute[1], cora_partial(sender_new)), met);
+}
+
+static cora_next sends_down(cora_coro self)
+{
+    if (open_harbour(self) < 0)
+        return fails(self);
+    chute_new(chute);
+    if (!on.called)
+        return cora_try(self, cora_connect_read_pipe(chute[0], cora_partial(receiver_new)),
+                        receiver_met);
+    harbour.transports[0] = cora_attach_read_pipe(on.loop, chute[0], cora_partial(receiver_new));
+    if (cora_is_null(harbour.transports[0])) {
+        CHECK(is_open(chute[0]));
+        return fails(self);
+    }
+    harbour.transports[1] = cora_attach_write_pipe(on.loop, chute[1], cora_partial(sender_new));
+    NEED(harbour.transports[1]);
+    return await_end(self);
+}
+
+NETWORK_SCENE(freight_goes_down_a_pipe,
+              "all that is written to a pipe arrives, or it ends with why", sends_down,
+              "\"1 pauses, 1 resumes\"")
+NETWORK_SCENE(freight_goes_down_into_buffers, "the same into a buffer of the protocol's own",
+              sends_down, "\"1 pauses, 1 resumes\"", .which = BUFFERED)
+
 /* ---- look-ups ---- */
 
 static void keep_text(size_t at, cora_value outcome)
@@ -1436,6 +1487,59 @@ static cora_next streams_freight(cora_coro self)
 
 NETWORK_SCENE(freight_is_streamed, "writers that wait for room go on, or are told why not",
               streams_freight, "\"landed\\n\"")
+
+/* ---- streams over a pipe ---- */
+
+#define PARCEL 3000 /* bytes, fewer than a pipe has room for */
+
+static cora_next parcel_arrived(cora_coro self)
+{
+    cora_value error = cora_caught(self);
+    note(error);
+    if (cora_is_error(error))
+        return cora_raise(self, error);
+    size_t size;
+    const char *bytes = cora_as_bytes(cora_got(self), &size);
+    CHECK(size <= PARCEL && memcmp(bytes, cargo(), size) == 0);
+    if (size < PARCEL && !was_transient()) /* the writer has failed, and nobody waits for it */
+        on.out_of_memory = true;
+    return cora_return(self, (int)size);
+}
+
+static cora_next chute_top_open(cora_coro self)
+{
+    cora_value error = cora_caught(self);
+    note(error);
+    if (cora_is_error(error))
+        return cora_raise(self, error);
+    cora_stream_writer top = cora_as_streams(cora_got(self)).writer;
+    cora_stream_reader bottom = { harbour.writers[0].bits };
+    harbour.writers[harbour.writer_count++] = top;
+    noted(cora_stream_write(top, cargo(), PARCEL));
+    noted(cora_stream_write_eof(top));
+    return await_through(self, cora_stream_read(bottom, -1), parcel_arrived);
+}
+
+static cora_next chute_bottom_open(cora_coro self)
+{
+    cora_value error = cora_caught(self);
+    note(error);
+    if (cora_is_error(error))
+        return cora_raise(self, error);
+    harbour.writers[harbour.writer_count++] = cora_as_streams(cora_got(self)).writer;
+    return await_through(self, cora_open_write_pipe(chute[1]), chute_top_open);
+}
+
+static cora_next sends_parcel(cora_coro self)
+{
+    if (open_harbour(self) < 0)
+        return fails(self);
+    chute_new(chute);
+    return await_through(self, cora_open_read_pipe(chute[0], 0), chute_bottom_open);
+}
+
+NETWORK_SCENE(parcel_goes_down_a_pipe, "streams over a pipe do all, or are told why not",
+              sends_parcel, "3000")
 
 /* ---- sockets of the program's own ---- */
 

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <termios.h>
 #include <time.h>
 
 /* ---- system calls that can be told to fail ---- */
@@ -1361,6 +1362,45 @@ TEST(writes_terminal, "what is written to a terminal arrives at its master; then
     run_ticks(loop, 2);
     CHECK_TEXT(keeper.log, "lost");
     CHECK(!is_open(pair.far));
+    cora_loop_close(loop);
+    close(pair.near);
+}
+
+static void make_raw(int terminal)
+{
+    struct termios settings;
+    CHECK_INT(tcgetattr(terminal, &settings), 0);
+    cfmakeraw(&settings);
+    CHECK_INT(tcsetattr(terminal, TCSANOW, &settings), 0);
+}
+
+TEST(both_ways_of_terminal,
+     "a terminal is read and written by two transports, each with its own end",
+     "test_events.EventLoopTestsMixin.test_bidirectional_pty")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    struct pair pair = terminal_new();
+    struct keeper reader = { 0 }, writer = { 0 };
+    make_raw(pair.far);
+    reads_from(loop, &reader, pair.far);
+    writes_to(loop, &writer, fcntl(pair.far, F_DUPFD_CLOEXEC, 0));
+    CHECK_INT(write_text(writer.transport, "1"), 0);
+    CHECK_TEXT(take(pair.near), "1");
+    put(pair.near, "a");
+    RUN_UNTIL(loop, reader.received == 1);
+    CHECK_INT(write_text(writer.transport, "2345"), 0);
+    CHECK_TEXT(take(pair.near), "2345");
+    put(pair.near, "bcd");
+    RUN_UNTIL(loop, reader.received == 4);
+    close_own(&reader);
+    RUN_UNTIL(loop, reader.lost);
+    CHECK_TEXT(writer.log, "");
+    CHECK_INT(write_text(writer.transport, "6"), 0);
+    CHECK_TEXT(take(pair.near), "6");
+    close_own(&writer);
+    RUN_UNTIL(loop, writer.lost);
+    CHECK_TEXT(reader.log, "data:a data:bcd lost");
+    CHECK_TEXT(writer.log, "lost");
     cora_loop_close(loop);
     close(pair.near);
 }
