@@ -617,7 +617,10 @@ static cora_next communicate(cora_coro self)
     }
     if (count == 0)
         return cora_await(self, cora_process_wait(talk->process), talked);
-    return cora_await(self, cora_gather(cora_running_loop(), parts, count), gathered);
+    cora_future all = cora_gather(cora_running_loop(), parts, count);
+    for (size_t i = 0; i < count && cora_is_null(all); i++)
+        cora_coro_close(parts[i]); /* out of memory, none of them begins */
+    return cora_await(self, all, gathered);
 }
 
 cora_awaitable cora_process_communicate_at(const struct cora_place *place, cora_process process,
