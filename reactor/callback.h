@@ -207,6 +207,16 @@ static inline cora_stream_writer cora_arg_stream_writer(cora_args bound, size_t 
     return cora_as_stream_writer(cora_arg_value(bound, index));
 }
 
+static inline cora_process_transport cora_arg_process_transport(cora_args bound, size_t index)
+{
+    return cora_as_process_transport(cora_arg_value(bound, index));
+}
+
+static inline cora_process cora_arg_process(cora_args bound, size_t index)
+{
+    return cora_as_process(cora_arg_value(bound, index));
+}
+
 /* A pointer argument as the program's own type: cora_arg(bound, 0, struct visit *). */
 #define cora_arg(bound, index, type) ((type)cora_arg_pointer(bound, index))
 

@@ -86,6 +86,14 @@ typedef struct cora_stream_writer {
     uint64_t bits;
 } cora_stream_writer;
 
+/* A child process, as its transport (reactor/) and with its streams (futures/). */
+typedef struct cora_process_transport {
+    uint64_t bits;
+} cora_process_transport;
+typedef struct cora_process {
+    uint64_t bits;
+} cora_process;
+
 /* Whether a handle is the null handle; whether two handles name the same object. */
 #define cora_is_null(handle) ((handle).bits == 0)
 #define cora_same(one, other) ((one).bits == (other).bits)

@@ -471,6 +471,8 @@ int cora_after_fork(cora_loop handle)
         ev_loop_fork(loop->ev);
     if (loop->lookups_after_fork)
         loop->lookups_after_fork(loop);
+    if (loop->child_layer)
+        loop->child_layer->after_fork(loop);
     return 0;
 }
 
@@ -517,6 +519,8 @@ static void loop_close(struct loop *loop)
     struct slot *shared = shared_close(loop);
     watchers_close(loop);
     signals_close(loop);
+    if (loop->child_layer)
+        loop->child_layer->stop(loop);
     timers_close(loop);
     watchers_stop(loop);
     if (!loop->guest)

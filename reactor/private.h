@@ -23,9 +23,9 @@
 #include <string.h>
 
 #if !EV_MULTIPLICITY || !EV_IDLE_ENABLE || !EV_CHECK_ENABLE || !EV_PREPARE_ENABLE ||               \
-    !EV_ASYNC_ENABLE || !EV_SIGNAL_ENABLE || !EV_FORK_ENABLE || !EV_CLEANUP_ENABLE
-#error                                                                                             \
-    "Cora needs a libev with EV_MULTIPLICITY and idle, check, prepare, async, signal, fork, cleanup"
+    !EV_ASYNC_ENABLE || !EV_SIGNAL_ENABLE || !EV_FORK_ENABLE || !EV_CLEANUP_ENABLE ||              \
+    !EV_CHILD_ENABLE
+#error "Cora needs a libev with EV_MULTIPLICITY and all kinds of watchers but stat and embed"
 #endif
 
 /* ---- callbacks in slots ---- */
@@ -224,6 +224,12 @@ struct transport_layer {
     void (*close)(struct loop *loop);                   /* frees what all of them share */
 };
 
+/* What child processes add to a loop, so that a program without them links nothing of them. */
+struct child_layer {
+    void (*stop)(struct loop *loop);       /* the loop is being closed, libev is there still */
+    void (*after_fork)(struct loop *loop); /* in a process that was forked */
+};
+
 /* What futures/ adds to a loop, so that a program without futures links nothing of them. */
 struct future_layer {
     void (*run)(struct loop *loop, struct slot *slot);  /* one from the ready queue */
@@ -281,6 +287,8 @@ struct loop {
     void (*lookups_after_fork)(struct loop *loop); /* NULL: nothing was ever looked up */
     const struct future_layer *future_layer;       /* NULL: there never was a future */
     const struct transport_layer *transport_layer; /* NULL: there never was a transport */
+    const struct child_layer *child_layer;         /* NULL: there never was a child process */
+    struct child *children;                        /* that are watched */
     char *read_buffer; /* that transports read into, one after the other; NULL: in use, or none */
     struct queue garbage; /* done futures that nobody keeps, until nothing of the program's runs */
     size_t garbage_count;

@@ -58,6 +58,7 @@ CORA_API extern const cora_type cora_type_lock, cora_type_event, cora_type_semap
 CORA_API extern const cora_type cora_type_condition, cora_type_barrier, cora_type_queue;
 CORA_API extern const cora_type cora_type_transport, cora_type_server;
 CORA_API extern const cora_type cora_type_stream_reader, cora_type_stream_writer;
+CORA_API extern const cora_type cora_type_process_transport, cora_type_process;
 
 /* ---- values without memory of their own ---- */
 
@@ -211,6 +212,18 @@ static inline cora_value cora_from_stream_reader(cora_stream_reader reader)
 static inline cora_value cora_from_stream_writer(cora_stream_writer writer)
 {
     cora_value value = { &cora_type_stream_writer, { writer.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_process_transport(cora_process_transport transport)
+{
+    cora_value value = { &cora_type_process_transport, { transport.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_process(cora_process process)
+{
+    cora_value value = { &cora_type_process, { process.bits } };
     return value;
 }
 
@@ -424,6 +437,18 @@ static inline cora_stream_writer cora_as_stream_writer(cora_value value)
     return handle;
 }
 
+static inline cora_process_transport cora_as_process_transport(cora_value value)
+{
+    cora_process_transport handle = { cora_as_bits(value, &cora_type_process_transport) };
+    return handle;
+}
+
+static inline cora_process cora_as_process(cora_value value)
+{
+    cora_process handle = { cora_as_bits(value, &cora_type_process) };
+    return handle;
+}
+
 /* The same with a code: 0, or CORA_ETYPE and *ret untouched. */
 CORA_API int cora_get_as(cora_value value, const cora_type *type, void *ret,
                          size_t size) CORA_MUST_CHECK;
@@ -507,6 +532,8 @@ CORA_END
         cora_server: cora_from_server,                                                             \
         cora_stream_reader: cora_from_stream_reader,                                               \
         cora_stream_writer: cora_from_stream_writer,                                               \
+        cora_process_transport: cora_from_process_transport,                                       \
+        cora_process: cora_from_process,                                                           \
         cora_value: cora_from_value,                                                               \
         default: cora_pointer)(x)
 /* clang-format on */
@@ -587,6 +614,14 @@ static inline cora_value cora_from(cora_stream_reader x)
 static inline cora_value cora_from(cora_stream_writer x)
 {
     return cora_from_stream_writer(x);
+}
+static inline cora_value cora_from(cora_process_transport x)
+{
+    return cora_from_process_transport(x);
+}
+static inline cora_value cora_from(cora_process x)
+{
+    return cora_from_process(x);
 }
 static inline cora_value cora_from(cora_value x)
 {

@@ -6,6 +6,7 @@
 
 #include <cora.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -148,6 +149,28 @@ TEST(child_makes_its_own, "a child may make a loop of its own beside the one tha
         _exit(0);
     }
     CHECK_INT(exit_code(child), 0);
+    run_tick(loop);
+    CHECK_INT(counted, 1);
+    cora_loop_close(loop);
+}
+
+TEST(signal_of_the_child, "a signal for a forked child reaches no handler of the parent's loop",
+     "test_unix_events.TestFork.test_fork_signal_handling")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    int counted = 0;
+    CHECK_INT(cora_add_signal_handler(loop, SIGTERM, cora_partial(count, &counted)), 0);
+    run_tick(loop);
+    pid_t child = fork();
+    if (child == 0) {
+        kill(getpid(), SIGTERM);
+        _exit(0);
+    }
+    CHECK_INT(exit_code(child), 0);
+    run_tick(loop);
+    run_tick(loop);
+    CHECK_INT(counted, 0);
+    kill(getpid(), SIGTERM);
     run_tick(loop);
     CHECK_INT(counted, 1);
     cora_loop_close(loop);
