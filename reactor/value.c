@@ -167,6 +167,11 @@ struct cora_counted *bytes_new(const void *bytes, size_t size)
     return text_new(&cora_type_bytes, bytes, size);
 }
 
+struct cora_counted *chars_new(const void *bytes, size_t size)
+{
+    return text_new(&cora_type_text, bytes, size);
+}
+
 cora_value cora_bytes(const void *bytes, size_t size)
 {
     return counted_temporary(text_new(&cora_type_bytes, bytes, size));
