@@ -86,6 +86,15 @@ typedef struct cora_stream_writer {
     uint64_t bits;
 } cora_stream_writer;
 
+/* Workers that do what would block a loop, and what has come of such work, for all threads
+ * (reactor/). */
+typedef struct cora_executor {
+    uint64_t bits;
+} cora_executor;
+typedef struct cora_thread_future {
+    uint64_t bits;
+} cora_thread_future;
+
 /* Whether a handle is the null handle; whether two handles name the same object. */
 #define cora_is_null(handle) ((handle).bits == 0)
 #define cora_same(one, other) ((one).bits == (other).bits)
