@@ -9,13 +9,12 @@
  *
  * A worker is told by the kernel when the server has ended, by SIGKILL. Its socket is descriptor 3.
  *
- * The library's locks are held by the forking thread around the fork, so that no other thread is in
- * the middle of something that they guard. Of locks that are not the library's the C library's own
- * are safe in the child.
+ * Another thread may have held a lock of the library's at the time of the fork: the child makes
+ * each lock anew and leaves what it guarded alone for ever.
  */
 #include "fork_server.h"
 
-#include "private.h"
+#include "private_executor.h"
 #include "value_codec.h"
 
 #include <dirent.h>
@@ -133,6 +132,14 @@ int fork_server_read(int control, struct fork_server_report *ret_report)
     return size < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
 }
 
+void fork_server_end(pid_t process, int control)
+{
+    shutdown(control, SHUT_RDWR); /* another child of the program may have a copy */
+    close(control);
+    while (waitpid(process, NULL, 0) < 0 && errno == EINTR)
+        continue; /* another may have waited: then there is none */
+}
+
 /* ---- a worker ---- */
 
 /* Reads all of it; false at the end of the stream. With NULL for bytes it only reads. */
@@ -184,37 +191,48 @@ static void tell(enum outcome_kind kind, cora_value outcome)
     free(bytes);
 }
 
+/* Its value or error, counted. */
+static cora_value call(work_function function, const cora_value *values, size_t count)
+{
+    struct work work = { .slot = { .flags = CALLBACK_ARRAY, .count = (uint8_t)count } };
+    work.callback.function = (cora_function)function;
+    work.callback.arguments.array = (cora_value *)(uintptr_t)values;
+    cora_value outcome = work_call(&work);
+    fflush(stdout); /* the process may end without doing so */
+    return outcome;
+}
+
 /* Runs a job of these encoded arguments. */
 static void job_run(work_function function, const char *bytes, size_t size)
 {
-    cora_value values[CORA_ARGUMENTS_MAX];
+    cora_value values[CORA_ARGUMENTS_MAX], outcome;
     int count = values_decode(bytes, size, values, CORA_ARGUMENTS_MAX);
-    if (count < 0) {
-        tell(count == CORA_EMEMORY ? OUTCOME_OF_JOB : OUTCOME_OF_DECODING, cora_last_error());
-        if (count != CORA_EMEMORY)
-            _exit(1);
+    if (count == CORA_EMEMORY) {
+        tell(OUTCOME_OF_JOB, memory_error());
         return;
     }
-    cora_args bound = { values, (size_t)count };
-    cora_value outcome = function(bound);
-    fflush(stdout); /* the process may end without doing so */
+    if (count < 0) {
+        tell(OUTCOME_OF_DECODING, cora_last_error());
+        _exit(1);
+    }
+    outcome = call(function, values, (size_t)count);
     tell(OUTCOME_OF_JOB, outcome);
+    cora_drop(outcome);
     while (count > 0)
         cora_drop(values[--count]);
-    cora_drop_temporaries();
 }
 
 static void initialize(const struct fork_server_plan *plan)
 {
     if (!plan->initializer)
         return;
-    cora_value outcome = plan->initializer(plan->initializer_args);
-    fflush(stdout);
+    cora_value outcome =
+        call(plan->initializer, plan->initializer_args.values, plan->initializer_args.count);
     if (cora_is_error(outcome)) {
         tell(OUTCOME_OF_INITIALIZER, outcome);
         _exit(1);
     }
-    cora_drop_temporaries();
+    cora_drop(outcome);
 }
 
 _Noreturn static void worker_run(const struct fork_server_plan *plan)
@@ -316,10 +334,9 @@ static void order_take(struct server *server)
         char room[CMSG_SPACE(sizeof(int))];
     } extra;
     struct iovec part = { &order, sizeof order };
-    struct msghdr message = { .msg_iov = &part,
-                              .msg_iovlen = 1,
-                              .msg_control = &extra,
-                              .msg_controllen = sizeof extra };
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &extra, .msg_controllen = sizeof extra
+    };
     ssize_t size = recvmsg(SOCKET_IN_CHILD, &message, MSG_CMSG_CLOEXEC);
     if (size < 0 && errno == EINTR)
         return;
@@ -387,8 +404,7 @@ _Noreturn static void server_run(struct server *server)
 _Noreturn static void server_begin(struct server *server, pid_t program, int control)
 {
     sigset_t ended;
-    loops_forget();
-    thread_forget();
+    library_forget();
     __fpurge(stdout); /* what the program has not written yet is the program's to write */
     signals_reset();
     close_others(control);
@@ -399,21 +415,19 @@ _Noreturn static void server_begin(struct server *server, pid_t program, int con
 #ifdef SYS_pidfd_open
     server->program = (int)syscall(SYS_pidfd_open, program, 0);
 #endif
-    if (server->signals < 0 || getppid() != program)
+    if (server->signals < 0)
         _exit(1);
     server_run(server);
 }
 
-/* Forks with the library's locks held, and all signals blocked in the child. */
+/* Forks with all signals blocked in the child. */
 static pid_t fork_safely(void)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    loops_fork_begins();
     pid_t process = fork();
     int error = errno;
-    loops_fork_ends();
     if (process != 0)
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = error;

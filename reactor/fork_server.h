@@ -83,6 +83,9 @@ int fork_server_order(int control, unsigned worker, int socket);
 #define EVERY_WORKER UINT32_MAX
 int fork_server_signal(int control, unsigned worker, int signal);
 
+/* Lets it end, waits for that, and closes the control socket. The workers end, too. */
+void fork_server_end(pid_t process, int control);
+
 /* One report. 1; 0 if there is none now; -1 if the fork server has ended. */
 int fork_server_read(int control, struct fork_server_report *ret_report);
 

@@ -399,6 +399,12 @@ static inline void loop_unhold(struct loop *loop)
 /* Whether this process is a child of the one that the loop lives in; one read, no system call. */
 bool loop_forked(const struct loop *loop);
 
+/*
+ * In a child that is to share nothing with the program that forked it, which may have had more
+ * threads: all loops are closed, and with them all that they hold is stale; locks are free.
+ */
+void library_forget(void);
+
 /* ---- the parts of a loop, by file ---- */
 
 /* ready.c */
@@ -548,6 +554,7 @@ void watchers_tell_lost(struct loop *loop);
 int watchers_reserve(struct loop *loop, size_t count);
 
 /* signal.c */
+void signals_forget(void);
 bool signal_forget(struct loop *loop, const struct slot *slot);
 void signals_close(struct loop *loop);
 

@@ -12,6 +12,7 @@
 #include "private_value.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum tag {
     TAG_NOTHING,
@@ -227,8 +228,7 @@ static int take_error(struct source *source, cora_value *ret_error, unsigned dep
     if (!cora_is_nothing(holds) && !cora_is_error(holds) && holds.type != &cora_type_list)
         code = malformed();
     else
-        code =
-            keep_counted(error_new_text((int)number, holds, message, (size_t)length), ret_error);
+        code = keep_counted(error_new_text((int)number, holds, message, (size_t)length), ret_error);
     cora_drop(holds);
     return code;
 }

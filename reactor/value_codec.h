@@ -16,8 +16,8 @@
 
 /*
  * Encodes up to 255 values behind so many bytes that are left free for the caller. 0, and memory
- * that is the caller's to free; or a code, and the error is set: a TypeError for a value that cannot
- * go, a ValueError for one that is too deep, a MemoryError. Any thread.
+ * that is the caller's to free; or a code, and the error is set: a TypeError for a value that
+ * cannot go, a ValueError for one that is too deep, a MemoryError. Any thread.
  */
 int values_encode(const cora_value *values, size_t count, size_t lead, char **ret_bytes,
                   size_t *ret_size);
