@@ -429,11 +429,11 @@ TEST(refused,
 {
     cora_loop loop = cora_loop_new(NULL);
     cora_executor bakery = pool_of(1), none = pool_of(-1);
-    cora_work_function nothing = NULL;
+    cora_work_function no_work = NULL;
     CHECK(cora_is_null(none));
     CHECK_INT(cora_last_error_code(), CORA_EVALUE);
     CHECK(cora_is_null(
-        cora_call_in_executor(loop, bakery, cora_partial(nothing), cora_partial(on_told))));
+        cora_call_in_executor(loop, bakery, cora_partial(no_work), cora_partial(on_told))));
     CHECK_INT(cora_last_error_code(), CORA_ETYPE);
     cora_loop_close(loop);
     CHECK(cora_is_null(
