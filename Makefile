@@ -37,7 +37,7 @@ CFLAGS    ?= -O2 -g
 # What does not run all the time is made small. Nowhere are jumps and functions padded (it saves no time,
 # measured), nor are there tables for unwinding: C++ exceptions do not go through Cora (docs/limits.md).
 COLD      := $(addprefix reactor/,connector context error error_details exception_handler loop outcome resolver server \
-               signal thread_pool watcher) \
+               signal thread_future thread_pool watcher) \
              $(addprefix futures/,as_completed call_graph connection generator runner shield sock staggered \
                stream task_group task_inspect timeout wait wait_for with) \
              $(addprefix sync/,barrier condition event semaphore) \

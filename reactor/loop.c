@@ -494,6 +494,8 @@ int cora_after_fork(cora_loop handle)
         ev_loop_fork(loop->ev);
     if (loop->lookups_after_fork)
         loop->lookups_after_fork(loop);
+    if (loop->executor_layer)
+        loop->executor_layer->after_fork(loop);
     return 0;
 }
 
@@ -551,6 +553,8 @@ static void loop_close(struct loop *loop)
     queues_clear(loop);
     if (loop->future_layer)
         loop->future_layer->close(loop);
+    if (loop->executor_layer)
+        loop->executor_layer->close(loop);
     if (loop->objects_close)
         loop->objects_close(loop);
     if (loop->transport_layer)

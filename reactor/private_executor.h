@@ -68,13 +68,23 @@ static inline void work_finish(struct work *work, cora_value outcome)
 
 struct executor;
 
+/* The error of what is submitted after a shutdown. Its code. */
+int executor_shut_error(void);
+
+/*
+ * Gives work to an executor: 0, or a code, and then it is the caller's. Takes it back, if nobody
+ * has begun it: whether it could.
+ */
+int executor_give(cora_executor executor, struct work *work);
+bool executor_take_back(cora_executor executor, struct work *work);
+
 /* What a kind of executors does. No lock is held when these are called, but for the forks'. */
 struct executor_kind {
     const char *name; /* "ThreadPoolExecutor" */
 
     /*
-     * Takes the work. 0; or a code, and the error is set: nothing is taken. Not called any more
-     * after shutdown.
+     * Takes the work. 0; or a code, and the error is set: nothing is taken. May come after a
+     * shutdown in another thread: executor_shut_error.
      */
     int (*submit)(void *pool, struct work *work);
 
@@ -84,7 +94,7 @@ struct executor_kind {
     bool (*cancel)(void *pool, struct work *work);
 
     /*
-     * Nothing more will be submitted. Does not wait. What waits is still done, or, if cancel, is
+     * Takes no more work. Does not wait. What waits is still done, or, if cancel, is
      * finished with Cancelled. May be called again. When all is done, and only the ends of threads
      * or processes remain, the kind calls executor_ended, once; that may be in here.
      */
@@ -126,6 +136,10 @@ void *executor_enter(cora_executor handle, const struct executor_kind *kind,
 void executor_leave(struct executor *executor);
 
 /* ---- for futures/ ---- */
+
+/* As cora_call_in_executor; in_context: the work has a copy of the current context. */
+cora_handle call_in_executor(struct loop *loop, cora_executor executor, cora_work work,
+                             bool in_context, cora_outcome_callback callback);
 
 /*
  * Calls back in the loop when this executor, which is shut down, has ended; null if it cannot. Then

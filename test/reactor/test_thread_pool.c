@@ -120,7 +120,7 @@ static void threads_end(void)
 TEST(idle_first, "an idle thread is taken before a new one is started")
 {
     fresh();
-    struct thread_pool *pool = thread_pool_new(4, "ferry");
+    struct thread_pool *pool = thread_pool_new(4, "ferry", NULL);
     struct errand errands[3] = { errand_new(), errand_new(), errand_new() };
     gate_set(true);
     for (int i = 0; i < 3; i++) {
@@ -135,7 +135,7 @@ TEST(idle_first, "an idle thread is taken before a new one is started")
 TEST(in_order, "jobs that wait for a thread are done first in, first out")
 {
     fresh();
-    struct thread_pool *pool = thread_pool_new(1, "ferry");
+    struct thread_pool *pool = thread_pool_new(1, "ferry", NULL);
     struct errand errands[5];
     for (int i = 0; i < 5; i++) {
         errands[i] = errand_new();
@@ -151,7 +151,7 @@ TEST(in_order, "jobs that wait for a thread are done first in, first out")
 TEST(cancel, "a job can be taken back while it waits, from anywhere in the queue, and no later")
 {
     fresh();
-    struct thread_pool *pool = thread_pool_new(1, "ferry");
+    struct thread_pool *pool = thread_pool_new(1, "ferry", NULL);
     struct errand errands[5];
     for (int i = 0; i < 5; i++) {
         errands[i] = errand_new();
@@ -176,13 +176,13 @@ TEST(cancel, "a job can be taken back while it waits, from anywhere in the queue
 TEST(close_unused, "a pool that had no job is closed")
 {
     fresh();
-    thread_pool_close(thread_pool_new(4, "a name that is longer than a thread's may be"));
+    thread_pool_close(thread_pool_new(4, "a name that is longer than a thread's may be", NULL));
 }
 
 TEST(close_busy, "a close does not wait for a job that runs")
 {
     fresh();
-    struct thread_pool *pool = thread_pool_new(2, "ferry");
+    struct thread_pool *pool = thread_pool_new(2, "ferry", NULL);
     struct errand errands[2] = { errand_new(), errand_new() };
     for (int i = 0; i < 2; i++)
         CHECK_INT(thread_pool_submit(pool, &errands[i].job), 0);
@@ -197,7 +197,7 @@ TEST(close_busy, "a close does not wait for a job that runs")
 TEST(close_waiting, "when a pool is closed the jobs that wait for a thread are still done")
 {
     fresh();
-    struct thread_pool *pool = thread_pool_new(2, "ferry");
+    struct thread_pool *pool = thread_pool_new(2, "ferry", NULL);
     struct errand errands[4];
     for (int i = 0; i < 4; i++) {
         errands[i] = errand_new();
@@ -213,7 +213,7 @@ TEST(close_waiting, "when a pool is closed the jobs that wait for a thread are s
 TEST(close_between, "a close does not wait for a thread that is to go on with a job that waits")
 {
     fresh();
-    struct thread_pool *pool = thread_pool_new(1, "ferry");
+    struct thread_pool *pool = thread_pool_new(1, "ferry", NULL);
     struct errand quick = { .job = { .run = quick_run, .done = errand_done }, .lingers = true };
     struct errand slow = errand_new();
     CHECK_INT(thread_pool_submit(pool, &quick.job), 0);
@@ -229,7 +229,7 @@ TEST(close_between, "a close does not wait for a thread that is to go on with a 
 TEST(close_inside, "a pool is closed in the done() of one of its own jobs")
 {
     fresh();
-    struct thread_pool *pool = thread_pool_new(2, "ferry");
+    struct thread_pool *pool = thread_pool_new(2, "ferry", NULL);
     struct errand errand = errand_new();
     errand.closes = pool;
     gate_set(true);
