@@ -513,7 +513,7 @@ static bool work_give(struct process_pool *pool)
     if (!pool->moved.first)
         return false;
     struct worker *worker = worker_find(pool, &code);
-    if (code < 0 && !any_worker(pool))
+    if (code < 0 && code != -EPIPE && !any_worker(pool)) /* else the pool will be broken */
         fail_waiting(pool, cora_error(code, "a worker process cannot be started"));
     if (!worker)
         return false;
@@ -565,7 +565,7 @@ static void requests_take(struct process_pool *pool)
     pool->signal = 0;
 }
 
-/* Tells that only ends remain, once. */
+/* Tells that all has ended, once. */
 static void pool_tell(struct process_pool *pool)
 {
     if (!pool->shut || pool->told)
@@ -586,10 +586,8 @@ static bool manager_turn(struct process_pool *pool)
         work_move(pool);
     while (work_give(pool));
     bool over = (pool->shut || pool_is_broken(pool)) && !pool->waiting.first && !any_work(pool);
-    if (over) {
-        pool_tell(pool);
+    if (over)
         workers_dismiss(pool);
-    }
     return !over || any_worker(pool);
 }
 
@@ -638,6 +636,7 @@ static void *manager_run(void *own)
         if (manager_poll(pool))
             manager_read(pool);
     fork_server_end(pool->fork_server, pool->control);
+    pool->control = -1; /* a fork may look */
     pool_tell(pool);
     pool->ended = true;
     close(pool->wakeup);
@@ -762,7 +761,8 @@ static struct job *pool_in_child(void *own)
     *lost.end = pool->ended ? NULL : pool->moved.first;
     line_clear(&pool->waiting);
     if (!pool->ended) {
-        close(pool->control);
+        if (pool->control >= 0)
+            close(pool->control);
         close(pool->wakeup);
         pool->references--; /* the manager's */
     }
