@@ -194,13 +194,17 @@ static struct work *first_of(struct line *line)
     return line_take(line, &line->first);
 }
 
-/* All that waits, and all that was moved and is with no worker. */
+/* All that waits now, and all that was moved and is with no worker. */
 static void fail_waiting(struct process_pool *pool, cora_value error)
 {
     struct work *work;
+    struct line waiting;
+    line_clear(&waiting);
+    while ((work = first_of(&pool->waiting)))
+        line_put(&waiting, work);
     while ((work = first_of(&pool->moved)))
         pool_fail(pool, work, error);
-    while ((work = first_of(&pool->waiting)))
+    while ((work = first_of(&waiting)))
         if (pool_begin(pool, work))
             pool_fail(pool, work, error);
 }
