@@ -266,10 +266,19 @@ static bool any_worker(const struct process_pool *pool)
     return false;
 }
 
+static void fork_server_lost(struct process_pool *pool);
+
+/* Sends a signal to one worker, or to all; if that cannot be, they end with the fork server. */
+static void workers_signal(struct process_pool *pool, unsigned worker, int number)
+{
+    if (fork_server_signal(pool->control, worker, number) < 0)
+        fork_server_lost(pool);
+}
+
 static void worker_lost(struct process_pool *pool, struct worker *worker)
 {
     worker_close(worker, WORKER_LOST);
-    fork_server_signal(pool->control, (unsigned)(worker - pool->workers), SIGKILL);
+    workers_signal(pool, (unsigned)(worker - pool->workers), SIGKILL);
 }
 
 /* Writes as much of the job as the socket takes. */
@@ -324,7 +333,7 @@ static void pool_break(struct process_pool *pool, cora_value error)
             pool_fail(pool, work, error);
     }
     fail_waiting(pool, error);
-    fork_server_signal(pool->control, EVERY_WORKER, SIGTERM);
+    workers_signal(pool, EVERY_WORKER, SIGTERM);
 }
 
 #define ABRUPTLY                                                                                   \
@@ -350,6 +359,16 @@ static void pool_break_for_error(struct process_pool *pool, const char *what, co
     pool_break(pool, cora_copy(cora_error_from(cause, CORA_EBROKENPROCESSPOOL, "%s: %s: %s", what,
                                                cora_error_name(cora_error_code(cause)),
                                                cora_error_message(cause))));
+}
+
+/* Without the fork server there are no workers, either. */
+static void fork_server_lost(struct process_pool *pool)
+{
+    cora_value error = cora_error(CORA_EBROKENPROCESSPOOL,
+                                  ABRUPTLY ": the parent process of the workers has ended");
+    pool_break(pool, cora_copy(error));
+    for (unsigned i = 0; i < pool->workers_max; i++)
+        pool->workers[i].state = WORKER_FREE;
 }
 
 /* ---- outcomes ---- */
@@ -468,18 +487,9 @@ static void worker_ended(struct process_pool *pool, const struct fork_server_rep
         worker_close(worker, WORKER_LOST);
     by_itself = by_itself && worker->state != WORKER_LEAVES;
     worker->state = WORKER_FREE;
+    pool->hindered = false; /* the work that waits may have waited for this one */
     if (by_itself)
         pool_break_for_end(pool, report->process, report->status);
-}
-
-/* Without the fork server there are no workers, either. */
-static void fork_server_lost(struct process_pool *pool)
-{
-    cora_value error = cora_error(CORA_EBROKENPROCESSPOOL,
-                                  ABRUPTLY ": the parent process of the workers has ended");
-    pool_break(pool, cora_copy(error));
-    for (unsigned i = 0; i < pool->workers_max; i++)
-        pool->workers[i].state = WORKER_FREE;
 }
 
 static void reports_take(struct process_pool *pool)
@@ -517,7 +527,9 @@ static bool work_give(struct process_pool *pool)
     if (!pool->moved.first)
         return false;
     struct worker *worker = worker_find(pool, &code);
-    if (code < 0 && code != -EPIPE && !any_worker(pool)) /* else the pool will be broken */
+    if (code == -EPIPE)
+        fork_server_lost(pool);
+    else if (code < 0 && !any_worker(pool))
         fail_waiting(pool, cora_error(code, "a worker process cannot be started"));
     if (!worker)
         return false;
@@ -565,7 +577,7 @@ static void requests_take(struct process_pool *pool)
     for (struct work *work; pool->cancels && (work = first_of(&pool->waiting));)
         pool_fail(pool, work, cancelled_error());
     if (pool->signal != 0)
-        fork_server_signal(pool->control, EVERY_WORKER, pool->signal);
+        workers_signal(pool, EVERY_WORKER, pool->signal);
     pool->signal = 0;
 }
 
@@ -599,16 +611,19 @@ static bool manager_turn(struct process_pool *pool)
 static bool manager_poll(struct process_pool *pool)
 {
     struct pollfd *polled = pool->polled;
+    nfds_t count = 2; /* about as many as are open: poll refuses more than may be */
     polled[0] = (struct pollfd){ pool->control, POLLIN, 0 };
     polled[1] = (struct pollfd){ pool->wakeup, POLLIN, 0 };
     for (unsigned i = 0; i < pool->workers_max; i++) {
         const struct worker *worker = &pool->workers[i];
         short events = worker->out ? POLLIN | POLLOUT : POLLIN;
         polled[2 + i] = (struct pollfd){ worker->socket, events, 0 };
+        if (worker->socket >= 0)
+            count = 3 + (nfds_t)i;
     }
     pthread_mutex_unlock(&pool->lock);
     cora_drop_temporaries();
-    int ready = poll(polled, pool->workers_max + (nfds_t)2, -1);
+    int ready = poll(polled, count, -1);
     pthread_mutex_lock(&pool->lock);
     return ready > 0;
 }
@@ -908,7 +923,7 @@ cora_executor cora_process_pool_new(const struct cora_process_pool_options *give
 
 /* ---- ending by force ---- */
 
-static int workers_signal(cora_executor handle, int number)
+static int force(cora_executor handle, int number)
 {
     struct executor *executor;
     struct process_pool *pool = executor_enter(handle, &process_pool_kind, &executor);
@@ -926,10 +941,10 @@ static int workers_signal(cora_executor handle, int number)
 
 int cora_executor_terminate_workers(cora_executor executor)
 {
-    return workers_signal(executor, SIGTERM);
+    return force(executor, SIGTERM);
 }
 
 int cora_executor_kill_workers(cora_executor executor)
 {
-    return workers_signal(executor, SIGKILL);
+    return force(executor, SIGKILL);
 }
