@@ -63,8 +63,7 @@ bool work_init(struct work *work, cora_work what)
     return stored;
 }
 
-/* With a copy of the current context. */
-static void work_take_context(struct work *work)
+void work_take_context(struct work *work)
 {
     if (!cora_thread.context)
         return;

@@ -86,6 +86,9 @@ static inline void counted_drop(struct cora_counted *counted)
  */
 struct cora_counted *bytes_new(const void *bytes, size_t size);
 
+/* As cora_own, with one reference, which is the caller's; NULL without memory, and not dropped. */
+struct cora_counted *owned_new(void *pointer, const cora_type *type);
+
 /* The value that this memory is; its reference stays the caller's. */
 static inline cora_value counted_value(struct cora_counted *counted)
 {

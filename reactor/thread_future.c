@@ -455,6 +455,22 @@ bool thread_future_add(cora_thread_future handle, struct thread_done *done)
     return true;
 }
 
+bool thread_future_remove(cora_thread_future handle, struct thread_done *done)
+{
+    bool found = false;
+    futures_lock();
+    struct thread_future *future = future_at(handle);
+    for (struct thread_done **link = future ? &future->first : NULL; link && *link && !found;) {
+        found = *link == done;
+        if (found && !(*link = done->next))
+            future->end = link;
+        else
+            link = &(*link)->next;
+    }
+    futures_unlock();
+    return found;
+}
+
 /* Calls it, unless it is to be dropped only. What it fails with is reported: it has no loop. */
 static void program_call(struct thread_done *done, const cora_thread_future *future)
 {
