@@ -565,6 +565,7 @@ cora_thread_future cora_executor_submit(cora_executor executor, cora_work what)
     }
     work->begins = future_begins;
     work->done = future_work_done;
+    work->job.tells_long = true; /* it calls the program's callbacks */
     futures_lock();
     future->references++;
     future->has_work = true;
