@@ -38,7 +38,7 @@ CFLAGS    ?= -O2 -g
 # measured), nor are there tables for unwinding: C++ exceptions do not go through Cora (docs/limits.md).
 COLD      := $(addprefix reactor/,connector context error error_details exception_handler loop outcome resolver server \
                signal thread_future thread_pool watcher) \
-             $(addprefix futures/,as_completed call_graph connection generator runner shield sock staggered \
+             $(addprefix futures/,as_completed call_graph connection generator run_in_executor runner shield sock staggered \
                stream task_group task_inspect timeout wait wait_for with) \
              $(addprefix sync/,barrier condition event semaphore) \
              $(addprefix queue/,lifo_queue priority_queue)

@@ -63,8 +63,7 @@ bool work_init(struct work *work, cora_work what)
     return stored;
 }
 
-/* With a copy of the current context. */
-static void work_take_context(struct work *work)
+void work_take_context(struct work *work)
 {
     if (!cora_thread.context)
         return;
@@ -608,7 +607,6 @@ static unsigned workers_usual(void)
 static bool threads_init(struct threads *threads, const struct cora_thread_pool_options *given)
 {
     struct thread_pool_options options = { .numbered = true,
-                                           .tells_long = true,
                                            .most_jobs = given->max_waiting,
                                            .owner = threads,
                                            .begin = threads_begin,

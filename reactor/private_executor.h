@@ -34,6 +34,9 @@ struct work {
 /* Stores the function and its arguments. False without memory, and the error is set. */
 bool work_init(struct work *work, cora_work what);
 
+/* Gives it a copy of the current context. */
+void work_take_context(struct work *work);
+
 /* Drops function and arguments, once. */
 void work_drop(struct work *work);
 

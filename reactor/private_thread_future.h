@@ -26,6 +26,9 @@ struct thread_done {
 /* Adds it; called in here if the future is done. False if that is stale, and the error is set. */
 bool thread_future_add(cora_thread_future future, struct thread_done *done);
 
+/* Takes it back, if it was not called and will not be: whether it was there. */
+bool thread_future_remove(cora_thread_future future, struct thread_done *done);
+
 enum thread_wait {
     THREAD_WAIT_ALL,
     THREAD_WAIT_FIRST,

@@ -455,6 +455,22 @@ bool thread_future_add(cora_thread_future handle, struct thread_done *done)
     return true;
 }
 
+bool thread_future_remove(cora_thread_future handle, struct thread_done *done)
+{
+    bool found = false;
+    futures_lock();
+    struct thread_future *future = future_at(handle);
+    for (struct thread_done **link = future ? &future->first : NULL; link && *link && !found;) {
+        found = *link == done;
+        if (found && !(*link = done->next))
+            future->end = link;
+        else
+            link = &(*link)->next;
+    }
+    futures_unlock();
+    return found;
+}
+
 /* Calls it, unless it is to be dropped only. What it fails with is reported: it has no loop. */
 static void program_call(struct thread_done *done, const cora_thread_future *future)
 {
@@ -549,6 +565,7 @@ cora_thread_future cora_executor_submit(cora_executor executor, cora_work what)
     }
     work->begins = future_begins;
     work->done = future_work_done;
+    work->job.tells_long = true; /* it calls the program's callbacks */
     futures_lock();
     future->references++;
     future->has_work = true;

@@ -26,7 +26,7 @@ struct worker {
     pthread_t thread;
     struct thread_pool *pool;
     struct job *job; /* that it runs; NULL: idle */
-    bool tells;      /* it is in a done() */
+    bool tells;      /* it is in a done() that may take long */
     bool joined;     /* or somebody does that now */
 };
 
@@ -117,19 +117,13 @@ static bool is_own(const struct worker *worker)
     return pthread_equal(worker->thread, pthread_self());
 }
 
-/* Whether it may work for long: its end is not waited for in a stop. */
-static bool is_busy(const struct worker *worker)
-{
-    return worker->job || (worker->tells && worker->pool->options.tells_long);
-}
-
 /* Joins those of the others that nobody has joined: the idle ones only, or all. The lock is held.
  */
 static void workers_join(struct thread_pool *pool, bool all)
 {
     for (unsigned i = 0; i < pool->count; i++) {
         struct worker *worker = &pool->workers[i];
-        if (worker->joined || is_own(worker) || (is_busy(worker) && !all))
+        if (worker->joined || is_own(worker) || ((worker->job || worker->tells) && !all))
             continue;
         worker->joined = true;
         pthread_mutex_unlock(&pool->lock);
@@ -191,7 +185,7 @@ static void worker_do(struct worker *worker, struct job *job)
     job->run(job);
     pthread_mutex_lock(&pool->lock);
     worker->job = NULL;
-    worker->tells = true;
+    worker->tells = job->tells_long;
     pool->idle++;
     pthread_mutex_unlock(&pool->lock);
     job->done(job);

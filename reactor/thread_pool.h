@@ -20,6 +20,7 @@ struct job {
     struct job *next, **link;      /* the pool's; link is NULL unless the job waits */
     void (*run)(struct job *job);  /* may take as long as it likes */
     void (*done)(struct job *job); /* tells, and may free the job: short, it may be waited for */
+    bool tells_long;               /* its done() may take long, too */
 };
 
 struct thread_pool;
@@ -27,7 +28,6 @@ struct thread_pool;
 /* What an owner may want besides; all of it may be zero. */
 struct thread_pool_options {
     bool numbered;    /* the threads' names are NAME_0, NAME_1, ... */
-    bool tells_long;  /* a done() may take long, too: it is not waited for in a close */
     size_t most_jobs; /* that may wait for a thread; 0: any number */
     void *owner;
     bool (*begin)(void *owner); /* a thread's first work. False: it ends, without any job */

@@ -6,7 +6,6 @@
 
 #include <cora.h>
 
-#include <dirent.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
@@ -95,34 +94,6 @@ static void gate_shut(void)
 {
     gate_is_open = false;
     at_gate = passed = 0;
-}
-
-static int count_threads(void)
-{
-    DIR *listing = opendir("/proc/self/task");
-    int threads = -2; /* . and .. */
-    while (readdir(listing))
-        threads++;
-    closedir(listing);
-    return threads;
-}
-
-static void *nothing(void *unused)
-{
-    return unused;
-}
-
-/*
- * Waits until threads that nobody joins have ended. The C library gives back what the last of them
- * had when another one is joined. A sanitizer may have a thread of its own.
- */
-static void threads_end(void)
-{
-    pthread_t thread;
-    while (count_threads() > 1 && !harness_sanitized())
-        sched_yield();
-    CHECK_INT(pthread_create(&thread, NULL, nothing, NULL), 0);
-    CHECK_INT(pthread_join(thread, NULL), 0);
 }
 
 static cora_executor pool_of(int workers)
@@ -521,12 +492,12 @@ static int usual_workers(void)
 /* Submits work that waits, and gives how many threads there are then for it. */
 static int threads_for(cora_executor executor, int jobs, int most)
 {
-    int before = count_threads();
+    int before = harness_threads();
     gate_shut();
     for (int i = 0; i < jobs; i++)
         cora_thread_future_release(cora_executor_submit(executor, cora_partial(pass_gate)));
     wait_at_gate(jobs < most ? jobs : most);
-    int threads = count_threads() - before;
+    int threads = harness_threads() - before;
     gate_open();
     cora_executor_shutdown(executor);
     return threads;
@@ -671,13 +642,13 @@ TEST(shutdown_waits, "a shutdown waits until all work is done and the threads ha
      "test_concurrent_futures.ThreadPoolShutdownTest.test_context_manager_shutdown")
 {
     atomic_int loaves = 0;
-    int before = count_threads();
+    int before = harness_threads();
     cora_executor bakery = pool_of(5);
     for (int i = 0; i < 50; i++)
         cora_thread_future_release(cora_executor_submit(bakery, cora_partial(count, &loaves)));
     cora_executor_shutdown(bakery);
     CHECK_INT(loaves, 50);
-    CHECK_INT(count_threads(), before);
+    CHECK_INT(harness_threads(), before);
 }
 
 TEST(shutdown_race, "a shutdown right after one job more than workers does not hang",
@@ -713,7 +684,7 @@ TEST(shutdown_no_wait, "a shutdown that does not wait returns at once, and the w
         CHECK_INT(cora_as_int(cora_thread_future_result(futures[i], INFINITY)), 7);
         cora_thread_future_release(futures[i]);
     }
-    threads_end();
+    harness_threads_end();
 }
 
 TEST(shutdown_cancels,
@@ -740,7 +711,7 @@ TEST(shutdown_cancels,
         cora_thread_future_release(futures[i]);
     }
     CHECK_INT(cancelled, 45);
-    threads_end();
+    harness_threads_end();
 }
 
 TEST(shutdown_cancels_call, "work for a loop that a shutdown cancels ends with Cancelled")
@@ -756,7 +727,7 @@ TEST(shutdown_cancels_call, "work for a loop that a shutdown cancels ends with C
     CHECK_TEXT(told, "CancelledError: ");
     gate_open();
     cora_executor_shutdown(bakery);
-    threads_end();
+    harness_threads_end();
     cora_thread_future_release(first);
     cora_loop_close(loop);
 }
@@ -783,7 +754,7 @@ TEST(shutdown_inside, "a pool that one of its own workers shuts down does not wa
     CHECK_INT(cora_as_int(cora_thread_future_result(future, INFINITY)), 0);
     cora_executor_shutdown(bakery);
     cora_thread_future_release(future);
-    threads_end();
+    harness_threads_end();
 }
 
 static cora_value submit_more(cora_args bound)

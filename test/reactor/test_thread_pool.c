@@ -5,7 +5,6 @@
 
 #include "reactor/thread_pool.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 
@@ -88,35 +87,6 @@ static void fresh(void)
     done = 0;
 }
 
-static int count_threads(void)
-{
-    DIR *listing = opendir("/proc/self/task");
-    int count = -2; /* . and .. */
-    CHECK(listing != NULL);
-    while (readdir(listing))
-        count++;
-    closedir(listing);
-    return count;
-}
-
-static void *nothing(void *unused)
-{
-    return unused;
-}
-
-/*
- * Waits until threads that nobody joins have ended. The C library gives back what the last of them
- * had when another one is joined. A sanitizer may have a thread of its own.
- */
-static void threads_end(void)
-{
-    pthread_t thread;
-    while (count_threads() > 1 && !harness_sanitized())
-        sched_yield();
-    CHECK_INT(pthread_create(&thread, NULL, nothing, NULL), 0);
-    CHECK_INT(pthread_join(thread, NULL), 0);
-}
-
 TEST(idle_first, "an idle thread is taken before a new one is started")
 {
     fresh();
@@ -191,7 +161,7 @@ TEST(close_busy, "a close does not wait for a job that runs")
     CHECK_INT(done, 0);
     gate_set(true);
     wait_for(&done, 2);
-    threads_end();
+    harness_threads_end();
 }
 
 TEST(close_waiting, "when a pool is closed the jobs that wait for a thread are still done")
@@ -207,7 +177,7 @@ TEST(close_waiting, "when a pool is closed the jobs that wait for a thread are s
     thread_pool_close(pool);
     gate_set(true);
     wait_for(&done, 4);
-    threads_end();
+    harness_threads_end();
 }
 
 TEST(close_between, "a close does not wait for a thread that is to go on with a job that waits")
@@ -223,7 +193,7 @@ TEST(close_between, "a close does not wait for a thread that is to go on with a 
     CHECK_INT(done, 0);
     gate_set(true);
     wait_for(&done, 2);
-    threads_end();
+    harness_threads_end();
 }
 
 TEST(close_inside, "a pool is closed in the done() of one of its own jobs")
@@ -235,5 +205,5 @@ TEST(close_inside, "a pool is closed in the done() of one of its own jobs")
     gate_set(true);
     CHECK_INT(thread_pool_submit(pool, &errand.job), 0);
     wait_for(&done, 1);
-    threads_end();
+    harness_threads_end();
 }
