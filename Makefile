@@ -72,7 +72,8 @@ help:
 	@echo 'make reliability   the reliability checks alone (part of check)'
 	@echo 'make rosetta       the Python programs told in C, compared with their output'
 	@echo 'make fuzz FOR=60   random public calls under ASan and UBSan for so many seconds'
-	@echo 'make check-long    check, a hundred megabytes in pieces, then ten million fuzzed calls'
+	@echo 'make check-long    check, a hundred megabytes in pieces, two thousand killed workers, then'
+	@echo '                   ten million fuzzed calls'
 	@echo 'make bench         compares with the peers that are installed; W=W1a one workload'
 	@echo 'make size          sizes of objects and lines of code against their limits'
 	@echo 'make catalogue     how many behaviours of CPython'"'"'s tests the last make check covered; PIECE=loop one piece'
@@ -296,8 +297,9 @@ fuzz-run: $(OUT)/fuzz_calls $(OUT)/fuzz_steps $(OUT)/fuzz_streams $(OUT)/fuzz_ad
 	@$(OUT)/fuzz_network $(FOR) $(CALLS) $(SEED)
 .PHONY: fuzz-run
 
-check-long: check $(OUT)/test/reliability/28_partial
-	@CORA_LONG=1 TEST_LIMIT=300 $(RUN)/long $(OUT)/test/reliability/28_partial
+LONG := $(addprefix $(OUT)/test/reliability/,28_partial 35_worker_killed)
+check-long: check $(LONG)
+	@CORA_LONG=1 TEST_LIMIT=300 $(RUN)/long $(LONG)
 	@$(MAKE) --no-print-directory fuzz FOR=100000 CALLS=10000000
 
 # ---- the oracle: random programs and CPython's traces of them ----
