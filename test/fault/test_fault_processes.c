@@ -68,8 +68,10 @@ static struct {
     atomic_int which, error;
 } faults;
 
-/* An allocation in a worker does this, if not 0. */
-static int (*child_allocates)(void);
+/* Each allocation in a child does this first, if it is not NULL: whether the allocation fails. */
+static bool (*child_allocates)(void);
+
+static bool corrupts; /* work, on its way to a worker */
 
 /* Whether the call is made again, and nobody is told. */
 static bool is_transient(enum call call, int error)
@@ -111,8 +113,8 @@ void *__wrap_mmap(void *start, size_t size, int protection, int flags, int file,
 
 void *__wrap_malloc(size_t size)
 {
-    if (child_allocates && faults.program != 0 && getpid() != faults.program)
-        child_allocates();
+    if (child_allocates && faults.program != 0 && getpid() != faults.program && child_allocates())
+        return NULL;
     return failure_of(ALLOCATE) ? NULL : __real_malloc(size);
 }
 
@@ -177,6 +179,12 @@ ssize_t send(int descriptor, const void *bytes, size_t size, int flags)
     int error = failure_of(SEND);
     if (error && error != SHORT)
         return -1;
+    if (corrupts && size > 100) {
+        char changed[1000];
+        memcpy(changed, bytes, size);
+        memset(changed + size - 50, 0xff, 50);
+        return next(descriptor, changed, size, flags);
+    }
     return next(descriptor, bytes, error && size > 0 ? 1 : size, flags);
 }
 
@@ -374,15 +382,19 @@ TEST_WITH_LIMIT(60, waiting, "waiting is interrupted")
 /* ---- workers that end while they read or write values ---- */
 
 static atomic_int *countdown; /* shared: allocations in workers until one of them ends so */
-static int how_ends;          /* a signal, or less than 0: an exit status */
+static int how_ends;          /* a signal; less than 0: an exit status; NOT_AT_ALL */
 
-static int end_when_counted(void)
+#define NOT_AT_ALL 0 /* the allocation fails */
+
+static bool end_when_counted(void)
 {
     if ((*countdown)-- != 0)
-        return 0;
+        return false;
     if (how_ends < 0)
         _exit(-how_ends);
-    return raise(how_ends);
+    if (how_ends > 0)
+        raise(how_ends);
+    return true;
 }
 
 static cora_value echo(cora_args bound)
@@ -400,7 +412,7 @@ static void end_in_each(int how)
     faults.failed = true; /* nothing else */
     faults.lasting = false;
     child_allocates = end_when_counted;
-    for (int number = 0, code = -1; code != 0; number++) {
+    for (int number = 0, code = -1; code != 0 || number < 3; number++) {
         struct cora_process_pool_options options = { .max_workers = 1 };
         cora_value text = cora_text("rye"), list = cora_list(&text, 1);
         *countdown = number;
@@ -409,10 +421,16 @@ static void end_in_each(int how)
         cora_value outcome = cora_thread_future_result(future, 20);
         code = cora_error_code(outcome);
         if (code != 0)
-            CHECK_INT(code, CORA_EBROKENPROCESSPOOL);
+            CHECK_INT(code, how == NOT_AT_ALL ? CORA_EMEMORY : CORA_EBROKENPROCESSPOOL);
         else
-            CHECK(cora_equal(outcome, list) && number > 2);
+            CHECK(cora_equal(outcome, list));
         cora_thread_future_release(future);
+        if (how == NOT_AT_ALL) {
+            *countdown = -1;
+            future = cora_executor_submit(mill, cora_partial(echo, list));
+            CHECK(cora_equal(cora_thread_future_result(future, 20), list));
+            cora_thread_future_release(future);
+        }
         CHECK_INT(cora_executor_shutdown(mill), 0);
     }
     child_allocates = NULL;
@@ -434,4 +452,27 @@ TEST_WITH_LIMIT(60, exit_in_codec,
                 "test_concurrent_futures.ExecutorDeadlockTest.test_exit_at_task_unpickle")
 {
     end_in_each(-3);
+}
+
+TEST_WITH_LIMIT(60, no_memory_in_worker,
+                "work fails with a MemoryError if its worker has no memory, which goes on")
+{
+    end_in_each(NOT_AT_ALL);
+}
+
+TEST(corrupted, "work that cannot be read by its worker breaks the pool",
+     "test_concurrent_futures.ExecutorDeadlockTest.test_error_at_task_unpickle")
+{
+    struct cora_process_pool_options options = { .max_workers = 1 };
+    cora_value parts[] = { cora_text("a sack of rye of the last harvest but one"),
+                           cora_text("and another one"), cora_text("of oats, as a present") };
+    cora_executor mill = cora_process_pool_new(&options);
+    corrupts = true;
+    cora_thread_future future = cora_executor_submit(mill, cora_partial(echo, cora_list(parts, 3)));
+    cora_value outcome = cora_thread_future_result(future, 20);
+    corrupts = false;
+    CHECK_INT(cora_error_code(outcome), CORA_EBROKENPROCESSPOOL);
+    CHECK(strstr(cora_error_message(outcome), "a worker cannot read what was sent: ValueError"));
+    cora_thread_future_release(future);
+    CHECK_INT(cora_executor_shutdown(mill), 0);
 }

@@ -6,6 +6,7 @@
 
 #include <cora.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -132,7 +133,8 @@ TEST(child_closes,
     cora_loop_close(loop);
 }
 
-TEST(child_makes_its_own, "a child may make a loop of its own beside the one that it inherited")
+TEST(child_makes_its_own, "a child may make a loop of its own beside the one that it inherited",
+     "test_unix_events.TestFork.test_fork_asyncio_run")
 {
     cora_loop loop = cora_loop_new(NULL);
     int counted = 0;
@@ -148,6 +150,29 @@ TEST(child_makes_its_own, "a child may make a loop of its own beside the one tha
         _exit(0);
     }
     CHECK_INT(exit_code(child), 0);
+    run_tick(loop);
+    CHECK_INT(counted, 1);
+    cora_loop_close(loop);
+}
+
+TEST(signal_to_child, "a signal to a child does not reach the parent's handler, whose loop goes on",
+     "test_unix_events.TestFork.test_fork_signal_handling")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    int counted = 0, timers = 0;
+    CHECK_INT(cora_add_signal_handler(loop, SIGTERM, cora_partial(count, &counted)), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        raise(SIGTERM);
+        _exit(0);
+    }
+    CHECK_INT(exit_code(child), 0);
+    cora_call_later(loop, 0.001, cora_partial(count, &timers));
+    cora_call_later(loop, 0.002, cora_partial(stop, loop));
+    CHECK_INT(cora_run_forever(loop), 0);
+    CHECK_INT(counted, 0);
+    CHECK_INT(timers, 1);
+    raise(SIGTERM);
     run_tick(loop);
     CHECK_INT(counted, 1);
     cora_loop_close(loop);
