@@ -37,8 +37,9 @@ CFLAGS    ?= -O2 -g
 # What does not run all the time is made small. Nowhere are jumps and functions padded (it saves no time,
 # measured), nor are there tables for unwinding: C++ exceptions do not go through Cora (docs/limits.md).
 COLD      := $(addprefix reactor/,child connector context error error_details exception_handler loop outcome \
-               pipe_transport process_transport resolver server signal spawn thread_pool watcher) \
-             $(addprefix futures/,as_completed call_graph connection generator process runner shield sock staggered \
+               pipe_transport process_transport resolver server signal spawn thread_future thread_pool watcher) \
+             $(addprefix futures/,as_completed call_graph connection generator process run_in_executor runner shield \
+               sock staggered \
                stream task_group task_inspect timeout wait wait_for with) \
              $(addprefix sync/,barrier condition event semaphore) \
              $(addprefix queue/,lifo_queue priority_queue)
@@ -72,7 +73,8 @@ help:
 	@echo 'make reliability   the reliability checks alone (part of check)'
 	@echo 'make rosetta       the Python programs told in C, compared with their output'
 	@echo 'make fuzz FOR=60   random public calls under ASan and UBSan for so many seconds'
-	@echo 'make check-long    check, a hundred megabytes in pieces, then ten million fuzzed calls'
+	@echo 'make check-long    check, a hundred megabytes in pieces, two thousand killed workers, then'
+	@echo '                   ten million fuzzed calls'
 	@echo 'make bench         compares with the peers that are installed; W=W1a one workload'
 	@echo 'make size          sizes of objects and lines of code against their limits'
 	@echo 'make catalogue     how many behaviours of CPython'"'"'s tests the last make check covered; PIECE=loop one piece'
@@ -283,21 +285,28 @@ FUZZ_NETWORK := $(wildcard test/fuzz/network/*.c)
 $(OUT)/fuzz_network: $(FUZZ_NETWORK:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
 	$(LINK) -o $@ $^ $(LIBS)
 
+# The codec is private: not in the names of libcora.a.
+$(OUT)/fuzz_codec: $(OUT)/obj/test/fuzz/codec/codec.o $(OUT)/lib/reactor.a
+	$(LINK) -o $@ $^ $(LIBS)
+
 # The calls of the callback style, checked by shadows; then coroutines, tasks and all that they do;
-# then readers of streams against a model, addresses, and connections on real sockets.
+# then readers of streams against a model, addresses, connections on real sockets, and bytes of
+# values.
 fuzz: setup-core
 	@$(MAKE) --no-print-directory SAN=address,undefined fuzz-run
 
-fuzz-run: $(OUT)/fuzz_calls $(OUT)/fuzz_steps $(OUT)/fuzz_streams $(OUT)/fuzz_addresses $(OUT)/fuzz_network
+fuzz-run: $(OUT)/fuzz_calls $(OUT)/fuzz_steps $(OUT)/fuzz_streams $(OUT)/fuzz_addresses $(OUT)/fuzz_network $(OUT)/fuzz_codec
 	@$(OUT)/fuzz_calls $(FOR) $(CALLS) $(SEED)
 	@$(OUT)/fuzz_steps $(FOR) $(CALLS) $(SEED)
 	@$(OUT)/fuzz_streams $(FOR) $(CALLS) $(SEED)
 	@$(OUT)/fuzz_addresses $(FOR) $(CALLS) $(SEED)
 	@$(OUT)/fuzz_network $(FOR) $(CALLS) $(SEED)
+	@$(OUT)/fuzz_codec $(FOR) $(CALLS) $(SEED)
 .PHONY: fuzz-run
 
-check-long: check $(OUT)/test/reliability/28_partial
-	@CORA_LONG=1 TEST_LIMIT=300 $(RUN)/long $(OUT)/test/reliability/28_partial
+LONG := $(addprefix $(OUT)/test/reliability/,28_partial 35_worker_killed)
+check-long: check $(LONG)
+	@CORA_LONG=1 TEST_LIMIT=300 $(RUN)/long $(LONG)
 	@$(MAKE) --no-print-directory fuzz FOR=100000 CALLS=10000000
 
 # ---- the oracle: random programs and CPython's traces of them ----

@@ -587,6 +587,52 @@ static void sweep(struct loop *loop)
         slots_flush(0); /* the thread ends */
 }
 
+/* ---- from thread to thread ---- */
+
+/* The coroutine that this is, or null. */
+static cora_coro coroutine_in(cora_awaitable what)
+{
+    bool is_coroutine = what.operation && operation_of(&what)->make;
+    return (cora_coro){ is_coroutine ? what.value.as.handle : 0 };
+}
+
+bool coroutine_send(cora_awaitable what)
+{
+    cora_coro handle = coroutine_in(what);
+    if (!what.operation || !operation_of(&what)->make)
+        return true;
+    struct coroutine *coro = coroutine_find(handle), *made = cora_thread.made;
+    if (!cora_is_nothing(coroutine_check(coro, handle)))
+        return false;
+    if (coro->slot.flags & CORO_STARTED) {
+        coroutine_error(coro, CORA_ERUNTIME, "a coroutine that was started stays in its thread");
+        return false;
+    }
+    if (made == coro) {
+        cora_thread.made = (struct coroutine *)coro->slot.next;
+        coro->slot.flags &= (uint8_t)~CORO_LISTED;
+    }
+    for (; made && coro->slot.flags & CORO_LISTED; made = (struct coroutine *)made->slot.next)
+        if (made->slot.next == &coro->slot) {
+            made->slot.next = coro->slot.next;
+            coro->slot.flags &= (uint8_t)~CORO_LISTED;
+        }
+    coroutine_take(coro); /* nobody holds it */
+    coro->slot.flags &= (uint8_t)~CORO_TAKEN;
+    cora_thread.coroutines_live--;
+    atomic_store(&coro->thread, NULL);
+    return true;
+}
+
+void coroutine_receive(cora_awaitable what)
+{
+    cora_coro handle = coroutine_in(what);
+    if (cora_is_null(handle))
+        return;
+    atomic_store(&coroutine_of(slot_at(handle.bits))->thread, &cora_thread);
+    cora_thread.coroutines_live++;
+}
+
 /* ---- looking at one ---- */
 
 enum cora_coro_state cora_coro_state(cora_coro handle)

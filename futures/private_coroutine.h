@@ -409,6 +409,14 @@ cora_future task_of_any(cora_loop loop, cora_awaitable what,
 cora_future task_create(cora_loop loop, cora_awaitable what,
                         const struct cora_task_options *options, const struct cora_place *place);
 
+/*
+ * A coroutine that was made in this thread is for another one: false, and the error is set, if it
+ * was started, or given to somebody. Until it is received, in a thread, nobody finds it. What is no
+ * coroutine is left as it is.
+ */
+bool coroutine_send(cora_awaitable what);
+void coroutine_receive(cora_awaitable what);
+
 /* Closes the coroutine that this is, if nobody has it; the thread's last error stays. */
 void awaitable_close(cora_awaitable what);
 

@@ -7,6 +7,7 @@
 
 #include "private_coroutine.h"
 #include "run.h"
+#include "run_in_executor.h"
 
 #include "reactor/context.h"
 #include "reactor/signal.h"
@@ -14,6 +15,8 @@
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#define THREAD_JOIN_TIMEOUT 300. /* seconds, as asyncio's */
 
 struct runner {
     struct slot slot;
@@ -239,6 +242,20 @@ cora_value cora_runner_run_at(cora_runner handle, cora_awaitable what,
     return runner_run(runner, what, chosen ? options->context : runner->context, place);
 }
 
+/* The default executor's work is waited for, but not for ever. */
+static void end_executor(cora_loop handle, cora_value *outcome)
+{
+    struct loop *loop = loop_get(handle);
+    if (!loop || cora_is_null(loop->default_executor))
+        return;
+    cora_value ended = cora_run_until_complete(
+        handle, cora_shutdown_default_executor(handle, THREAD_JOIN_TIMEOUT));
+    if (cora_is_error(*outcome) || !cora_is_error(ended))
+        return;
+    cora_drop(*outcome);
+    *outcome = cora_copy(ended);
+}
+
 int cora_runner_close(cora_runner handle)
 {
     struct runner *runner = runner_get(handle);
@@ -256,6 +273,7 @@ int cora_runner_close(cora_runner handle)
     if (cora_is_null(loop))
         return 0;
     outcome = cora_copy(cora_run_until_complete(loop, cora_shutdown(loop)));
+    end_executor(loop, &outcome);
     if (is_current)
         cora_set_current_loop((cora_loop){ 0 });
     cora_loop_close(loop);

@@ -62,7 +62,8 @@ CORA_API cora_value cora_runner_run_at(cora_runner runner, cora_awaitable awaita
 CORA_API cora_loop cora_runner_loop(cora_runner runner);
 
 /*
- * Ends it: cora_shutdown, then the loop is closed, also if that failed. Nothing if it never made a
+ * Ends it: cora_shutdown, then the loop's default executor is shut down, and waited for as long as
+ * 300 seconds; then the loop is closed, also if that failed. Nothing if it never made a
  * loop, or is closed. 0, or the code of what failed, which is done all the same; CORA_ERUNTIME
  * while its loop is running, and then nothing is. asyncio: Runner.close.
  */

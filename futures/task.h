@@ -69,9 +69,9 @@ CORA_API unsigned cora_cancelling(cora_future task);
 CORA_API unsigned cora_uncancel(cora_future task);
 
 /*
- * The task whose step is running in this loop, or null. cora_all_tasks: those that are not done, as
- * a list in the order of creation, a temporary; an error without memory. asyncio: current_task,
- * all_tasks.
+ * The task whose step is running in this loop, or null; null in a forked child that has not called
+ * cora_after_fork. cora_all_tasks: those that are not done, as a list in the order of creation, a
+ * temporary; an error without memory. asyncio: current_task, all_tasks.
  */
 CORA_API cora_future cora_current_task(cora_loop loop);
 CORA_API cora_value cora_all_tasks(cora_loop loop);

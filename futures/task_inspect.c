@@ -207,9 +207,8 @@ cora_value cora_all_tasks(cora_loop handle)
 cora_future cora_current_task(cora_loop handle)
 {
     struct loop *loop = loop_get(handle);
-    if (!loop || loop_forked(loop))
-        return (cora_future){ 0 }; /* in a forked process the step that runs is no task's */
-    for (struct step_run *run = run_first(); run; run = run_next(run))
+    bool ours = loop && !loop_forked(loop);
+    for (struct step_run *run = ours ? run_first() : NULL; run; run = run_next(run))
         if (run->task && run->loop == loop)
             return future_handle(&run->task->future);
     return (cora_future){ 0 };

@@ -49,6 +49,8 @@ typedef void (*cora_client_function)(cora_args bound, cora_stream_reader reader,
                                      cora_stream_writer writer);
 typedef cora_coro (*cora_client_coroutine_function)(cora_args bound, cora_stream_reader reader,
                                                     cora_stream_writer writer);
+typedef cora_value (*cora_work_function)(cora_args bound);
+typedef void (*cora_thread_done_function)(cora_args bound, cora_thread_future done);
 
 /* A function, its arguments, its context (NULL: a copy of the current one), where it was made. */
 struct cora_partial {
@@ -83,6 +85,12 @@ typedef struct cora_client_callback {
     struct cora_partial *partial;
     bool makes_coroutine; /* which does it */
 } cora_client_callback;   /* what serves each connection of a stream server (futures/) */
+typedef struct cora_work {
+    struct cora_partial *partial;
+} cora_work; /* what an executor is to do: gives a value or an error */
+typedef struct cora_thread_done_callback {
+    struct cora_partial *partial;
+} cora_thread_done_callback; /* thread futures: runs in the thread that completes one */
 
 /* ---- reading bound arguments ---- */
 
@@ -217,6 +225,16 @@ static inline cora_process cora_arg_process(cora_args bound, size_t index)
     return cora_as_process(cora_arg_value(bound, index));
 }
 
+static inline cora_executor cora_arg_executor(cora_args bound, size_t index)
+{
+    return cora_as_executor(cora_arg_value(bound, index));
+}
+
+static inline cora_thread_future cora_arg_thread_future(cora_args bound, size_t index)
+{
+    return cora_as_thread_future(cora_arg_value(bound, index));
+}
+
 /* A pointer argument as the program's own type: cora_arg(bound, 0, struct visit *). */
 #define cora_arg(bound, index, type) ((type)cora_arg_pointer(bound, index))
 
@@ -282,6 +300,16 @@ static inline cora_client_callback cora_make_client_coroutine(struct cora_partia
     return (cora_client_callback){ partial, true };
 }
 
+static inline cora_work cora_make_work(struct cora_partial *partial)
+{
+    return (cora_work){ partial };
+}
+
+static inline cora_thread_done_callback cora_make_thread_done_callback(struct cora_partial *partial)
+{
+    return (cora_thread_done_callback){ partial };
+}
+
 /* clang-format off: it knows no _Generic */
 #define CORA_PARTIAL(fn, bound, count, plain)                                                      \
     _Generic((fn), cora_callback_function                                                          \
@@ -292,7 +320,9 @@ static inline cora_client_callback cora_make_client_coroutine(struct cora_partia
              : cora_make_outcome_callback, cora_protocol_function                                  \
              : cora_make_protocol_factory, cora_client_function                                    \
              : cora_make_client_callback, cora_client_coroutine_function                           \
-             : cora_make_client_coroutine)(                                                        \
+             : cora_make_client_coroutine, cora_work_function                                      \
+             : cora_make_work, cora_thread_done_function                                           \
+             : cora_make_thread_done_callback)(                                                    \
         &(struct cora_partial){ (cora_function)(fn), CORA_PLACE(#fn), bound, count, plain, NULL })
 
 /* 1 for a C expression whose value needs no reference to be kept. */
@@ -333,9 +363,9 @@ static inline cora_client_callback cora_make_client_coroutine(struct cora_partia
 
 /* clang-format off: it knows no _Generic */
 #define cora_in_context(context, callback)                                                         \
-    _Generic((callback),                                                                           \
-        cora_callback: cora_callback_in_context,                                                   \
-        cora_done_callback: cora_done_callback_in_context)(context, callback)
+    _Generic((callback), cora_callback                                                             \
+             : cora_callback_in_context, cora_done_callback                                        \
+             : cora_done_callback_in_context)(context, callback)
 /* clang-format on */
 
 #else /* C++: a temporary that lives until the full expression ends, and converts to its kind */
@@ -418,6 +448,20 @@ static inline auto cora_make_partial(const struct cora_place *place,
                                      cora_client_coroutine_function function, A... arguments)
 {
     return cora_make_partial_of<cora_client_callback, true>(place, function, arguments...);
+}
+
+template <class... A>
+static inline auto cora_make_partial(const struct cora_place *place, cora_work_function function,
+                                     A... arguments)
+{
+    return cora_make_partial_of<cora_work>(place, function, arguments...);
+}
+
+template <class... A>
+static inline auto cora_make_partial(const struct cora_place *place,
+                                     cora_thread_done_function function, A... arguments)
+{
+    return cora_make_partial_of<cora_thread_done_callback>(place, function, arguments...);
 }
 
 #define CORA_PARTIAL_1(fn) cora_make_partial(CORA_PLACE(#fn), fn)

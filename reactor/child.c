@@ -295,7 +295,7 @@ static void vigil_done(struct job *job)
 static int watch_by_thread(struct child *child)
 {
     struct vigil *vigil = malloc(sizeof *vigil);
-    struct thread_pool *pool = vigil ? thread_pool_new(1, "cora-child") : NULL;
+    struct thread_pool *pool = vigil ? thread_pool_new(1, "cora-child", NULL) : NULL;
     if (!pool) {
         free(vigil);
         return fail_with(memory_error());

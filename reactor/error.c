@@ -45,6 +45,9 @@ static const struct error_kind {
     { CORA_EGAI, CORA_EOS, "gaierror" },
     { CORA_EINCOMPLETEREAD, 0, "IncompleteReadError" },
     { CORA_ELIMITOVERRUN, 0, "LimitOverrunError" },
+    { CORA_EBROKENEXECUTOR, CORA_ERUNTIME, "BrokenExecutor" },
+    { CORA_EBROKENTHREADPOOL, CORA_EBROKENEXECUTOR, "BrokenThreadPool" },
+    { CORA_EBROKENPROCESSPOOL, CORA_EBROKENEXECUTOR, "BrokenProcessPool" },
     { -EAGAIN, CORA_EOS, "BlockingIOError" },
     { -EALREADY, CORA_EOS, "BlockingIOError" },
     { -EINPROGRESS, CORA_EOS, "BlockingIOError" },
@@ -215,13 +218,21 @@ cora_value cora_error_from(cora_value cause, int code, const char *format, ...)
     return counted_temporary(error);
 }
 
+struct cora_counted *error_new_text(int code, cora_value holds, const char *text, size_t length)
+{
+    struct error *error = error_new(code, holds, length);
+    if (!error)
+        return NULL;
+    memcpy(error->text, text, length);
+    error->text[length] = 0;
+    return &error->head;
+}
+
 cora_value error_again(cora_value value)
 {
     const struct error *old = error_of(value);
-    struct error *copy = error_new(old->code, old->cause, strlen(old->message));
-    if (copy)
-        strcpy(copy->text, old->message);
-    return counted_temporary((struct cora_counted *)copy);
+    return counted_temporary(
+        error_new_text(old->code, old->cause, old->message, strlen(old->message)));
 }
 
 /* ---- the thread's last error, and the running callback's failure ---- */

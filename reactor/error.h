@@ -38,10 +38,13 @@ enum cora_error_code {
     CORA_EQUEUEEMPTY = -10020,         /* QueueEmpty: nothing to get without waiting */
     CORA_EQUEUEFULL = -10021,          /* QueueFull: no room to put without waiting */
     CORA_EQUEUESHUTDOWN = -10022,      /* QueueShutDown: nothing more is put, or to be got */
-    CORA_ECONNECTION = -10023,     /* ConnectionError, an OSError: reset, refused, aborted, ... */
-    CORA_EGAI = -10024,            /* gaierror, an OSError: a name or address is not known */
-    CORA_EINCOMPLETEREAD = -10025, /* IncompleteReadError: the stream's end came before */
-    CORA_ELIMITOVERRUN = -10026,   /* LimitOverrunError: no separator within the limit */
+    CORA_ECONNECTION = -10023,       /* ConnectionError, an OSError: reset, refused, aborted, ... */
+    CORA_EGAI = -10024,              /* gaierror, an OSError: a name or address is not known */
+    CORA_EINCOMPLETEREAD = -10025,   /* IncompleteReadError: the stream's end came before */
+    CORA_ELIMITOVERRUN = -10026,     /* LimitOverrunError: no separator within the limit */
+    CORA_EBROKENEXECUTOR = -10027,   /* BrokenExecutor, a RuntimeError: its workers are gone */
+    CORA_EBROKENTHREADPOOL = -10028, /* BrokenThreadPool, a BrokenExecutor */
+    CORA_EBROKENPROCESSPOOL = -10029, /* BrokenProcessPool, a BrokenExecutor */
 };
 
 /*

@@ -128,12 +128,15 @@ static bool handle_cancel_slow(cora_handle handle)
     struct loop *loop = owner_of(handle.bits);
     if (slot->flags & CALLBACK_PERSISTS)
         return watcher_forget(loop, slot) || signal_forget(loop, slot);
+    const struct executor_layer *layer = loop->executor_layer;
+    struct errand *errand =
+        slot->flags & CALLBACK_AWAY ? layer->recall(loop, slot) : NULL; /* dropped last, too */
     bool listed = slot_state(slot) == SLOT_QUEUED;
     struct slot old = *slot;
     struct callback old_callback = *callback;
     slot->state = SLOT_CANCELLED;
-    if (!listed)
-        timer_cancel(loop, (struct timer_slot *)slot); /* only timers wait outside of a list */
+    if (!listed && slot->kind == SLOT_TIMER)
+        timer_cancel(loop, (struct timer_slot *)slot);
     if (loop->debug)
         handle_keep_text(slot, callback);
     else
@@ -141,8 +144,10 @@ static bool handle_cancel_slow(cora_handle handle)
     if (!listed && loop->debug)
         queue_append(&loop->ready, slot); /* the tick gives it back */
     else if (!listed)
-        pool_give_cancelled(&loop->timers, slot);
+        pool_give_cancelled(slot_pool(loop, slot), slot);
     callback_drop(&old, &old_callback); /* last: a drop function may do anything */
+    if (errand)
+        layer->free(errand);
     return true;
 }
 

@@ -93,6 +93,14 @@ typedef struct cora_process_transport {
 typedef struct cora_process {
     uint64_t bits;
 } cora_process;
+/* Workers that do what would block a loop, and what has come of such work, for all threads
+ * (reactor/). */
+typedef struct cora_executor {
+    uint64_t bits;
+} cora_executor;
+typedef struct cora_thread_future {
+    uint64_t bits;
+} cora_thread_future;
 
 /* Whether a handle is the null handle; whether two handles name the same object. */
 #define cora_is_null(handle) ((handle).bits == 0)

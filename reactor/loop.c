@@ -450,6 +450,29 @@ int cora_stop(cora_loop handle)
     return 0;
 }
 
+static void loop_forget(struct slot *slot)
+{
+    struct loop *loop = (struct loop *)slot;
+    atomic_store(&loop->state, LOOP_CLOSED);
+    atomic_store(&loop->thread, NULL);
+    loop->ev = NULL;
+    pthread_mutex_init(&loop->shared.lock, NULL);
+    loop->shared.open = false;
+}
+
+void library_forget(void)
+{
+    pthread_mutex_init(&loops_lock, NULL);
+    if (process_number)
+        *process_number = 0;
+    pool_visit(&loops_pool, loop_forget);
+    pool_init(&loops_pool, NULL, SLOT_LOOP, loops_pool.slot_size);
+    chunks_forget();
+    memory_forget();
+    signals_forget();
+    thread_forget();
+}
+
 int cora_after_fork(cora_loop handle)
 {
     struct loop *loop = loop_find_open(handle);
@@ -473,6 +496,8 @@ int cora_after_fork(cora_loop handle)
         loop->lookups_after_fork(loop);
     if (loop->child_layer)
         loop->child_layer->after_fork(loop);
+    if (loop->executor_layer)
+        loop->executor_layer->after_fork(loop);
     return 0;
 }
 
@@ -532,6 +557,8 @@ static void loop_close(struct loop *loop)
     queues_clear(loop);
     if (loop->future_layer)
         loop->future_layer->close(loop);
+    if (loop->executor_layer)
+        loop->executor_layer->close(loop);
     if (loop->objects_close)
         loop->objects_close(loop);
     if (loop->transport_layer)

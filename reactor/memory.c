@@ -85,6 +85,12 @@ void *chunk_map(void)
     return chunk;
 }
 
+void memory_forget(void)
+{
+    pthread_mutex_init(&memory_lock, NULL);
+    mapping_next = mapping_end = NULL;
+}
+
 static inline unsigned block_class(size_t size)
 {
     return size <= SMALLEST_BLOCK ? 0 : BLOCK_SHIFT - (unsigned)__builtin_clzl(size - 1);

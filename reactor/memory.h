@@ -25,6 +25,9 @@ struct block_cache {
 /* A zeroed chunk aligned to its size, or NULL. Any thread. */
 void *chunk_map(void);
 
+/* In a child that is to share nothing: whoever held the lock is not there, nor what it guarded. */
+void memory_forget(void);
+
 /* A block of at least this size, not zeroed, or NULL; and back, with the size it was asked for. */
 void *block_get(size_t size);
 void block_put(void *block, size_t size);

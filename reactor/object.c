@@ -23,6 +23,8 @@ const cora_type cora_type_stream_reader = { "stream reader", NULL, NULL, KIND_HA
 const cora_type cora_type_stream_writer = { "stream writer", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_process_transport = { "process transport", NULL, NULL, KIND_HANDLE };
 const cora_type cora_type_process = { "process", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_executor = { "executor", NULL, NULL, KIND_HANDLE };
+const cora_type cora_type_thread_future = { "thread future", NULL, NULL, KIND_HANDLE };
 
 /* Why there is no such object: sets the thread's last error. */
 static __attribute__((cold)) void refuse(uint64_t bits, const struct cora_object_type *type)

@@ -42,6 +42,16 @@ static void function_tell(struct hook told, cora_value outcome)
         counted_drop(context);
 }
 
+void outcome_store(struct slot *slot, cora_value outcome)
+{
+    cora_args bound = callback_args(slot, slot_callback(slot));
+    cora_value *last = (cora_value *)(uintptr_t)&bound.values[bound.count - 1];
+    if (!value_keep(outcome, last))
+        *last = memory_error();
+    if (!cora_is_plain(*last))
+        slot->flags |= CALLBACK_DROPS;
+}
+
 cora_handle hook_tell(struct loop *loop, struct hook *hook, cora_value outcome)
 {
     struct hook told = *hook;
@@ -51,13 +61,7 @@ cora_handle hook_tell(struct loop *loop, struct hook *hook, cora_value outcome)
         function_tell(told, outcome);
     if (!slot)
         return (cora_handle){ 0 };
-    struct callback *callback = slot_callback(slot);
-    cora_value *last =
-        (cora_value *)(uintptr_t)&callback_args(slot, callback).values[slot->count - 1];
-    if (!value_keep(outcome, last))
-        *last = memory_error();
-    if (!cora_is_plain(*last))
-        slot->flags |= CALLBACK_DROPS;
+    outcome_store(slot, outcome);
     slot->state = SLOT_QUEUED;
     ready_append(loop, slot);
     return (cora_handle){ slot->bits };

@@ -29,6 +29,9 @@ bool hook_store(struct loop *loop, struct hook *hook, cora_outcome_callback call
  */
 cora_handle hook_tell(struct loop *loop, struct hook *hook, cora_value outcome);
 
+/* Makes it the outcome of a stored callback; adds a reference. */
+void outcome_store(struct slot *slot, cora_value outcome);
+
 /* Forgets whom, and drops the callback; also while the loop is closing. */
 void hook_drop(struct loop *loop, struct hook *hook);
 

@@ -39,6 +39,7 @@
 #define CALLBACK_IN_CONTEXT 8 /* runs in this very context, not in a copy */
 #define CALLBACK_PERSISTS 16  /* reader, writer, signal handler: runs many times */
 #define CALLBACK_OUTCOME 32   /* its last argument is the outcome: outcome.h */
+#define CALLBACK_AWAY 64      /* slot.next: the errand that will bring it (executor.c) */
 
 struct callback {
     cora_function function;
@@ -178,6 +179,16 @@ static inline void callback_invoke(const struct slot *slot, const struct callbac
 int callback_print(const struct slot *slot, const struct callback *callback, char *buffer,
                    size_t size);
 
+/*
+ * What another thread sends to a loop: a part of a structure of the sender's, so that sending needs
+ * no memory. It arrives once, in the loop's thread, in a tick; or, without a loop, when the loop is
+ * closed before.
+ */
+struct letter {
+    struct slot slot;                                          /* in no pool */
+    void (*arrived)(struct loop *loop, struct letter *letter); /* NULL: the loop is closed */
+};
+
 /* ---- lists of slots ---- */
 
 /* First in, first out. Empty: end is &head. */
@@ -237,6 +248,16 @@ struct future_layer {
     void (*close)(struct loop *loop);                   /* drops what all of them hold */
 };
 
+struct errand;
+
+/* What executors add to a loop. */
+struct executor_layer {
+    struct errand *(*recall)(struct loop *loop, struct slot *slot); /* to be freed, or NULL */
+    void (*free)(struct errand *errand);
+    void (*close)(struct loop *loop); /* shuts the default executor down */
+    void (*after_fork)(struct loop *loop);
+};
+
 enum loop_state {
     LOOP_IDLE,
     LOOP_RUNNING, /* in cora_run_forever; a guest: in a tick */
@@ -289,6 +310,9 @@ struct loop {
     const struct transport_layer *transport_layer; /* NULL: there never was a transport */
     const struct child_layer *child_layer;         /* NULL: there never was a child process */
     struct child *children;                        /* that are watched */
+    const struct executor_layer *executor_layer;   /* NULL: nothing was ever done elsewhere */
+    cora_executor default_executor;                /* null: not made yet */
+    bool default_is_shut;                          /* it is not used any more */
     char *read_buffer; /* that transports read into, one after the other; NULL: in use, or none */
     struct queue garbage; /* done futures that nobody keeps, until nothing of the program's runs */
     size_t garbage_count;
@@ -406,6 +430,12 @@ static inline void loop_unhold(struct loop *loop)
 /* Whether this process is a child of the one that the loop lives in; one read, no system call. */
 bool loop_forked(const struct loop *loop);
 
+/*
+ * In a child that is to share nothing with the program that forked it, which may have had more
+ * threads: all loops are closed, and with them all that they hold is stale; locks are free.
+ */
+void library_forget(void);
+
 /* ---- the parts of a loop, by file ---- */
 
 /* ready.c */
@@ -444,7 +474,10 @@ static inline struct pool *slot_pool(struct loop *loop, const struct slot *slot)
     case SLOT_LOOP:
     case SLOT_READY:
     case SLOT_SHARED:
+    case SLOT_LETTER:
     case SLOT_RUNNER:
+    case SLOT_EXECUTOR:
+    case SLOT_THREAD_FUTURE:
     case SLOT_OBJECT:
     case SLOT_COROUTINE:
     case SLOT_KINDS:
@@ -508,6 +541,14 @@ void list_drop(struct slot *list);
 bool shared_cancel(cora_handle handle);
 bool shared_cancelled(cora_handle handle);
 
+/* A letter to be sent. And sending it, from any thread: false if the loop is closed. */
+static inline void letter_init(struct letter *letter,
+                               void (*arrived)(struct loop *loop, struct letter *letter))
+{
+    *letter = (struct letter){ .slot = { .kind = SLOT_LETTER }, .arrived = arrived };
+}
+bool letter_send(cora_loop handle, struct letter *letter);
+
 static inline bool shared_waiting(struct loop *loop)
 {
     return CORA_UNLIKELY(atomic_load_explicit(&loop->shared.waiting, memory_order_relaxed));
@@ -555,6 +596,7 @@ void watchers_tell_lost(struct loop *loop);
 int watchers_reserve(struct loop *loop, size_t count);
 
 /* signal.c */
+void signals_forget(void);
 bool signal_forget(struct loop *loop, const struct slot *slot);
 void signals_close(struct loop *loop);
 

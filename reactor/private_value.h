@@ -86,6 +86,18 @@ static inline void counted_drop(struct cora_counted *counted)
  */
 struct cora_counted *bytes_new(const void *bytes, size_t size);
 
+/* The same as a text. */
+struct cora_counted *chars_new(const void *bytes, size_t size);
+
+/*
+ * An error with just this text, which holds this (nothing, its cause, a list of details): one
+ * reference, which is the caller's; NULL without memory. Adds a reference to what it holds.
+ */
+struct cora_counted *error_new_text(int code, cora_value holds, const char *text, size_t length);
+
+/* As cora_own, with one reference, which is the caller's; NULL without memory, and not dropped. */
+struct cora_counted *owned_new(void *pointer, const cora_type *type);
+
 /* The value that this memory is; its reference stays the caller's. */
 static inline cora_value counted_value(struct cora_counted *counted)
 {

@@ -163,7 +163,9 @@ static void persistent_run(struct loop *loop, struct slot *slot)
 /* Runs, or gives back, a slot that was taken from the queue. */
 static void any_run(struct loop *loop, struct slot *slot)
 {
-    if (slot->kind == SLOT_SHARED) {
+    if (slot->kind == SLOT_LETTER) {
+        ((struct letter *)slot)->arrived(loop, (struct letter *)slot);
+    } else if (slot->kind == SLOT_SHARED) {
         shared_run(loop, slot);
     } else if (slot_state(slot) == SLOT_CANCELLED) {
         callback_drop(slot, slot_callback(slot)); /* debug mode's text */

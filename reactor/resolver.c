@@ -9,12 +9,10 @@
  *                                  |
  *                                  +--> dropped: its look-up was given up
  *
- * A letter is a callback of the loop's, as call_soon_threadsafe makes them, whose slot is taken
- * before there is anything to send: so an answer that is there needs no memory to arrive. A query
- * belongs to the threads while it is asked and to the loop's thread when it is answered; the one
- * lock of the resolver guards that change. A thread touches a loop only while it holds this lock
- * and the query is not dropped, and a closing loop drops its queries, so no thread touches a closed
- * one.
+ * A query has the letter in it that says that it is answered: so an answer that is there needs no
+ * memory to arrive. It belongs to the threads while it is asked and to the loop's thread when it is
+ * answered; the one lock of the resolver guards that change. An answered query that was given up is
+ * freed when its letter arrives.
  *
  * The pool of threads is there while there are queries: whoever frees the last one closes it. So a
  * process where nothing is being looked up has no thread of the resolver's, and a thread that is
@@ -316,7 +314,8 @@ static cora_value question_of_name(struct question *question, const struct socka
 
 enum query_state {
     QUERY_ASKED,    /* the question is a thread's */
-    QUERY_ANSWERED, /* its letter is sent: all of it is the loop's thread's */
+    QUERY_ANSWERED, /* its letter is sent: all of it is the loop's thread's, and freed there */
+    QUERY_UNSENT,   /* the loop was closed before */
     QUERY_DROPPED,  /* given up while a thread asked, which frees it */
     QUERY_LOST,     /* was asked by a thread of the parent process */
 };
@@ -325,8 +324,9 @@ struct query {
     struct job job;
     struct query *next, **link; /* in the list of all; under the lock */
     enum query_state state;     /* under the lock */
-    struct loop *loop;          /* not to be touched when it is dropped */
-    struct slot *letter;        /* in the loop's shared pool */
+    struct letter letter;       /* says that it is answered */
+    cora_loop loop;
+    uint64_t lookup; /* who wants the answer: the loop's thread's; 0: nobody */
     struct question question;
 };
 
@@ -338,45 +338,6 @@ static struct {
     pthread_once_t once;
     int fork_code; /* whether forks could be prepared for */
 } resolver = { .lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT };
-
-static void on_arrived(cora_args bound);
-
-/* A slot for the callback that will say that the answer is there. NULL without memory. */
-static struct slot *letter_new(struct loop *loop, uint64_t lookup)
-{
-    struct shared *shared = &loop->shared;
-    pthread_mutex_lock(&shared->lock);
-    struct slot *slot = pool_take(&shared->pool);
-    if (slot)
-        callback_store_plain(slot, slot_callback(slot),
-                             cora_partial(on_arrived, (long long)lookup).partial);
-    pthread_mutex_unlock(&shared->lock);
-    return slot;
-}
-
-/* Queues it; a loop that is closing takes none. Any thread. */
-static void letter_send(struct loop *loop, struct slot *letter)
-{
-    struct shared *shared = &loop->shared;
-    pthread_mutex_lock(&shared->lock);
-    if (shared->open) {
-        bool first = !shared->queue.head;
-        __atomic_store_n(&letter->state, SLOT_QUEUED, __ATOMIC_SEQ_CST);
-        queue_append(&shared->queue, letter);
-        atomic_store_explicit(&shared->waiting, true, memory_order_release);
-        if (first && loop->ev)
-            ev_async_send(loop->ev, &loop->async);
-    }
-    pthread_mutex_unlock(&shared->lock);
-}
-
-/* Gives one back that was not sent. */
-static void letter_free(struct loop *loop, struct slot *letter)
-{
-    pthread_mutex_lock(&loop->shared.lock);
-    pool_give(&loop->shared.pool, letter);
-    pthread_mutex_unlock(&loop->shared.lock);
-}
 
 /* Takes it out of the list; gives the pool to be closed if it was the last. The lock is held. */
 static struct thread_pool *query_unlist(struct query *query)
@@ -420,10 +381,8 @@ static void query_done(struct job *job)
     struct query *query = query_of(job);
     pthread_mutex_lock(&resolver.lock);
     bool dropped = query->state == QUERY_DROPPED;
-    if (!dropped) {
-        query->state = QUERY_ANSWERED;
-        letter_send(query->loop, query->letter);
-    }
+    if (!dropped)
+        query->state = letter_send(query->loop, &query->letter) ? QUERY_ANSWERED : QUERY_UNSENT;
     pthread_mutex_unlock(&resolver.lock);
     if (dropped)
         query_free(query);
@@ -433,7 +392,7 @@ static void query_done(struct job *job)
 static int query_submit(struct query *query)
 {
     if (!resolver.pool)
-        resolver.pool = thread_pool_new(THREADS_MAX, "cora-resolver");
+        resolver.pool = thread_pool_new(THREADS_MAX, "cora-resolver", NULL);
     if (!resolver.pool)
         return -ENOMEM;
     query->state = QUERY_ASKED;
@@ -500,16 +459,13 @@ static void query_drop(struct loop *loop, struct query *query)
     pthread_mutex_lock(&resolver.lock);
     bool sent = query->state == QUERY_ANSWERED;
     bool asking = query->state == QUERY_ASKED && !thread_pool_cancel(resolver.pool, &query->job);
-    struct slot *letter = query->letter;
     if (asking)
         query->state = QUERY_DROPPED;
+    if (sent)
+        query->lookup = 0; /* it is freed when its letter arrives */
     pthread_mutex_unlock(&resolver.lock);
     loop_awaited(loop);
-    if (loop->ev && sent)
-        cora_handle_cancel((cora_handle){ letter->bits });
-    else if (loop->ev)
-        letter_free(loop, letter);
-    if (!asking)
+    if (!asking && !sent)
         query_free(query);
 }
 
@@ -565,13 +521,15 @@ static void lookup_tell(struct lookup *lookup, cora_value outcome)
 }
 
 /* The letter has come. A function is called in this tick, as asyncio's future would be done. */
-static void on_arrived(cora_args bound)
+static void on_arrived(struct loop *arrives, struct letter *letter)
 {
-    uint64_t bits = (uint64_t)cora_arg_int(bound, 0);
-    struct lookup *lookup = lookup_get(bits);
-    if (!lookup)
+    struct query *query = (struct query *)(void *)((char *)letter - offsetof(struct query, letter));
+    uint64_t bits = query->lookup;
+    struct lookup *lookup = arrives && bits ? lookup_get(bits) : NULL;
+    if (!lookup) {
+        query_free(query);
         return;
-    struct query *query = lookup->query;
+    }
     lookup->query = NULL;
     loop_awaited(lookup->loop);
     cora_value outcome = answer_value(&query->question);
@@ -594,7 +552,7 @@ static void lookups_after_fork(struct loop *loop)
         int code = 0;
         pthread_mutex_lock(&resolver.lock);
         struct query *query = resolver.queries;
-        while (query && (query->loop != loop || query->state != QUERY_LOST))
+        while (query && (!cora_same(query->loop, loop_handle(loop)) || query->state != QUERY_LOST))
             query = query->next;
         if (query) {
             if (query->question.result)
@@ -607,12 +565,9 @@ static void lookups_after_fork(struct loop *loop)
             return;
         if (code == 0)
             continue;
-        struct callback *letter = slot_callback(query->letter);
-        struct lookup *lookup =
-            lookup_get(callback_args(query->letter, letter).values[0].as.handle);
+        struct lookup *lookup = lookup_get(query->lookup);
         lookup->query = NULL;
         loop_awaited(loop);
-        letter_free(loop, query->letter);
         query_free(query);
         lookup_tell(lookup, submit_error(code));
     }
@@ -624,15 +579,13 @@ static int lookup_ask(struct lookup *lookup, uint64_t bits, const struct questio
     struct loop *loop = lookup->loop;
     pthread_once(&resolver.once, forks_prepare);
     struct query *query = resolver.fork_code == 0 ? malloc(sizeof *query) : NULL;
-    struct slot *letter = query ? letter_new(loop, bits) : NULL;
-    if (!letter) {
-        free(query);
+    if (!query)
         return fail_with(memory_error());
-    }
     *query = (struct query){ .job = { .run = query_run, .done = query_done },
-                             .loop = loop,
-                             .letter = letter,
+                             .loop = loop_handle(loop),
+                             .lookup = bits,
                              .question = *question };
+    letter_init(&query->letter, on_arrived);
     pthread_mutex_lock(&resolver.lock);
     query->next = resolver.queries;
     query->link = &resolver.queries;
@@ -642,7 +595,6 @@ static int lookup_ask(struct lookup *lookup, uint64_t bits, const struct questio
     int code = query_submit(query);
     pthread_mutex_unlock(&resolver.lock);
     if (code < 0) {
-        letter_free(loop, letter);
         query_free(query);
         return fail_with(submit_error(code));
     }

@@ -7,6 +7,8 @@
  * QUEUED to RUNNING, a canceller, who holds the lock so that the slot is not taken anew meanwhile,
  * by changing it to CANCELLED, and one of them wins. Arguments are dropped by the loop's thread in
  * both cases. Who asks while the callback runs waits for the loop to announce that it has returned.
+ *
+ * Letters go the same way; they belong to who has sent them.
  */
 #include "private.h"
 
@@ -43,43 +45,70 @@ void shared_init(struct loop *loop)
     shared->open = true;
 }
 
+/* Queues a slot and wakes the loop. The lock is held. */
+static void shared_queue(struct loop *loop, struct slot *slot)
+{
+    struct shared *shared = &loop->shared;
+    bool first = !shared->queue.head;
+    queue_append(&shared->queue, slot);
+    if (!first)
+        return;
+    atomic_store_explicit(&shared->waiting, true, memory_order_release);
+    if (loop->ev)
+        ev_async_send(loop->ev, &loop->async);
+}
+
 /* The part of call_soon_threadsafe under the lock. */
 static cora_handle shared_add(struct loop *loop, const struct cora_partial *partial)
 {
-    struct shared *shared = &loop->shared;
-    struct slot *slot = handle_new(&shared->pool, partial);
+    struct slot *slot = handle_new(&loop->shared.pool, partial);
     if (!slot)
         return (cora_handle){ 0 };
     set_state(slot, SLOT_QUEUED);
     cora_handle handle = { slot->bits };
-    bool first = !shared->queue.head;
-    queue_append(&shared->queue, slot);
-    atomic_store_explicit(&shared->waiting, true, memory_order_release);
-    if (first && loop->ev)
-        ev_async_send(loop->ev, &loop->async);
+    shared_queue(loop, slot);
     return handle;
+}
+
+/* Locks what is shared of an open loop; NULL, and nothing is locked, if it is closed. */
+static struct loop *shared_lock(cora_loop handle)
+{
+    struct loop *loop = loop_find(handle);
+    if (!loop || loop_bits(loop) != handle.bits) /* a made-up handle does not lead to the lock */
+        return NULL;
+    pthread_mutex_lock(&loop->shared.lock);
+    if (loop->shared.open && loop_bits(loop) == handle.bits)
+        return loop;
+    pthread_mutex_unlock(&loop->shared.lock);
+    return NULL;
+}
+
+bool letter_send(cora_loop handle, struct letter *letter)
+{
+    struct loop *loop = shared_lock(handle);
+    if (!loop)
+        return false;
+    shared_queue(loop, &letter->slot);
+    pthread_mutex_unlock(&loop->shared.lock);
+    return true;
 }
 
 cora_handle cora_call_soon_threadsafe(cora_loop handle, cora_callback callback)
 {
     cora_handle added = { 0 };
-    struct loop *loop = loop_find(handle);
-    if (!loop) {
+    if (!loop_find(handle)) {
         fail(CORA_ESTALE, "call_soon_threadsafe: the handle is none of a loop");
         return added;
     }
-    bool open = loop_bits(loop) == handle.bits; /* a made-up handle does not lead to the lock */
-    if (open) {
-        cora_value last = cora_copy(cora_last_error()); /* not to be dropped under the lock */
-        pthread_mutex_lock(&loop->shared.lock);
-        open = loop->shared.open && loop_bits(loop) == handle.bits;
-        if (open)
-            added = shared_add(loop, callback.partial);
+    cora_value last = cora_copy(cora_last_error()); /* not to be dropped under the lock */
+    struct loop *loop = shared_lock(handle);
+    if (loop) {
+        added = shared_add(loop, callback.partial);
         pthread_mutex_unlock(&loop->shared.lock);
-        cora_drop(last);
-    }
-    if (!open)
+    } else {
         fail(CORA_ERUNTIME, "Event loop is closed");
+    }
+    cora_drop(last);
     return added;
 }
 
@@ -122,11 +151,17 @@ void shared_run(struct loop *loop, struct slot *slot)
     shared->used_count++;
 }
 
-/* Drops the shared slots of a list, and cancelled ones; the others are dropped with their pools. */
+/* Drops letters and shared slots of a list, and cancelled ones; the others are dropped with their
+ * pools. */
 void list_drop(struct slot *list)
 {
     for (struct slot *next; list; list = next) {
         next = list->next;
+        if (list->kind == SLOT_LETTER) {
+            struct letter *letter = (struct letter *)list;
+            letter->arrived(NULL, letter);
+            continue;
+        }
         if (list->kind == SLOT_SHARED)
             claim(list, SLOT_CANCELLED); /* other threads may still ask */
         if (state_of(list) == SLOT_CANCELLED)

@@ -25,6 +25,12 @@ static struct signal_owner {
 } signal_owners[NSIG];
 static pthread_mutex_t signal_lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* What a loop of the parent's had stays taken: libev thinks so, too. */
+void signals_forget(void)
+{
+    pthread_mutex_init(&signal_lock, NULL);
+}
+
 static void on_signal(struct ev_loop *ev, ev_signal *watcher, int events)
 {
     struct signal_watch *watch = (struct signal_watch *)watcher;

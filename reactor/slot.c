@@ -16,6 +16,7 @@
 #include "private_value.h"
 
 #include <pthread.h>
+#include <string.h>
 
 #define KEPT_MAX 4096 /* slots that debug mode keeps from reuse, by kind */
 
@@ -45,6 +46,12 @@ static struct chunk *chunk_new(const struct pool *pool)
     }
     pthread_mutex_unlock(&chunk_lock);
     return chunk;
+}
+
+void chunks_forget(void)
+{
+    pthread_mutex_init(&chunk_lock, NULL);
+    memset(spare_chunks, 0, sizeof spare_chunks);
 }
 
 static struct slot *chunk_slot(struct chunk *chunk, size_t offset)

@@ -24,10 +24,13 @@ struct loop;
 
 enum slot_kind {
     SLOT_LOOP,
-    SLOT_READY,     /* call_soon, and one reader, writer or signal handler */
-    SLOT_TIMER,     /* call_later, call_at */
-    SLOT_SHARED,    /* call_soon_threadsafe */
-    SLOT_RUNNER,    /* a runner, of no loop (futures/) */
+    SLOT_READY,    /* call_soon, and one reader, writer or signal handler */
+    SLOT_TIMER,    /* call_later, call_at */
+    SLOT_SHARED,   /* call_soon_threadsafe */
+    SLOT_LETTER,   /* what another thread has sent, in no pool */
+    SLOT_RUNNER,   /* a runner, of no loop (futures/) */
+    SLOT_EXECUTOR, /* an executor, and a thread future, of no loop */
+    SLOT_THREAD_FUTURE,
     SLOT_OBJECT,    /* a lock, a time limit, ...: object.h */
     SLOT_COROUTINE, /* a coroutine, of no loop; its work is in futures/, as that of those below */
     SLOT_DONE,      /* a further done-callback of a future */
@@ -109,6 +112,9 @@ struct slot *pool_take_slow(struct pool *pool);
 
 /* Makes sure that this many more slots can be taken. False without memory. */
 bool pool_reserve(struct pool *pool, size_t count);
+
+/* As memory_forget. */
+void chunks_forget(void);
 
 /* Calls visit for every slot in use, in the order of memory. It may give the slot back. */
 void pool_visit(struct pool *pool, void (*visit)(struct slot *slot));

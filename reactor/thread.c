@@ -54,6 +54,13 @@ void thread_drop_temporaries(void)
     }
 }
 
+void thread_forget(void)
+{
+    cora_thread = (struct thread){ .running_bits = NO_LOOP_RUNS,
+                                   .registered = cora_thread.registered,
+                                   .blocks = cora_thread.blocks };
+}
+
 void thread_end(void)
 {
     struct thread *thread = &cora_thread;

@@ -57,6 +57,9 @@ int thread_register(void);
 /* Drops what a thread still holds: temporaries, its last error, its context, free blocks. */
 void thread_end(void);
 
+/* In a child that is to share nothing: forgets it without dropping it. */
+void thread_forget(void);
+
 /* Drops the temporaries that were made since the list was this. */
 void thread_drop_temporaries(void);
 

@@ -1,71 +1,77 @@
 /*
  * How it works: one lock, one queue of jobs, one condition for idle workers to wait on. A new
- * thread is started only when more jobs wait than workers are idle.
+ * thread is started only when more jobs wait than workers are idle; a worker is woken only if fewer
+ * have been woken already than jobs wait.
  *
  * A worker is idle as soon as its job's run() has returned: what remains, done() and the end of the
  * thread, is short. So a close can tell which threads it may join without waiting for the world:
- * the idle ones. Those in a run() are detached, as is the one that calls it. References count the
- * workers and the owner; the last frees the pool.
+ * the idle ones. Threads that nobody has joined are joined by whoever frees the pool; if that is
+ * the last of them, it detaches itself. References count the threads and the owner; the last one
+ * ends the pool.
  *
  * Worker threads block all signals, so that handlers run where the program expects them.
  */
 #include "thread_pool.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define NAME_SIZE 16 /* of a thread, the end included */
 
 struct worker {
     pthread_t thread;
     struct thread_pool *pool;
-    bool idle;    /* not in a run() */
-    bool joining; /* the pool's close waits for its end */
+    struct job *job; /* that it runs; NULL: idle */
+    bool tells;      /* it is in a done() that may take long */
+    bool joined;     /* or somebody does that now */
 };
 
 struct thread_pool {
     pthread_mutex_t lock;
     pthread_cond_t something; /* there is a job, or the pool was closed */
+    pthread_cond_t gone;      /* a thread was joined */
     struct job *first, **end; /* the jobs that wait */
-    unsigned waiting;         /* how many */
-    unsigned most, count;     /* workers that may be, and those that are */
-    unsigned idle;            /* workers that are not in a run() */
-    unsigned references;      /* threads that have not ended, and the owner while it is open */
+    size_t waiting;           /* how many */
+    unsigned most, count;     /* workers that may be, and those that were started */
+    unsigned idle;            /* workers that are not in a run(), and have not ended */
+    unsigned asleep, woken;   /* those that wait for something, and how many were told */
+    unsigned joined;          /* workers whose threads are over */
+    unsigned references;      /* threads that have not ended, and the owner until it closes it */
     bool closed;
+    struct thread_pool_options options;
     char name[NAME_SIZE];
     struct worker workers[]; /* so many as may be */
 };
 
-struct thread_pool *thread_pool_new(unsigned most, const char *name)
+static void locks_init(struct thread_pool *pool)
+{
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->something, NULL);
+    pthread_cond_init(&pool->gone, NULL);
+}
+
+struct thread_pool *thread_pool_new(unsigned most, const char *name,
+                                    const struct thread_pool_options *options)
 {
     struct thread_pool *pool = malloc(sizeof *pool + most * sizeof *pool->workers);
     if (!pool)
         return NULL;
     *pool = (struct thread_pool){ .most = most, .references = 1 };
-    pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->something, NULL);
+    locks_init(pool);
     pool->end = &pool->first;
-    for (size_t i = 0; i < NAME_SIZE - 1 && name[i]; i++)
-        pool->name[i] = name[i];
+    if (options)
+        pool->options = *options;
+    snprintf(pool->name, NAME_SIZE, "%.*s", NAME_SIZE - 1, name);
     return pool;
 }
 
 void thread_pool_forget(struct thread_pool *pool)
 {
-    free(pool); /* lock and condition as they were in the parent: nobody is there to want them */
-}
-
-/* Gives a reference back, and the lock, which is held. */
-static void pool_leave(struct thread_pool *pool)
-{
-    bool last = --pool->references == 0;
-    pthread_mutex_unlock(&pool->lock);
-    if (!last)
-        return;
-    pthread_cond_destroy(&pool->something);
-    pthread_mutex_destroy(&pool->lock);
-    free(pool);
+    free(pool); /* lock and conditions as they were in the parent: nobody is there to want them */
 }
 
 /* ---- the queue; the lock is held ---- */
@@ -73,28 +79,98 @@ static void pool_leave(struct thread_pool *pool)
 static void queue_put(struct thread_pool *pool, struct job *job)
 {
     job->next = NULL;
+    job->link = pool->end;
     *pool->end = job;
     pool->end = &job->next;
     pool->waiting++;
 }
 
-/* Takes the job that this link leads to. */
-static struct job *queue_take(struct thread_pool *pool, struct job **link)
+/* Takes a job that waits. */
+static struct job *queue_take(struct thread_pool *pool, struct job *job)
 {
-    struct job *job = *link;
-    *link = job->next;
-    if (!job->next)
-        pool->end = link;
+    *job->link = job->next;
+    if (job->next)
+        job->next->link = job->link;
+    else
+        pool->end = job->link;
+    job->link = NULL;
     pool->waiting--;
     return job;
 }
 
-static bool queue_remove(struct thread_pool *pool, struct job *job)
+/* Takes all of them: a list. */
+static struct job *queue_take_all(struct thread_pool *pool)
 {
-    for (struct job **link = &pool->first; *link; link = &(*link)->next)
-        if (*link == job)
-            return queue_take(pool, link);
-    return false;
+    struct job *list = pool->first;
+    for (struct job *job = list; job; job = job->next)
+        job->link = NULL;
+    pool->first = NULL;
+    pool->end = &pool->first;
+    pool->waiting = 0;
+    return list;
+}
+
+/* ---- the ends of threads ---- */
+
+static bool is_own(const struct worker *worker)
+{
+    return pthread_equal(worker->thread, pthread_self());
+}
+
+/* Joins those of the others that nobody has joined: the idle ones only, or all. The lock is held.
+ */
+static void workers_join(struct thread_pool *pool, bool all)
+{
+    for (unsigned i = 0; i < pool->count; i++) {
+        struct worker *worker = &pool->workers[i];
+        if (worker->joined || is_own(worker) || ((worker->job || worker->tells) && !all))
+            continue;
+        worker->joined = true;
+        pthread_mutex_unlock(&pool->lock);
+        pthread_join(worker->thread, NULL);
+        pthread_mutex_lock(&pool->lock);
+        pool->joined++;
+        pthread_cond_broadcast(&pool->gone);
+    }
+}
+
+void thread_pool_join(struct thread_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    bool inside = false;
+    for (unsigned i = 0; i < pool->count; i++)
+        inside |= is_own(&pool->workers[i]);
+    if (!inside)
+        workers_join(pool, true);
+    while (!inside && pool->joined < pool->count)
+        pthread_cond_wait(&pool->gone, &pool->lock); /* somebody else joins them */
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void thread_pool_free(struct thread_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock); /* the last thread may hold it still */
+    workers_join(pool, true);
+    for (unsigned i = 0; i < pool->count; i++)
+        if (is_own(&pool->workers[i]))
+            pthread_detach(pool->workers[i].thread);
+    pthread_mutex_unlock(&pool->lock);
+    pthread_cond_destroy(&pool->something);
+    pthread_cond_destroy(&pool->gone);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}
+
+/* Gives a reference back, and the lock, which is held. */
+static void pool_leave(struct thread_pool *pool)
+{
+    bool last = --pool->references == 0;
+    struct thread_pool_options options = pool->options;
+    pthread_mutex_unlock(&pool->lock);
+    if (last && options.ended)
+        options.ended(options.owner);
+    else if (last)
+        thread_pool_free(pool);
 }
 
 /* ---- workers ---- */
@@ -103,30 +179,55 @@ static bool queue_remove(struct thread_pool *pool, struct job *job)
 static void worker_do(struct worker *worker, struct job *job)
 {
     struct thread_pool *pool = worker->pool;
-    worker->idle = false;
+    worker->job = job;
     pool->idle--;
     pthread_mutex_unlock(&pool->lock);
     job->run(job);
     pthread_mutex_lock(&pool->lock);
-    worker->idle = true;
+    worker->job = NULL;
+    worker->tells = job->tells_long;
     pool->idle++;
     pthread_mutex_unlock(&pool->lock);
     job->done(job);
     pthread_mutex_lock(&pool->lock);
+    worker->tells = false;
+}
+
+/* Waits for something. The lock is held. */
+static void worker_sleep(struct thread_pool *pool)
+{
+    pool->asleep++;
+    pthread_cond_wait(&pool->something, &pool->lock);
+    pool->asleep--;
+    if (pool->woken > 0)
+        pool->woken--;
+}
+
+static void worker_name(const struct worker *worker)
+{
+    struct thread_pool *pool = worker->pool;
+    char name[2 * NAME_SIZE], number[NAME_SIZE] = ""; /* the number is not cut */
+    if (pool->options.numbered)
+        snprintf(number, sizeof number, "_%u", (unsigned)(worker - pool->workers));
+    int room = NAME_SIZE - 1 - (int)strlen(number);
+    snprintf(name, sizeof name, "%.*s%s", room, pool->name, number);
+    pthread_setname_np(pthread_self(), name);
 }
 
 static void *worker_run(void *own)
 {
     struct worker *worker = own;
     struct thread_pool *pool = worker->pool;
-    pthread_setname_np(pthread_self(), pool->name);
+    worker_name(worker);
+    bool begins = !pool->options.begin || pool->options.begin(pool->options.owner);
     pthread_mutex_lock(&pool->lock);
-    while (pool->first || !pool->closed) {
+    while (begins && (pool->first || !pool->closed)) {
         if (pool->first)
-            worker_do(worker, queue_take(pool, &pool->first));
+            worker_do(worker, queue_take(pool, pool->first));
         else
-            pthread_cond_wait(&pool->something, &pool->lock);
+            worker_sleep(pool);
     }
+    pool->idle--;
     pool_leave(pool);
     return NULL;
 }
@@ -136,7 +237,7 @@ static int worker_start(struct thread_pool *pool)
 {
     struct worker *worker = &pool->workers[pool->count];
     sigset_t all, before;
-    *worker = (struct worker){ .pool = pool, .idle = true };
+    *worker = (struct worker){ .pool = pool };
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&worker->thread, NULL, worker_run, worker);
@@ -151,43 +252,85 @@ static int worker_start(struct thread_pool *pool)
 
 int thread_pool_submit(struct thread_pool *pool, struct job *job)
 {
+    bool wakes = false;
     pthread_mutex_lock(&pool->lock);
-    int code = 0;
-    if (pool->waiting >= pool->idle && pool->count < pool->most)
+    int code = pool->closed ? -ESHUTDOWN : 0;
+    if (code == 0 && pool->waiting >= pool->idle && pool->count < pool->most)
         code = worker_start(pool);
-    if (pool->count > 0) {
+    if (code != -ESHUTDOWN && pool->count > 0)
         code = 0; /* without a new thread it waits for one of the others */
+    if (code == 0 && pool->options.most_jobs > 0 &&
+        pool->waiting >= pool->idle + pool->options.most_jobs)
+        code = -EBUSY;
+    if (code == 0) {
         queue_put(pool, job);
-        pthread_cond_signal(&pool->something);
+        wakes = pool->asleep > pool->woken && pool->waiting > pool->woken;
+        pool->woken += wakes;
     }
     pthread_mutex_unlock(&pool->lock);
+    if (wakes)
+        pthread_cond_signal(&pool->something);
     return code;
 }
 
 bool thread_pool_cancel(struct thread_pool *pool, struct job *job)
 {
     pthread_mutex_lock(&pool->lock);
-    bool found = queue_remove(pool, job);
+    bool waits = job->link;
+    if (waits)
+        queue_take(pool, job);
     pthread_mutex_unlock(&pool->lock);
-    return found;
+    return waits;
 }
+
+struct job *thread_pool_take(struct thread_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    struct job *list = queue_take_all(pool);
+    pthread_mutex_unlock(&pool->lock);
+    return list;
+}
+
+/* ---- the end ---- */
 
 void thread_pool_close(struct thread_pool *pool)
 {
     pthread_mutex_lock(&pool->lock);
+    bool again = pool->closed;
     pool->closed = true;
-    bool at_rest = !pool->first; /* else an idle worker may be about to take a job */
-    for (unsigned i = 0; i < pool->count; i++) {
-        struct worker *worker = &pool->workers[i];
-        worker->joining = at_rest && worker->idle && !pthread_equal(worker->thread, pthread_self());
-        if (!worker->joining)
-            pthread_detach(worker->thread);
-    }
     pthread_cond_broadcast(&pool->something);
-    pthread_mutex_unlock(&pool->lock);
-    for (unsigned i = 0; i < pool->count; i++)
-        if (pool->workers[i].joining)
-            pthread_join(pool->workers[i].thread, NULL);
+    if (!pool->first) /* else an idle worker may be about to take a job */
+        workers_join(pool, false);
+    if (again)
+        pthread_mutex_unlock(&pool->lock);
+    else
+        pool_leave(pool);
+}
+
+/* ---- forks ---- */
+
+void thread_pool_before_fork(struct thread_pool *pool)
+{
     pthread_mutex_lock(&pool->lock);
-    pool_leave(pool);
+}
+
+void thread_pool_after_fork(struct thread_pool *pool)
+{
+    pthread_mutex_unlock(&pool->lock);
+}
+
+struct job *thread_pool_in_child(struct thread_pool *pool)
+{
+    struct job *lost = queue_take_all(pool);
+    for (unsigned i = 0; i < pool->count; i++) {
+        struct job *job = pool->workers[i].job;
+        if (!job)
+            continue;
+        job->next = lost;
+        lost = job;
+    }
+    pool->count = pool->idle = pool->asleep = pool->woken = pool->joined = 0;
+    pool->references = !pool->closed;
+    locks_init(pool);
+    return lost;
 }

@@ -167,6 +167,11 @@ struct cora_counted *bytes_new(const void *bytes, size_t size)
     return text_new(&cora_type_bytes, bytes, size);
 }
 
+struct cora_counted *chars_new(const void *bytes, size_t size)
+{
+    return text_new(&cora_type_text, bytes, size);
+}
+
 cora_value cora_bytes(const void *bytes, size_t size)
 {
     return counted_temporary(text_new(&cora_type_bytes, bytes, size));
@@ -188,14 +193,20 @@ cora_value cora_textf(const char *format, ...)
     return counted_temporary(text);
 }
 
-cora_value cora_own(void *pointer, const cora_type *type)
+struct cora_counted *owned_new(void *pointer, const cora_type *type)
 {
     struct owned *owned = (struct owned *)counted_new(type, sizeof *owned);
     if (owned)
         owned->pointer = pointer;
-    else if (type->drop)
+    return (struct cora_counted *)owned;
+}
+
+cora_value cora_own(void *pointer, const cora_type *type)
+{
+    struct cora_counted *owned = owned_new(pointer, type);
+    if (!owned && type->drop)
         type->drop(pointer);
-    return counted_temporary((struct cora_counted *)owned);
+    return counted_temporary(owned);
 }
 
 cora_value list_new(size_t room)

@@ -59,6 +59,7 @@ CORA_API extern const cora_type cora_type_condition, cora_type_barrier, cora_typ
 CORA_API extern const cora_type cora_type_transport, cora_type_server;
 CORA_API extern const cora_type cora_type_stream_reader, cora_type_stream_writer;
 CORA_API extern const cora_type cora_type_process_transport, cora_type_process;
+CORA_API extern const cora_type cora_type_executor, cora_type_thread_future;
 
 /* ---- values without memory of their own ---- */
 
@@ -224,6 +225,18 @@ static inline cora_value cora_from_process_transport(cora_process_transport tran
 static inline cora_value cora_from_process(cora_process process)
 {
     cora_value value = { &cora_type_process, { process.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_executor(cora_executor executor)
+{
+    cora_value value = { &cora_type_executor, { executor.bits } };
+    return value;
+}
+
+static inline cora_value cora_from_thread_future(cora_thread_future future)
+{
+    cora_value value = { &cora_type_thread_future, { future.bits } };
     return value;
 }
 
@@ -449,6 +462,18 @@ static inline cora_process cora_as_process(cora_value value)
     return handle;
 }
 
+static inline cora_executor cora_as_executor(cora_value value)
+{
+    cora_executor handle = { cora_as_bits(value, &cora_type_executor) };
+    return handle;
+}
+
+static inline cora_thread_future cora_as_thread_future(cora_value value)
+{
+    cora_thread_future handle = { cora_as_bits(value, &cora_type_thread_future) };
+    return handle;
+}
+
 /* The same with a code: 0, or CORA_ETYPE and *ret untouched. */
 CORA_API int cora_get_as(cora_value value, const cora_type *type, void *ret,
                          size_t size) CORA_MUST_CHECK;
@@ -534,6 +559,8 @@ CORA_END
         cora_stream_writer: cora_from_stream_writer,                                               \
         cora_process_transport: cora_from_process_transport,                                       \
         cora_process: cora_from_process,                                                           \
+        cora_executor: cora_from_executor,                                                         \
+        cora_thread_future: cora_from_thread_future,                                               \
         cora_value: cora_from_value,                                                               \
         default: cora_pointer)(x)
 /* clang-format on */
@@ -622,6 +649,14 @@ static inline cora_value cora_from(cora_process_transport x)
 static inline cora_value cora_from(cora_process x)
 {
     return cora_from_process(x);
+}
+static inline cora_value cora_from(cora_executor x)
+{
+    return cora_from_executor(x);
+}
+static inline cora_value cora_from(cora_thread_future x)
+{
+    return cora_from_thread_future(x);
 }
 static inline cora_value cora_from(cora_value x)
 {

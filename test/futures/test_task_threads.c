@@ -5,6 +5,8 @@
 #include "helpers.h"
 
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 struct pause {
     cora_value text;
@@ -202,4 +204,32 @@ TEST(side_by_side, "many threads run coroutines, each in loops of its own")
         CHECK_INT(pthread_join(threads[i], NULL), 0);
         CHECK_INT(failed[i], 0);
     }
+}
+
+/* ---- forks ---- */
+
+static cora_next fork_inside(cora_coro self)
+{
+    cora_loop loop = cora_running_loop();
+    int status = -1;
+    CHECK(!cora_is_null(cora_current_task(loop)));
+    pid_t child = fork();
+    if (child == 0) {
+        CHECK(cora_is_null(cora_current_task(loop)));
+        CHECK_INT(cora_after_fork(loop), 0);
+        CHECK(!cora_is_null(cora_current_task(loop)));
+        _exit(0);
+    }
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK(!cora_is_null(cora_current_task(loop)));
+    return cora_return(self, status);
+}
+
+TEST(fork_in_a_task,
+     "in a child that is forked in a task no task is current before cora_after_fork",
+     "test_unix_events.TestFork.test_fork_not_share_current_task")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    CHECK_INT(cora_as_int(cora_run_until_complete(loop, cora_coroutine(fork_inside))), 0);
+    cora_loop_close(loop);
 }

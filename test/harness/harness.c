@@ -26,6 +26,7 @@
 #include <math.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -152,6 +153,34 @@ bool harness_sanitized(void)
     return __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||
            __has_feature(memory_sanitizer);
 #endif
+}
+
+int harness_threads(void)
+{
+    DIR *listing = opendir("/proc/self/task");
+    int count = -2; /* . and .. */
+
+    CHECK(listing != NULL);
+    while (readdir(listing))
+        count++;
+    closedir(listing);
+    return count;
+}
+
+static void *end_at_once(void *unused)
+{
+    return unused;
+}
+
+/* The C library gives back what the last of them had when another one is joined. */
+void harness_threads_end(void)
+{
+    pthread_t thread;
+
+    while (harness_threads() > 1 && !harness_sanitized())
+        sched_yield();
+    CHECK_INT(pthread_create(&thread, NULL, end_at_once, NULL), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
 }
 
 int harness_scale(int n)

@@ -84,6 +84,13 @@ double harness_processor_time(void);
  * larger, but not by so much that a chain would fit. */
 void harness_in_small_stack(void *(*function)(void *unused));
 
+/* How many threads the process has. */
+int harness_threads(void);
+
+/* Waits until this is the only thread: for those that nobody joins. A sanitizer may have one of its
+ * own, so under one it waits for none. */
+void harness_threads_end(void);
+
 /* Whether the tests run in valgrind; TEST_IN_PROCESS=1 counts as such. */
 bool harness_under_valgrind(void);
 

@@ -5,7 +5,6 @@
 
 #include "reactor/thread_pool.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 
@@ -88,39 +87,10 @@ static void fresh(void)
     done = 0;
 }
 
-static int count_threads(void)
-{
-    DIR *listing = opendir("/proc/self/task");
-    int count = -2; /* . and .. */
-    CHECK(listing != NULL);
-    while (readdir(listing))
-        count++;
-    closedir(listing);
-    return count;
-}
-
-static void *nothing(void *unused)
-{
-    return unused;
-}
-
-/*
- * Waits until threads that nobody joins have ended. The C library gives back what the last of them
- * had when another one is joined. A sanitizer may have a thread of its own.
- */
-static void threads_end(void)
-{
-    pthread_t thread;
-    while (count_threads() > 1 && !harness_sanitized())
-        sched_yield();
-    CHECK_INT(pthread_create(&thread, NULL, nothing, NULL), 0);
-    CHECK_INT(pthread_join(thread, NULL), 0);
-}
-
 TEST(idle_first, "an idle thread is taken before a new one is started")
 {
     fresh();
-    struct thread_pool *pool = thread_pool_new(4, "ferry");
+    struct thread_pool *pool = thread_pool_new(4, "ferry", NULL);
     struct errand errands[3] = { errand_new(), errand_new(), errand_new() };
     gate_set(true);
     for (int i = 0; i < 3; i++) {
@@ -135,7 +105,7 @@ TEST(idle_first, "an idle thread is taken before a new one is started")
 TEST(in_order, "jobs that wait for a thread are done first in, first out")
 {
     fresh();
-    struct thread_pool *pool = thread_pool_new(1, "ferry");
+    struct thread_pool *pool = thread_pool_new(1, "ferry", NULL);
     struct errand errands[5];
     for (int i = 0; i < 5; i++) {
         errands[i] = errand_new();
@@ -151,7 +121,7 @@ TEST(in_order, "jobs that wait for a thread are done first in, first out")
 TEST(cancel, "a job can be taken back while it waits, from anywhere in the queue, and no later")
 {
     fresh();
-    struct thread_pool *pool = thread_pool_new(1, "ferry");
+    struct thread_pool *pool = thread_pool_new(1, "ferry", NULL);
     struct errand errands[5];
     for (int i = 0; i < 5; i++) {
         errands[i] = errand_new();
@@ -176,13 +146,13 @@ TEST(cancel, "a job can be taken back while it waits, from anywhere in the queue
 TEST(close_unused, "a pool that had no job is closed")
 {
     fresh();
-    thread_pool_close(thread_pool_new(4, "a name that is longer than a thread's may be"));
+    thread_pool_close(thread_pool_new(4, "a name that is longer than a thread's may be", NULL));
 }
 
 TEST(close_busy, "a close does not wait for a job that runs")
 {
     fresh();
-    struct thread_pool *pool = thread_pool_new(2, "ferry");
+    struct thread_pool *pool = thread_pool_new(2, "ferry", NULL);
     struct errand errands[2] = { errand_new(), errand_new() };
     for (int i = 0; i < 2; i++)
         CHECK_INT(thread_pool_submit(pool, &errands[i].job), 0);
@@ -191,13 +161,13 @@ TEST(close_busy, "a close does not wait for a job that runs")
     CHECK_INT(done, 0);
     gate_set(true);
     wait_for(&done, 2);
-    threads_end();
+    harness_threads_end();
 }
 
 TEST(close_waiting, "when a pool is closed the jobs that wait for a thread are still done")
 {
     fresh();
-    struct thread_pool *pool = thread_pool_new(2, "ferry");
+    struct thread_pool *pool = thread_pool_new(2, "ferry", NULL);
     struct errand errands[4];
     for (int i = 0; i < 4; i++) {
         errands[i] = errand_new();
@@ -207,13 +177,13 @@ TEST(close_waiting, "when a pool is closed the jobs that wait for a thread are s
     thread_pool_close(pool);
     gate_set(true);
     wait_for(&done, 4);
-    threads_end();
+    harness_threads_end();
 }
 
 TEST(close_between, "a close does not wait for a thread that is to go on with a job that waits")
 {
     fresh();
-    struct thread_pool *pool = thread_pool_new(1, "ferry");
+    struct thread_pool *pool = thread_pool_new(1, "ferry", NULL);
     struct errand quick = { .job = { .run = quick_run, .done = errand_done }, .lingers = true };
     struct errand slow = errand_new();
     CHECK_INT(thread_pool_submit(pool, &quick.job), 0);
@@ -223,17 +193,17 @@ TEST(close_between, "a close does not wait for a thread that is to go on with a 
     CHECK_INT(done, 0);
     gate_set(true);
     wait_for(&done, 2);
-    threads_end();
+    harness_threads_end();
 }
 
 TEST(close_inside, "a pool is closed in the done() of one of its own jobs")
 {
     fresh();
-    struct thread_pool *pool = thread_pool_new(2, "ferry");
+    struct thread_pool *pool = thread_pool_new(2, "ferry", NULL);
     struct errand errand = errand_new();
     errand.closes = pool;
     gate_set(true);
     CHECK_INT(thread_pool_submit(pool, &errand.job), 0);
     wait_for(&done, 1);
-    threads_end();
+    harness_threads_end();
 }
