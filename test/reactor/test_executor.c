@@ -395,8 +395,7 @@ TEST(values, "lists, texts and errors go to a thread and come back")
 }
 
 TEST(refused,
-     "work for a closed loop, a null executor that could not be made, or no function is refused",
-     "test_events.EventLoopTestsMixin.test_close")
+     "work for a closed loop, a null executor that could not be made, or no function is refused")
 {
     cora_loop loop = cora_loop_new(NULL);
     cora_executor bakery = pool_of(1), none = pool_of(-1);
