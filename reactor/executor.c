@@ -60,6 +60,8 @@ bool work_init(struct work *work, cora_work what)
     cora_thread.context = NULL;
     bool stored = callback_store(&work->slot, &work->callback, what.partial);
     cora_thread.context = context;
+    if (!stored)
+        work->slot.flags = work->slot.count = 0; /* nothing is held */
     return stored;
 }
 

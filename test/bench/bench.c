@@ -282,12 +282,13 @@ void bench_timers_free(struct bench_timers *plan)
 static struct {
     pthread_t thread;
     void (*send)(size_t i);
-    size_t bulk;     /* calls of the first phase */
-    size_t single;   /* calls of the second, one at a time */
-    size_t arrived;  /* of both phases; only the loop's thread touches it */
-    sem_t answer;    /* posted when all of the bulk, or one single call, has run */
-    cpu_set_t cores; /* where the process may run outside of the rounds */
+    size_t bulk;    /* calls of the first phase */
+    size_t single;  /* calls of the second, one at a time */
+    size_t arrived; /* of both phases; only the loop's thread touches it */
+    sem_t answer;   /* posted when all of the bulk, or one single call, has run */
 } sender;
+
+static cpu_set_t cores; /* where the process may run outside of W10 and W11 */
 
 static void wait_for_answer(void)
 {
@@ -310,18 +311,22 @@ static void *send_all(void *unused)
     return unused;
 }
 
-/* Moves the calling thread, and those it starts, to the first core the process may use. */
-static void stay_on_one_core(void)
+void bench_core_stay(void)
 {
     cpu_set_t one;
     size_t core = 0;
 
-    sched_getaffinity(0, sizeof sender.cores, &sender.cores);
-    while (!CPU_ISSET(core, &sender.cores))
+    sched_getaffinity(0, sizeof cores, &cores);
+    while (!CPU_ISSET(core, &cores))
         core++;
     CPU_ZERO(&one);
     CPU_SET(core, &one);
     sched_setaffinity(0, sizeof one, &one);
+}
+
+void bench_core_leave(void)
+{
+    sched_setaffinity(0, sizeof cores, &cores);
 }
 
 void bench_sender_start(size_t n, void (*send)(size_t i))
@@ -331,7 +336,7 @@ void bench_sender_start(size_t n, void (*send)(size_t i))
     sender.single = n / 50 + 1;
     sender.arrived = 0;
     sem_init(&sender.answer, 0, 0);
-    stay_on_one_core();
+    bench_core_stay();
     if (pthread_create(&sender.thread, NULL, send_all, NULL) != 0)
         bench_fail("cannot start a thread");
 }
@@ -354,6 +359,6 @@ bool bench_received(void)
 void bench_sender_join(void)
 {
     pthread_join(sender.thread, NULL);
-    sched_setaffinity(0, sizeof sender.cores, &sender.cores);
+    bench_core_leave();
     sem_destroy(&sender.answer);
 }

@@ -88,6 +88,15 @@ void bench_timers_check(const struct bench_timers *plan, size_t fired);
 
 void bench_timers_free(struct bench_timers *plan);
 
+/* W10: so many worker threads, and pieces of work in flight in W10b, where W10a has one. */
+#define BENCH_WORKERS 4
+#define BENCH_IN_FLIGHT 64
+
+/* Moves the calling thread, and those it starts, to the first core the process may use; and back.
+ * W10 and W11 are about threads that wake each other. */
+void bench_core_stay(void);
+void bench_core_leave(void);
+
 /* W11: another thread calls send(i) n times as fast as it can, and then one at a time, each
  * after the answer to the one before.  W11.bulk is the time from the first call until all have
  * run on the loop, W11.latency a round trip: send, the loop wakes and runs the callback, its

@@ -612,6 +612,64 @@ static void w9_close(void)
     close_loop();
 }
 
+/* W10: work in an executor, called back. */
+
+static cora_executor executor;
+static size_t to_submit, to_arrive;
+
+static cora_value add_one(cora_args bound)
+{
+    return cora_int(cora_arg_int(bound, 0) + 1);
+}
+
+static void worked(cora_args bound, cora_value outcome)
+{
+    (void)bound, (void)outcome;
+    if (to_submit > 0) {
+        to_submit--;
+        cora_call_in_executor(loop, executor, cora_partial(add_one, to_submit),
+                              cora_partial(worked));
+    }
+    if (--to_arrive == 0)
+        cora_stop(loop);
+}
+
+static void w10_setup(size_t n)
+{
+    w1_setup(n);
+    bench_core_stay();
+    executor =
+        cora_thread_pool_new(&(struct cora_thread_pool_options){ .max_workers = BENCH_WORKERS });
+}
+
+static void w10_many(const char *phase, size_t n, size_t in_flight)
+{
+    to_submit = n - in_flight;
+    to_arrive = n;
+    bench_begin();
+    for (size_t i = 0; i < in_flight; i++)
+        cora_call_in_executor(loop, executor, cora_partial(add_one, i), cora_partial(worked));
+    cora_run_forever(loop);
+    bench_end(phase, n);
+}
+
+static void w10a_round(size_t n)
+{
+    w10_many("W10a", n, 1);
+}
+
+static void w10b_round(size_t n)
+{
+    w10_many("W10b", n, BENCH_IN_FLIGHT);
+}
+
+static void w10_close(void)
+{
+    cora_executor_shutdown(executor);
+    bench_core_leave();
+    close_loop();
+}
+
 /* W11: call_soon_threadsafe. */
 
 static void receive(cora_args bound)
@@ -662,6 +720,8 @@ int main(int argc, char **argv)
         { "W9at", w9a_setup, w9at_round, w9a_close },
         { "W9b", w9_setup, w9b_round, w9_close },
         { "W9c", w9_setup, w9c_round, w9_close },
+        { "W10a", w10_setup, w10a_round, w10_close },
+        { "W10b", w10_setup, w10b_round, w10_close },
         { "W11", w1_setup, w11_round, close_loop },
         { "W12", NULL, w12_round, NULL },
         { NULL, NULL, NULL, NULL },

@@ -185,6 +185,61 @@ static void w6t_round(size_t n)
     sleepers_round("W6t", "W6t.bytes", n);
 }
 
+/* W10: uv_queue_work, whose pool has four threads. */
+
+static uv_work_t jobs[BENCH_IN_FLIGHT];
+static size_t to_submit, to_arrive;
+
+static void work(uv_work_t *job)
+{
+    job->data = (char *)job->data + 1;
+}
+
+static void worked(uv_work_t *job, int status)
+{
+    (void)status;
+    if (to_submit > 0) {
+        to_submit--;
+        uv_queue_work(&loop, job, work, worked);
+    }
+    if (--to_arrive == 0)
+        uv_stop(&loop);
+}
+
+static void w10_setup(size_t n)
+{
+    (void)n;
+    open_loop();
+    bench_core_stay();
+}
+
+static void w10_many(const char *phase, size_t n, size_t in_flight)
+{
+    to_submit = n - in_flight;
+    to_arrive = n;
+    bench_begin();
+    for (size_t i = 0; i < in_flight; i++)
+        uv_queue_work(&loop, &jobs[i], work, worked);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    bench_end(phase, n);
+}
+
+static void w10a_round(size_t n)
+{
+    w10_many("W10a", n, 1);
+}
+
+static void w10b_round(size_t n)
+{
+    w10_many("W10b", n, BENCH_IN_FLIGHT);
+}
+
+static void w10_close(void)
+{
+    bench_core_leave();
+    close_loop();
+}
+
 /* W11: a mailbox and a uv_async_t. */
 
 static struct mailbox box;
@@ -241,10 +296,11 @@ static void w12_round(size_t n)
 int main(int argc, char **argv)
 {
     static const struct bench_workload table[] = {
-        { "W1a", w1_setup, w1a_round, w1_close },   { "W1b", w1_setup, w1b_round, w1_close },
-        { "W5", w5_setup, w5_round, w5_close },     { "W6", w6_setup, w6_round, close_loop },
-        { "W6t", w6_setup, w6t_round, close_loop }, { "W11", w11_setup, w11_round, w11_close },
-        { "W12", w1_setup, w12_round, NULL },       { 0 },
+        { "W1a", w1_setup, w1a_round, w1_close },     { "W1b", w1_setup, w1b_round, w1_close },
+        { "W5", w5_setup, w5_round, w5_close },       { "W6", w6_setup, w6_round, close_loop },
+        { "W6t", w6_setup, w6t_round, close_loop },   { "W11", w11_setup, w11_round, w11_close },
+        { "W12", w1_setup, w12_round, NULL },         { "W10a", w10_setup, w10a_round, w10_close },
+        { "W10b", w10_setup, w10b_round, w10_close }, { 0 },
     };
     return bench_main(argc, argv, "libuv", table);
 }

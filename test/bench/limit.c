@@ -564,6 +564,131 @@ static void w11_close(void)
     mailbox_close(&box);
 }
 
+/* W10: a queue of bare jobs with a mutex and a condition, and the same way back as in W11.  A
+ * worker is woken only if one sleeps that was not woken yet. */
+
+struct job {
+    struct job *next;
+    long value;
+};
+
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t something;
+    struct job *first, **end;
+    int asleep, woken;
+    bool over;
+    pthread_t threads[BENCH_WORKERS];
+    struct job jobs[BENCH_IN_FLIGHT];
+    size_t to_submit, to_arrive;
+} pool;
+
+static void submit(struct job *job)
+{
+    pthread_mutex_lock(&pool.mutex);
+    job->next = NULL;
+    *pool.end = job;
+    pool.end = &job->next;
+    bool wakes = pool.asleep > pool.woken;
+    pool.woken += wakes;
+    pthread_mutex_unlock(&pool.mutex);
+    if (wakes)
+        pthread_cond_signal(&pool.something);
+}
+
+static void job_arrived(void *argument)
+{
+    struct job *job = argument;
+    if (pool.to_submit > 0) {
+        pool.to_submit--;
+        submit(job);
+    }
+    pool.to_arrive--;
+}
+
+static void send_back(struct job *job)
+{
+    uint64_t one = 1;
+    if (!mailbox_put(&box, job_arrived, job) || !atomic_load(&asleep))
+        return;
+    if (write(wake_fd, &one, sizeof one) != sizeof one)
+        bench_fail("cannot write to the eventfd");
+}
+
+static void *work(void *unused)
+{
+    pthread_mutex_lock(&pool.mutex);
+    while (!pool.over) {
+        struct job *job = pool.first;
+        if (!job) {
+            pool.asleep++;
+            pthread_cond_wait(&pool.something, &pool.mutex);
+            pool.asleep--;
+            pool.woken -= pool.woken > 0;
+            continue;
+        }
+        pool.first = job->next;
+        if (!pool.first)
+            pool.end = &pool.first;
+        pthread_mutex_unlock(&pool.mutex);
+        job->value++;
+        send_back(job);
+        pthread_mutex_lock(&pool.mutex);
+    }
+    pthread_mutex_unlock(&pool.mutex);
+    return unused;
+}
+
+static void w10_setup(size_t n)
+{
+    (void)n;
+    mailbox_open(&box, BENCH_IN_FLIGHT);
+    open_poll();
+    bench_core_stay();
+    pthread_mutex_init(&pool.mutex, NULL);
+    pthread_cond_init(&pool.something, NULL);
+    pool.end = &pool.first;
+    for (size_t i = 0; i < BENCH_WORKERS; i++)
+        if (pthread_create(&pool.threads[i], NULL, work, NULL) != 0)
+            bench_fail("cannot start a thread");
+}
+
+static void w10_many(const char *phase, size_t n, size_t in_flight)
+{
+    pool.to_submit = n - in_flight;
+    pool.to_arrive = n;
+    bench_begin();
+    for (size_t i = 0; i < in_flight; i++)
+        submit(&pool.jobs[i]);
+    while (pool.to_arrive > 0) {
+        wait_for_mail();
+        mailbox_run(&box);
+    }
+    bench_end(phase, n);
+}
+
+static void w10a_round(size_t n)
+{
+    w10_many("W10a", n, 1);
+}
+
+static void w10b_round(size_t n)
+{
+    w10_many("W10b", n, BENCH_IN_FLIGHT);
+}
+
+static void w10_close(void)
+{
+    pthread_mutex_lock(&pool.mutex);
+    pool.over = true;
+    pthread_cond_broadcast(&pool.something);
+    pthread_mutex_unlock(&pool.mutex);
+    for (size_t i = 0; i < BENCH_WORKERS; i++)
+        pthread_join(pool.threads[i], NULL);
+    bench_core_leave();
+    w11_close();
+}
+
 /* W12: what a loop needs at least, and one call. */
 
 static void w12_setup(size_t n)
@@ -580,22 +705,15 @@ static void w12_round(size_t n)
 int main(int argc, char **argv)
 {
     static const struct bench_workload table[] = {
-        { "W1a", NULL, w1a_round, w1_close },
-        { "W1b", NULL, w1b_round, w1_close },
-        { "W2a", NULL, w2a_round, w1_close },
-        { "W2b", NULL, w2b_round, w1_close },
-        { "W2n", NULL, w2n_round, w1_close },
-        { "W3", NULL, w3_round, w1_close },
-        { "W3n", NULL, w3n_round, w1_close },
-        { "W4", w4_setup, w4_round, w4_close },
-        { "W5", w5_setup, w5_round, w5_close },
-        { "W9a", NULL, w9a_round, w1_close },
-        { "W9at", NULL, w9at_round, w1_close },
-        { "W9b", NULL, w9b_round, w1_close },
-        { "W9c", NULL, w9c_round, w1_close },
-        { "W11", w11_setup, w11_round, w11_close },
-        { "W12", w12_setup, w12_round, NULL },
-        { 0 },
+        { "W1a", NULL, w1a_round, w1_close },         { "W1b", NULL, w1b_round, w1_close },
+        { "W2a", NULL, w2a_round, w1_close },         { "W2b", NULL, w2b_round, w1_close },
+        { "W2n", NULL, w2n_round, w1_close },         { "W3", NULL, w3_round, w1_close },
+        { "W3n", NULL, w3n_round, w1_close },         { "W4", w4_setup, w4_round, w4_close },
+        { "W5", w5_setup, w5_round, w5_close },       { "W9a", NULL, w9a_round, w1_close },
+        { "W9at", NULL, w9at_round, w1_close },       { "W9b", NULL, w9b_round, w1_close },
+        { "W9c", NULL, w9c_round, w1_close },         { "W10a", w10_setup, w10a_round, w10_close },
+        { "W10b", w10_setup, w10b_round, w10_close }, { "W11", w11_setup, w11_round, w11_close },
+        { "W12", w12_setup, w12_round, NULL },        { 0 },
     };
     return bench_main(argc, argv, "limit", table);
 }

@@ -27,10 +27,10 @@ results=$build/bench.raw
 
 # A subject, its workloads (those with sizes under the name before the point), and what to install
 # when it is missing.
-subjects='cora: W1a W1b W2a W2b W3 W3n W4 W5 W6 W6t W7 W7t W7m W7mt W8 W8t W9a1 W9a W9at W9b W9c W11 W12: our own program
-limit: W1a W1b W2a W2b W3 W3n W4 W5 W7 W7m W8 W9a W9at W9b W9c W11 W12: the same work by hand
+subjects='cora: W1a W1b W2a W2b W3 W3n W4 W5 W6 W6t W7 W7t W7m W7mt W8 W8t W9a1 W9a W9at W9b W9c W10a W10b W11 W12: our own program
+limit: W1a W1b W2a W2b W3 W3n W4 W5 W7 W7m W8 W9a W9at W9b W9c W10a W10b W11 W12: the same work by hand
 libev: W1a W1b W5 W6 W6t W7 W7t W7m W8 W8t W11 W12: package libev-dev
-libuv: W1a W1b W5 W6 W6t W7 W7m W8 W11 W12: package libuv1-dev
+libuv: W1a W1b W5 W6 W6t W7 W7m W8 W10a W10b W11 W12: package libuv1-dev
 libevent: W1a W1b W5 W7 W7m W11 W12: package libevent-dev
 tevent: W1a W1b W2a W2b W3 W5 W6 W6t W11 W12: packages libtevent-dev and libtalloc-dev
 glib: W2a W2b: package libglib2.0-dev
@@ -79,6 +79,8 @@ W9a 1000000 cora=5000000 limit=20000000 tokio=5000000 go=10000000 uvloop=200000 
 W9at 1000000 cora=5000000 limit=20000000 tokio=5000000 go=10000000 uvloop=200000 asyncio=200000
 W9b 1000000 cora=10000000 limit=20000000 tokio=10000000 go=50000000
 W9c 1000000 cora=5000000 limit=20000000 uvloop=100000 asyncio=100000
+W10a 100000
+W10b 1000000
 W11 1000000 tevent=100000 uvloop=100000 asyncio=50000
 W12 200 uvloop=20 asyncio=20'
 

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 /* ---- a shipyard ---- */
@@ -156,6 +157,26 @@ TEST(refused, "what cannot be submitted gives a null future, and the error says 
     CHECK_INT(cora_last_error_code(), CORA_ERUNTIME);
     CHECK_INT(cora_live(loop), live);
     cora_loop_close(loop);
+    CHECK(cora_is_null(cora_run_in_executor(loop, its_default, cora_partial(sum, 1, 2))));
+    CHECK(cora_error_is(cora_last_error(), CORA_ERUNTIME));
+}
+
+TEST(closed, "a closed loop runs nothing, and takes neither callbacks nor tasks nor work",
+     "test_events.EventLoopTestsMixin.test_close")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    cora_future future = cora_future_new(loop);
+    cora_loop_close(loop);
+    CHECK_INT(cora_run_forever(loop), CORA_ERUNTIME);
+    CHECK(cora_error_is(cora_run_until_complete(loop, future), CORA_ERUNTIME));
+    CHECK(cora_is_null(cora_call_soon(loop, cora_partial(nothing))));
+    CHECK(cora_is_null(cora_call_soon_threadsafe(loop, cora_partial(nothing))));
+    CHECK(cora_is_null(cora_call_later(loop, 1, cora_partial(nothing))));
+    CHECK(cora_is_null(cora_call_at(loop, 1, cora_partial(nothing))));
+    CHECK(cora_error_is(cora_last_error(), CORA_ERUNTIME));
+    CHECK(cora_is_null(cora_create_task(loop, cora_sleep(0))));
+    CHECK(cora_error_is(cora_last_error(), CORA_ERUNTIME));
+    CHECK(cora_add_signal_handler(loop, SIGUSR1, cora_partial(nothing)) < 0);
     CHECK(cora_is_null(cora_run_in_executor(loop, its_default, cora_partial(sum, 1, 2))));
     CHECK(cora_error_is(cora_last_error(), CORA_ERUNTIME));
 }
