@@ -36,8 +36,8 @@ C_ONLY    := -Wstrict-prototypes -Wmissing-prototypes
 CFLAGS    ?= -O2 -g
 # What does not run all the time is made small. Nowhere are jumps and functions padded (it saves no time,
 # measured), nor are there tables for unwinding: C++ exceptions do not go through Cora (docs/limits.md).
-COLD      := $(addprefix reactor/,connector context error error_details exception_handler loop outcome resolver server \
-               signal thread_future thread_pool watcher) \
+COLD      := $(addprefix reactor/,connector context error error_details exception_handler fork_server loop outcome \
+               process_manager process_pool resolver server signal thread_future thread_pool value_codec watcher) \
              $(addprefix futures/,as_completed call_graph connection generator run_in_executor runner shield sock staggered \
                stream task_group task_inspect timeout wait wait_for with) \
              $(addprefix sync/,barrier condition event semaphore) \
