@@ -37,10 +37,10 @@ CFLAGS    ?= -O2 -g
 # What does not run all the time is made small. Nowhere are jumps and functions padded (it saves no time,
 # measured), nor are there tables for unwinding: C++ exceptions do not go through Cora (docs/limits.md).
 COLD      := $(addprefix reactor/,child connector context error error_details exception_handler fork_server loop outcome \
-               pipe_transport process_pool process_transport resolver server signal spawn thread_future thread_pool value_codec \
-               watcher) \
-             $(addprefix futures/,as_completed call_graph connection generator process run_in_executor runner shield \
-               sock staggered \
+               pipe_transport process_manager process_pool process_transport resolver server signal spawn thread_future \
+               thread_pool value_codec watcher) \
+             $(addprefix futures/,as_completed call_graph connection generator process run_in_executor runner shield sock \
+               staggered \
                stream task_group task_inspect timeout wait wait_for with) \
              $(addprefix sync/,barrier condition event semaphore) \
              $(addprefix queue/,lifo_queue priority_queue)

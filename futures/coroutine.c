@@ -23,6 +23,20 @@
 static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pool slots_pool; /* of no loop */
 
+static void slots_forget(void)
+{
+    pthread_mutex_init(&slots_lock, NULL);
+    pool_init(&slots_pool, NULL, SLOT_COROUTINE, sizeof(struct coroutine));
+}
+
+/* The lock is held. */
+static void slots_init(void)
+{
+    static struct forgetter forgetter = { slots_forget, NULL };
+    library_add_forgetter(&forgetter);
+    pool_init(&slots_pool, NULL, SLOT_COROUTINE, sizeof(struct coroutine));
+}
+
 /* Takes some slots for this thread. False without memory. */
 static bool slots_refill(void)
 {
@@ -31,7 +45,7 @@ static bool slots_refill(void)
         return false;
     pthread_mutex_lock(&slots_lock);
     if (!slots_pool.slot_size)
-        pool_init(&slots_pool, NULL, SLOT_COROUTINE, sizeof(struct coroutine));
+        slots_init();
     while (thread->coroutines_free < FREE_BATCH) {
         struct slot *slot = pool_take(&slots_pool);
         if (!slot)

@@ -125,11 +125,25 @@ static struct runner *runner_get(cora_runner handle)
     return runner;
 }
 
+static void runners_forget(void)
+{
+    pthread_mutex_init(&runners_lock, NULL);
+    pool_init(&runners_pool, NULL, SLOT_RUNNER, runners_pool.slot_size);
+}
+
+/* The lock is held. */
+static void runners_init(void)
+{
+    static struct forgetter forgetter = { runners_forget, NULL };
+    library_add_forgetter(&forgetter);
+    pool_init(&runners_pool, NULL, SLOT_RUNNER, (sizeof(struct runner) + 15) & ~(size_t)15);
+}
+
 cora_runner cora_runner_new(const struct cora_runner_options *options)
 {
     pthread_mutex_lock(&runners_lock);
     if (!runners_pool.slot_size)
-        pool_init(&runners_pool, NULL, SLOT_RUNNER, (sizeof(struct runner) + 15) & ~(size_t)15);
+        runners_init();
     struct runner *runner = (struct runner *)pool_take(&runners_pool);
     pthread_mutex_unlock(&runners_lock);
     if (!runner) {

@@ -460,8 +460,19 @@ static void loop_forget(struct slot *slot)
     loop->shared.open = false;
 }
 
+static _Atomic(struct forgetter *) forgetters;
+
+void library_add_forgetter(struct forgetter *forgetter)
+{
+    forgetter->next = atomic_load(&forgetters);
+    while (!atomic_compare_exchange_weak(&forgetters, &forgetter->next, forgetter))
+        continue;
+}
+
 void library_forget(void)
 {
+    for (struct forgetter *next = atomic_load(&forgetters); next; next = next->next)
+        next->forget();
     pthread_mutex_init(&loops_lock, NULL);
     if (process_number)
         *process_number = 0;

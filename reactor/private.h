@@ -436,6 +436,13 @@ bool loop_forked(const struct loop *loop);
  */
 void library_forget(void);
 
+/* What other folders do then, for what they share: static, added before that is used. */
+struct forgetter {
+    void (*forget)(void);
+    struct forgetter *next;
+};
+void library_add_forgetter(struct forgetter *forgetter);
+
 /* ---- the parts of a loop, by file ---- */
 
 /* ready.c */

@@ -262,6 +262,16 @@ TEST(own_server, "without a URL it crawls its own server, whose 200 pages end as
     CHECK(!strtok_r(NULL, "\n", &rest));
 }
 
+TEST(workers, "with --workers its links are looked for in other processes, and all ends the same")
+{
+    struct demo demo = { .count = 0 };
+    add(&demo, "--workers=2");
+    CHECK_INT(demo_run(&demo), 0);
+    CHECK_TEXT(err, "");
+    CHECK(strstr(out, "\n200 of 200 pages ended as their server meant it\n"));
+    CHECK(ends_in("handles left 0\n"));
+}
+
 TEST(page_list, "--pages lists the pages, each once; with a concurrency of 1 in the order found")
 {
     struct demo demo = { .count = 0 };
@@ -727,8 +737,8 @@ TEST(help, "--help prints the options and ends with 0")
     add(&demo, "--help");
     CHECK_INT(demo_run(&demo), 0);
     CHECK(strstr(out, "Usage: demo [options] [http://URL ...]\n"));
-    const char *options[] = { "concurrency N", "limit N",   "size N", "timeout S",
-                              "retries N",     "backoff S", "pages",  "help" };
+    const char *options[] = { "concurrency N", "limit N", "size N", "timeout S", "retries N",
+                              "backoff S",     "pages",   "help",   "workers N" };
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
         CHECK(strstr(out, options[i]));
 }

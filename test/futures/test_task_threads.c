@@ -5,6 +5,7 @@
 #include "helpers.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -207,6 +208,43 @@ TEST(side_by_side, "many threads run coroutines, each in loops of its own")
 }
 
 /* ---- forks ---- */
+
+static atomic_bool enough;
+
+static void *run_until_enough(void *argument)
+{
+    while (!enough)
+        run_many(argument);
+    return NULL;
+}
+
+/* In a worker. */
+static cora_value run_there(cora_args bound)
+{
+    int drops = 0;
+    (void)bound;
+    return cora_run(cora_coroutine_owning(outer, pause_drop, struct pause, .drops = &drops));
+}
+
+TEST(workers, "a worker runs coroutines, though other threads made such when it was forked")
+{
+    pthread_t threads[2];
+    int failed[2] = { 0 };
+    enough = false;
+    for (int i = 0; i < 2; i++)
+        CHECK_INT(pthread_create(&threads[i], NULL, run_until_enough, &failed[i]), 0);
+    for (int i = 0; i < harness_scale(30); i++) {
+        struct cora_process_pool_options one = { .max_workers = 1 };
+        cora_executor mill = cora_process_pool_new(&one);
+        cora_thread_future future = cora_executor_submit(mill, cora_partial(run_there));
+        CHECK_TEXT(cora_as_text(cora_thread_future_result(future, 20)), "from a thread");
+        CHECK_INT(cora_thread_future_release(future), 0);
+        CHECK_INT(cora_executor_shutdown(mill), 0);
+    }
+    enough = true;
+    for (int i = 0; i < 2; i++)
+        CHECK_INT(pthread_join(threads[i], NULL), 0);
+}
 
 static cora_next fork_inside(cora_coro self)
 {

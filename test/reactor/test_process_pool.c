@@ -486,7 +486,7 @@ static void make_mill(cora_args bound)
 
 TEST(no_loops, "a program's loop is closed in a worker, also if the pool is made while it runs")
 {
-    cora_executor mill;
+    cora_executor mill = { 0 };
     program_loop = cora_loop_new(NULL);
     cora_call_soon(program_loop, cora_partial(make_mill, &mill));
     CHECK_INT(cora_run_forever(program_loop), 0);
@@ -527,7 +527,7 @@ TEST(own_loop, "work makes a loop and runs it, and its outcome comes to the prog
      "test_events.GetEventLoopTestsMixin.test_get_event_loop_new_process")
 {
     cora_loop loop = cora_loop_new(NULL);
-    cora_executor mill;
+    cora_executor mill = { 0 };
     cora_value ran = cora_nothing();
     cora_call_soon(loop, cora_partial(make_mill_in_loop, &mill));
     CHECK_INT(cora_run_forever(loop), 0);

@@ -34,10 +34,11 @@ struct crawl_options {
     struct fetch_limits each;
 };
 
-/* A crawl: the caller sets loop and options, the rest is zero. */
+/* A crawl: the caller sets loop, options and parsers, the rest is zero. */
 struct crawl {
     cora_loop loop;
     struct crawl_options options;
+    cora_executor parsers; /* look for links; null: the loop's thread does */
     cora_future finished;
     struct page *first, *last; /* the list of pages */
     cora_queue waiting;        /* those that are not started */

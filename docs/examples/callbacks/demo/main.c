@@ -33,6 +33,7 @@ static const char usage[] =
     "  --timeout S      seconds for each attempt (default 10; for its own server 0.5)\n"
     "  --retries N      more attempts after one that failed (default 2)\n"
     "  --backoff S      seconds before the first retry, doubled for the next (default 0.1)\n"
+    "  --workers N      processes that look for links (default 0: none but this one)\n"
     "  --pages          lists all pages, however many\n"
     "  --help           prints this\n";
 
@@ -40,6 +41,7 @@ struct demo {
     struct server *server; /* NULL: the pages are somebody else's, or it is stopped */
     struct crawl crawl;
     cora_handle progress;
+    int workers;
     bool own_server;
     bool list_pages;
 };
@@ -143,7 +145,7 @@ static int bad_argument(const char *argument, const char *wrong)
     return 2;
 }
 
-enum { CONCURRENCY, LIMIT, SIZE, TIMEOUT, RETRIES, BACKOFF, NUMBERS, PAGES, HELP };
+enum { CONCURRENCY, LIMIT, SIZE, TIMEOUT, RETRIES, BACKOFF, WORKERS, NUMBERS, PAGES, HELP };
 
 /* Reads the options. Returns the exit status if that was all, or -1. */
 static int options_read(struct demo *demo, int argc, char **argv)
@@ -155,6 +157,7 @@ static int options_read(struct demo *demo, int argc, char **argv)
         { "timeout", 1, NULL, TIMEOUT },
         { "retries", 1, NULL, RETRIES },
         { "backoff", 1, NULL, BACKOFF },
+        { "workers", 1, NULL, WORKERS },
         { "pages", 0, NULL, PAGES },
         { "help", 0, NULL, HELP },
         { NULL, 0, NULL, 0 },
@@ -164,6 +167,7 @@ static int options_read(struct demo *demo, int argc, char **argv)
     } numbers[NUMBERS] = {
         [CONCURRENCY] = { 20, 1, 1e5 }, [LIMIT] = { 1000, 1, 1e6 }, [SIZE] = { 1e6, 0, 1e9 },
         [TIMEOUT] = { 0, 0.001, 1e5 },  [RETRIES] = { 2, 0, 100 },  [BACKOFF] = { 0.1, 0, 1e3 },
+        [WORKERS] = { 0, 0, 1000 },
     };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         char *end, wrong[100];
@@ -181,6 +185,7 @@ static int options_read(struct demo *demo, int argc, char **argv)
             return bad_argument(optarg, wrong);
         }
     }
+    demo->workers = (int)numbers[WORKERS].value;
     demo->crawl.options = (struct crawl_options){
         .concurrency = (size_t)numbers[CONCURRENCY].value,
         .limit = (size_t)numbers[LIMIT].value,
@@ -203,6 +208,24 @@ static int urls_check(char **urls)
     return -1;
 }
 
+/* Ctrl-C is for all processes of a terminal: what to do then is for the first of them to say. */
+static cora_value ignore_interrupts(cora_args bound)
+{
+    (void)bound;
+    signal(SIGINT, SIG_IGN);
+    return cora_nothing();
+}
+
+/* The processes that look for links, if they are wanted. Whether they could be made. */
+static bool parsers_open(struct demo *demo)
+{
+    struct cora_process_pool_options options = { .max_workers = demo->workers,
+                                                 .initializer = cora_partial(ignore_interrupts) };
+    if (demo->workers > 0)
+        demo->crawl.parsers = cora_process_pool_new(&options);
+    return demo->workers == 0 || !cora_is_null(demo->crawl.parsers);
+}
+
 int main(int argc, char **argv)
 {
     struct demo demo = { .list_pages = false };
@@ -211,13 +234,16 @@ int main(int argc, char **argv)
         status = urls_check(argv + optind);
     if (status >= 0)
         return status;
-    cora_loop loop = demo.crawl.loop = cora_loop_new(NULL);
+    bool has_parsers = parsers_open(&demo); /* early: they are copies of what is there by then */
+    cora_loop loop = demo.crawl.loop = has_parsers ? cora_loop_new(NULL) : (cora_loop){ 0 };
     if (cora_is_null(loop) || !crawl_open(&demo.crawl))
         return cannot_work(cora_error_message(cora_last_error()));
     status = demo_begin(&demo, argv + optind) ? demo_run(&demo) : cannot_work(strerror(errno));
     server_stop(demo.server);
     if (fflush(stdout) != 0)
         status = cannot_work(strerror(errno));
+    if (demo.workers > 0)
+        cora_executor_shutdown(demo.crawl.parsers);
     cora_loop_close(loop);
     crawl_free(&demo.crawl);
     return status;

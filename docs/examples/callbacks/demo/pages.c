@@ -79,7 +79,8 @@ static const char *outcome_of_error(cora_value error)
 }
 
 /* Goes on to where the answer leads. */
-static const char *outcome_of_answer(struct page *page, const struct answer *answer)
+static const char *outcome_of_answer(struct page *page, const struct answer *answer,
+                                     cora_value links)
 {
     char link[HTTP_URL_MAX + 1];
     bool redirect = answer->status >= 300 && answer->status < 400 && *answer->location;
@@ -91,8 +92,12 @@ static const char *outcome_of_answer(struct page *page, const struct answer *ans
         return "HTTP error";
     if (redirect)
         page_follow(page, answer->location, page->redirects + 1);
-    for (const char *text = answer->body; !redirect && text && http_link_next(&text, link);)
-        page_follow(page, link, 0);
+    if (!redirect && !cora_is_nothing(links))
+        for (size_t i = 0; i < cora_list_size(links); i++)
+            page_follow(page, cora_as_text(cora_list_at(links, i)), 0);
+    else if (!redirect && answer->body)
+        for (const char *text = answer->body; http_link_next(&text, link);)
+            page_follow(page, link, 0);
     page->failed = false;
     return redirect ? "redirected" : "ok";
 }
@@ -105,7 +110,8 @@ void page_started(struct page *page)
         crawl->most_in_flight = crawl->in_flight;
 }
 
-void page_over(struct page *page, cora_value outcome)
+/* It has ended, and leads to these links; nothing: they are in the answer. */
+static void page_end(struct page *page, cora_value outcome, cora_value links)
 {
     struct crawl *crawl = page->crawl;
     page->seconds = cora_time(crawl->loop) - page->started;
@@ -119,10 +125,54 @@ void page_over(struct page *page, cora_value outcome)
         const struct answer *answer = cora_as_pointer(outcome);
         page->status = answer->status;
         page->bytes = answer->bytes;
-        page->outcome = outcome_of_answer(page, answer);
+        page->outcome = outcome_of_answer(page, answer, links);
     }
     cora_semaphore_release(crawl->turns);
     cora_queue_task_done(crawl->waiting);
+}
+
+/* ---- links that another process looks for ---- */
+
+/* In a process of the pool's: what the page links to, as a list of texts. */
+static cora_value find_links(cora_args bound)
+{
+    const char *text = cora_arg_text(bound, 0);
+    char link[HTTP_URL_MAX + 1];
+    cora_value *links = NULL;
+    size_t count = 0;
+    while (http_link_next(&text, link)) {
+        cora_value *more = realloc(links, (count + 1) * sizeof *links);
+        if (!more) {
+            free(links);
+            return cora_error(-ENOMEM, NULL);
+        }
+        links = more;
+        links[count++] = cora_text(link);
+    }
+    cora_value list = cora_list(links, count);
+    free(links);
+    return list;
+}
+
+static void on_links(cora_args bound, cora_value links)
+{
+    struct page *page = cora_arg(bound, 0, struct page *);
+    page_end(page, cora_is_error(links) ? links : cora_arg_value(bound, 1), links);
+}
+
+void page_over(struct page *page, cora_value outcome)
+{
+    struct crawl *crawl = page->crawl;
+    const struct answer *answer = cora_is_error(outcome) ? NULL : cora_as_pointer(outcome);
+    if (!answer || !answer->body || cora_is_null(crawl->parsers)) {
+        page_end(page, outcome, cora_nothing());
+        return;
+    }
+    cora_handle asked =
+        cora_call_in_executor(crawl->loop, crawl->parsers, cora_partial(find_links, answer->body),
+                              cora_partial(on_links, page, outcome));
+    if (cora_is_null(asked))
+        page_end(page, cora_last_error(), cora_nothing());
 }
 
 /* ---- attempts ---- */
