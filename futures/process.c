@@ -618,9 +618,12 @@ static cora_next communicate(cora_coro self)
     if (count == 0)
         return cora_await(self, cora_process_wait(talk->process), talked);
     cora_future all = cora_gather(cora_running_loop(), parts, count);
-    for (size_t i = 0; i < count && cora_is_null(all); i++)
-        cora_coro_close(parts[i]); /* out of memory, none of them begins */
-    return cora_await(self, all, gathered);
+    if (!cora_is_null(all))
+        return cora_await(self, all, gathered);
+    cora_value error = cora_temporary(cora_copy(cora_last_error()));
+    for (size_t i = 0; i < count; i++)
+        cora_coro_close(parts[i]); /* out of memory: what is no task yet never begins */
+    return cora_raise(self, error);
 }
 
 cora_awaitable cora_process_communicate_at(const struct cora_place *place, cora_process process,

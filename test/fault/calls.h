@@ -24,14 +24,17 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum call {
@@ -53,6 +56,11 @@ enum call {
     WRITEV,
     PWRITEV2,
     FSTAT,
+    PIPE2,
+    OPEN,
+    POSIX_SPAWNP,
+    PIDFD_OPEN,
+    WAITID,
     GETADDRINFO,
     GETNAMEINFO,
     PTHREAD_CREATE,
@@ -87,6 +95,11 @@ static const struct {
     [WRITEV] = { "writev", { EAGAIN, EINTR, SHORT, EPIPE, ENOSPC } },
     [PWRITEV2] = { "pwritev2", { EAGAIN, EINTR, SHORT, EPIPE, ENOSPC, EOPNOTSUPP } },
     [FSTAT] = { "fstat", { EOVERFLOW, EBADF } },
+    [PIPE2] = { "pipe2", { EMFILE, ENFILE } },
+    [OPEN] = { "open", { EMFILE, ENFILE, ENOENT } },
+    [POSIX_SPAWNP] = { "posix_spawnp", { ENOENT, EACCES, EAGAIN, ENOMEM } },
+    [PIDFD_OPEN] = { "pidfd_open", { EMFILE, ENFILE, ENOSYS, EPERM } },
+    [WAITID] = { "waitid", { EINTR, EINVAL } },
     [GETADDRINFO] = { "getaddrinfo", { EAI_AGAIN, EAI_MEMORY, EAI_SYSTEM, EAI_FAIL } },
     [GETNAMEINFO] = { "getnameinfo", { EAI_AGAIN, EAI_MEMORY, EAI_SYSTEM } },
     [PTHREAD_CREATE] = { "pthread_create", { EAGAIN, EPERM } },
@@ -155,10 +168,14 @@ static inline int ways_of(enum call call)
     return count;
 }
 
-/* Whether it has failed in a way that concerns nobody: the program calls again. */
+/* Whether it has failed in a way that concerns nobody: the program calls again, or another one. */
 static inline bool was_transient(void)
 {
     int error = faults.error;
+    if (faults.which == PIDFD_OPEN)
+        return error == ENOSYS || error == EPERM;
+    if (faults.which == POSIX_SPAWNP)
+        return false;
     return error == EINTR || error == SHORT || error == ECONNABORTED || error == EOPNOTSUPP ||
            (error == EAGAIN && faults.which != PTHREAD_CREATE);
 }
@@ -170,7 +187,7 @@ static int failure_of(enum call call)
         return 0;
     if (faults.only != CALLS && faults.only != (int)call)
         return 0;
-    bool again = faults.lasting && faults.failed && faults.which == (int)call;
+    bool again = faults.lasting && faults.failed && faults.which == (int)call && !was_transient();
     if (!again) {
         if (faults.failed || faults.left-- != 0)
             return 0;
@@ -182,6 +199,12 @@ static int failure_of(enum call call)
         fprintf(stderr, "%s fails: %d\n", call_table[call].name, faults.error);
     errno = faults.error;
     return faults.error;
+}
+
+/* Whether it is a call of this function that has failed. */
+static inline bool calls_failed(enum call call)
+{
+    return faults.failed && faults.only == CALLS && faults.which == (int)call;
 }
 
 #define NEXT(name)                                                                                 \
@@ -342,6 +365,9 @@ int our_getpeername(int descriptor, struct sockaddr *address, socklen_t *size)
     return failure_of(GETPEERNAME) ? -1 : next(descriptor, address, size);
 }
 
+/* What tells of a child's end: if it were closed, who waits for that would wait for ever. */
+static int vigil = -1;
+
 int fcntl(int descriptor, int command, ...)
 {
     int (*next)(int, int, ...);
@@ -350,7 +376,7 @@ int fcntl(int descriptor, int command, ...)
     void *argument = va_arg(arguments, void *);
     va_end(arguments);
     NEXT("fcntl");
-    int failure = failure_of(FCNTL);
+    int failure = descriptor == vigil && command == F_GETFD ? 0 : failure_of(FCNTL);
     if (failure == EACCES && (command == F_GETFD || command == F_GETFL))
         faults.error = errno = EBADF; /* asking is always allowed */
     return failure ? -1 : next(descriptor, command, argument);
@@ -449,6 +475,50 @@ ssize_t pwritev2(int descriptor, const struct iovec *chunks, int count, off_t of
         return -1;
     chunks = cut(failure, chunks, &count, &first);
     return next(descriptor, chunks, count, offset, flags);
+}
+
+int pipe2(int ends[2], int flags)
+{
+    int (*next)(int[2], int);
+    NEXT("pipe2");
+    return failure_of(PIPE2) ? -1 : next(ends, flags);
+}
+
+int open(const char *path, int flags, ...)
+{
+    int (*next)(const char *, int, ...);
+    va_list arguments;
+    va_start(arguments, flags);
+    int mode = flags & O_CREAT ? va_arg(arguments, int) : 0;
+    va_end(arguments);
+    NEXT("open");
+    return failure_of(OPEN) ? -1 : next(path, flags, mode);
+}
+
+int posix_spawnp(pid_t *restrict ret_child, const char *restrict file,
+                 const posix_spawn_file_actions_t *restrict actions,
+                 const posix_spawnattr_t *restrict attributes, char *const *restrict arguments,
+                 char *const *restrict environment)
+{
+    int (*next)(pid_t *, const char *, const posix_spawn_file_actions_t *,
+                const posix_spawnattr_t *, char *const *, char *const *);
+    NEXT("posix_spawnp");
+    int failure = failure_of(POSIX_SPAWNP);
+    return failure ? failure : next(ret_child, file, actions, attributes, arguments, environment);
+}
+
+int pidfd_open(pid_t child, unsigned flags)
+{
+    int (*next)(pid_t, unsigned);
+    NEXT("pidfd_open");
+    return vigil = failure_of(PIDFD_OPEN) ? -1 : next(child, flags);
+}
+
+int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
+{
+    int (*next)(idtype_t, id_t, siginfo_t *, int);
+    NEXT("waitid");
+    return failure_of(WAITID) ? -1 : next(type, id, info, options);
 }
 
 int fstat(int descriptor, struct stat *status)

@@ -63,7 +63,9 @@ static struct harbour {
     cora_future operation; /* what `through` waits for */
     bool loop_closes;      /* and then nothing is told any more */
     int answers, wanted;   /* by clients; wanted 0: one */
-    char texts[4][80];     /* what is told of something */
+    cora_process_transport child;
+    cora_process process;
+    char texts[4][80]; /* what is told of something */
 } harbour;
 
 /* ---- was it told? ---- */
@@ -275,8 +277,21 @@ static void close_own_sockets(void)
     loud();
 }
 
+/* Whether there is a child that is to be reaped; one that could not be waited for is nobody's. */
+static bool has_child(void)
+{
+    siginfo_t info;
+    quiet();
+    if (calls_failed(WAITID) && !was_transient())
+        waitpid(-1, NULL, 0);
+    bool has = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+    loud();
+    return has;
+}
+
 static void look_at_harbour(void)
 {
+    CHECK(!has_child());
     if (on.scene->which == EXHAUSTED)
         let_all_calls_succeed();
     close_own_sockets();
@@ -304,6 +319,8 @@ static cora_next close_harbour(cora_coro self)
         MUST_CLOSE(cora_transport_abort, harbour.transports[i]);
     for (size_t i = 0; i < harbour.writer_count; i++)
         MUST_CLOSE(cora_stream_close, harbour.writers[i]);
+    MUST_CLOSE(cora_process_transport_close, harbour.child);
+    MUST_CLOSE(cora_process_close, harbour.process);
     for (size_t i = 0; i < harbour.own_count; i++)
         shut(harbour.own[i]); /* who waits for it goes on */
     cora_cancel(harbour.operation);
@@ -1487,6 +1504,123 @@ static cora_next streams_freight(cora_coro self)
 
 NETWORK_SCENE(freight_is_streamed, "writers that wait for room go on, or are told why not",
               streams_freight, "\"landed\\n\"")
+
+/* ---- an errand: a child that repeats what it is told ---- */
+
+static struct clerk {
+    bool made, exited, lost;
+    size_t total;
+    char heard[40];
+    int pipes_lost;
+} clerk;
+
+static const struct cora_subprocess_options two_pipes = { .in = CORA_SUBPROCESS_PIPE,
+                                                          .out = CORA_SUBPROCESS_PIPE,
+                                                          .err = CORA_SUBPROCESS_DEVNULL };
+
+static void clerk_made(void *self, cora_process_transport transport)
+{
+    cora_transport in = cora_process_transport_get_pipe_transport(transport, 0);
+    (void)self;
+    CHECK(!clerk.made);
+    clerk.made = true;
+    noted(cora_transport_write(in, "ahoy\n", 5));
+    noted(cora_transport_write_eof(in));
+}
+
+static void clerk_hears(void *self, cora_process_transport transport, int fd, const void *bytes,
+                        size_t size)
+{
+    (void)self, (void)transport;
+    CHECK(clerk.made && !clerk.lost && fd == 1 && clerk.total + size < sizeof clerk.heard);
+    memcpy(clerk.heard + clerk.total, bytes, size);
+    clerk.total += size;
+}
+
+static void clerk_pipe_lost(void *self, cora_process_transport transport, int fd, cora_value error)
+{
+    (void)self, (void)transport, (void)fd;
+    CHECK(clerk.made && !clerk.lost && ++clerk.pipes_lost <= 2);
+    note(error);
+}
+
+static void clerk_exited(void *self, cora_process_transport transport)
+{
+    (void)self, (void)transport;
+    CHECK(clerk.made && !clerk.lost && !clerk.exited);
+    clerk.exited = true;
+}
+
+static void clerk_lost(void *self, cora_process_transport transport, cora_value error)
+{
+    cora_value code = cora_process_transport_get_returncode(transport);
+    (void)self;
+    CHECK(clerk.exited && clerk.pipes_lost == 2 && !clerk.lost && cora_is_nothing(error));
+    clerk.lost = true;
+    finish(cora_textf("%.4s %lld", clerk.heard, cora_as_int(code)));
+}
+
+static const struct cora_subprocess_protocol_type clerk_type = {
+    .name = "Clerk",
+    .connection_made = clerk_made,
+    .pipe_data_received = clerk_hears,
+    .pipe_connection_lost = clerk_pipe_lost,
+    .process_exited = clerk_exited,
+    .connection_lost = clerk_lost,
+};
+
+static cora_next errand_done(cora_coro self)
+{
+    cora_value error = cora_caught(self);
+    note(error);
+    if (cora_is_error(error))
+        return cora_raise(self, error);
+    size_t size;
+    const char *text = cora_as_bytes(cora_list_at(cora_got(self), 0), &size);
+    if (size < 5 && (calls_failed(WRITEV) || calls_failed(PWRITEV2)) && !was_transient())
+        on.out_of_memory = true; /* that it does not read is no error */
+    return cora_return(self, cora_textf("%.*s %lld", size < 4 ? (int)size : 4, text,
+                                        cora_as_int(cora_process_returncode(harbour.process))));
+}
+
+static cora_next errand_started(cora_coro self)
+{
+    cora_value error = cora_caught(self);
+    note(error);
+    if (cora_is_error(error))
+        return cora_raise(self, error);
+    harbour.process = cora_as_process(cora_got(self));
+    return cora_try(self, cora_process_communicate(harbour.process, cora_static("ahoy\n")),
+                    errand_done);
+}
+
+/* Runs the loop, whose time stands still, until the child is reaped. */
+static void settle_children(void)
+{
+    while (has_child() || cora_process_pid(harbour.process) ||
+           cora_process_transport_get_pid(harbour.child)) {
+        cora_stop(on.loop);
+        CHECK_INT(cora_run_forever(on.loop), 0);
+    }
+}
+
+static cora_next sends_clerk(cora_coro self)
+{
+    clerk = (struct clerk){ .total = 0 };
+    if (open_harbour(self) < 0)
+        return fails(self);
+    on.settle = settle_children;
+    if (!on.called)
+        return cora_try(self, cora_create_subprocess_exec(cora_argv("cat"), &two_pipes, 0),
+                        errand_started);
+    harbour.child = cora_subprocess_exec(on.loop, cora_argv("cat"), &two_pipes,
+                                         (cora_subprocess_protocol){ &clerk_type, NULL });
+    NEED(harbour.child);
+    return await_end(self);
+}
+
+NETWORK_SCENE(child_does_its_errand, "a child is started, heard and reaped, or it is told why not",
+              sends_clerk, "\"ahoy 0\"")
 
 /* ---- streams over a pipe ---- */
 

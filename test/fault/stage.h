@@ -76,6 +76,7 @@ static struct stage {
     cora_condition condition;
     cora_barrier barrier;
     cora_queue queue;
+    void (*settle)(void); /* and what runs the loop before that until the system is done */
     void (*look)(void);
     cora_timeout limit;
     cora_task_group group;
@@ -254,6 +255,8 @@ static void *play_in_thread(void *failing)
     bool right = strcmp(text, on.scene->expected) == 0, told = tells_of_memory(outcome);
     bool hangs = strstr(text, "Event loop stopped") != NULL;
     bool failed = refused > 0 || (*(const long *)failing >= 0 && count > *(const long *)failing);
+    if (on.settle)
+        on.settle();
     if (!hangs)
         CHECK_INT(cora_run_forever(on.loop), 0);
     cora_stop(on.loop);
