@@ -500,6 +500,7 @@ int cora_after_fork(cora_loop handle)
     loop->fork_reported = false;
     pthread_mutex_init(&loop->shared.lock, NULL); /* whoever held it is not in this process */
     pthread_cond_init(&loop->shared.finished, NULL);
+    atomic_store(&loop->shared.waking, 0);
     atomic_store(&loop->thread, &cora_thread);
     if (!loop->guest)
         ev_loop_fork(loop->ev);

@@ -274,6 +274,7 @@ struct shared {
     size_t used_count;
     atomic_bool waiting; /* the queue has something: read without the lock */
     atomic_uint waiters; /* threads that wait for finished */
+    atomic_uint waking;  /* threads that wake the loop, without the lock */
     bool open;
 };
 

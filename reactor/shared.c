@@ -12,6 +12,8 @@
  */
 #include "private.h"
 
+#include <sched.h>
+
 /*
  * Sequentially consistent: the loop writes the state and then looks for waiters, a waiter counts
  * itself and then looks at the state, and one of them must see the other.
@@ -45,25 +47,34 @@ void shared_init(struct loop *loop)
     shared->open = true;
 }
 
-/* Queues a slot and wakes the loop. The lock is held. */
+/*
+ * Queues a slot, unlocks, and wakes the loop. It is not woken while the lock is held: on one
+ * processor it would run at once, want the lock, and have to wait again. A closing loop waits for
+ * those who are waking it.
+ */
 static void shared_queue(struct loop *loop, struct slot *slot)
 {
     struct shared *shared = &loop->shared;
-    bool first = !shared->queue.head;
+    bool wakes = !shared->queue.head && loop->ev;
     queue_append(&shared->queue, slot);
-    if (!first)
-        return;
     atomic_store_explicit(&shared->waiting, true, memory_order_release);
-    if (loop->ev)
-        ev_async_send(loop->ev, &loop->async);
+    if (wakes)
+        atomic_fetch_add_explicit(&shared->waking, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&shared->lock);
+    if (!wakes)
+        return;
+    ev_async_send(loop->ev, &loop->async);
+    atomic_fetch_sub_explicit(&shared->waking, 1, memory_order_release);
 }
 
-/* The part of call_soon_threadsafe under the lock. */
+/* The part of call_soon_threadsafe under the lock, which is given. */
 static cora_handle shared_add(struct loop *loop, const struct cora_partial *partial)
 {
     struct slot *slot = handle_new(&loop->shared.pool, partial);
-    if (!slot)
+    if (!slot) {
+        pthread_mutex_unlock(&loop->shared.lock);
         return (cora_handle){ 0 };
+    }
     set_state(slot, SLOT_QUEUED);
     cora_handle handle = { slot->bits };
     shared_queue(loop, slot);
@@ -89,7 +100,6 @@ bool letter_send(cora_loop handle, struct letter *letter)
     if (!loop)
         return false;
     shared_queue(loop, &letter->slot);
-    pthread_mutex_unlock(&loop->shared.lock);
     return true;
 }
 
@@ -104,7 +114,6 @@ cora_handle cora_call_soon_threadsafe(cora_loop handle, cora_callback callback)
     struct loop *loop = shared_lock(handle);
     if (loop) {
         added = shared_add(loop, callback.partial);
-        pthread_mutex_unlock(&loop->shared.lock);
     } else {
         fail(CORA_ERUNTIME, "Event loop is closed");
     }
@@ -180,6 +189,8 @@ struct slot *shared_close(struct loop *loop)
     atomic_store_explicit(&shared->waiting, false, memory_order_relaxed);
     pthread_cond_broadcast(&shared->finished);
     pthread_mutex_unlock(&shared->lock);
+    while (atomic_load_explicit(&shared->waking, memory_order_acquire) > 0)
+        sched_yield();
     return list;
 }
 

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,8 +40,9 @@ struct thread_pool {
     unsigned most, count;     /* workers that may be, and those that were started */
     unsigned idle;            /* workers that are not in a run(), and have not ended */
     unsigned asleep, woken;   /* those that wait for something, and how many were told */
-    unsigned joined;          /* workers whose threads are over */
-    unsigned references;      /* threads that have not ended, and the owner until it closes it */
+    unsigned looking;    /* those that are about to look for a job, and will before they wait */
+    unsigned joined;     /* workers whose threads are over */
+    unsigned references; /* threads that have not ended, and the owner until it closes it */
     bool closed;
     struct thread_pool_options options;
     char name[NAME_SIZE];
@@ -181,15 +183,18 @@ static void worker_do(struct worker *worker, struct job *job)
     struct thread_pool *pool = worker->pool;
     worker->job = job;
     pool->idle--;
+    pool->looking--;
     pthread_mutex_unlock(&pool->lock);
     job->run(job);
     pthread_mutex_lock(&pool->lock);
     worker->job = NULL;
     worker->tells = job->tells_long;
     pool->idle++;
+    pool->looking += !worker->tells;
     pthread_mutex_unlock(&pool->lock);
     job->done(job);
     pthread_mutex_lock(&pool->lock);
+    pool->looking += worker->tells;
     worker->tells = false;
 }
 
@@ -197,8 +202,10 @@ static void worker_do(struct worker *worker, struct job *job)
 static void worker_sleep(struct thread_pool *pool)
 {
     pool->asleep++;
+    pool->looking--;
     pthread_cond_wait(&pool->something, &pool->lock);
     pool->asleep--;
+    pool->looking++;
     if (pool->woken > 0)
         pool->woken--;
 }
@@ -214,11 +221,23 @@ static void worker_name(const struct worker *worker)
     pthread_setname_np(pthread_self(), name);
 }
 
+/*
+ * A worker that is woken does not take the processor from who has woken it, where there is no other
+ * one: so a loop that gives several pieces of work is not interrupted by each. What a worker starts
+ * is scheduled as usual. It is no harm if the system refuses.
+ */
+static void worker_be_modest(void)
+{
+    struct sched_param none = { 0 };
+    sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &none);
+}
+
 static void *worker_run(void *own)
 {
     struct worker *worker = own;
     struct thread_pool *pool = worker->pool;
     worker_name(worker);
+    worker_be_modest();
     bool begins = !pool->options.begin || pool->options.begin(pool->options.owner);
     pthread_mutex_lock(&pool->lock);
     while (begins && (pool->first || !pool->closed)) {
@@ -228,6 +247,7 @@ static void *worker_run(void *own)
             worker_sleep(pool);
     }
     pool->idle--;
+    pool->looking--;
     pool_leave(pool);
     return NULL;
 }
@@ -246,6 +266,7 @@ static int worker_start(struct thread_pool *pool)
         return -error;
     pool->count++;
     pool->idle++;
+    pool->looking++;
     pool->references++;
     return 0;
 }
@@ -264,7 +285,7 @@ int thread_pool_submit(struct thread_pool *pool, struct job *job)
         code = -EBUSY;
     if (code == 0) {
         queue_put(pool, job);
-        wakes = pool->asleep > pool->woken && pool->waiting > pool->woken;
+        wakes = pool->asleep > pool->woken && pool->waiting > pool->woken + pool->looking;
         pool->woken += wakes;
     }
     pthread_mutex_unlock(&pool->lock);
@@ -329,7 +350,7 @@ struct job *thread_pool_in_child(struct thread_pool *pool)
         job->next = lost;
         lost = job;
     }
-    pool->count = pool->idle = pool->asleep = pool->woken = pool->joined = 0;
+    pool->count = pool->idle = pool->asleep = pool->woken = pool->looking = pool->joined = 0;
     pool->references = !pool->closed;
     locks_init(pool);
     return lost;
