@@ -244,7 +244,7 @@ TEST(grandchild_has_the_pipe, "an exit is told at once, the end when nobody has 
 {
     cora_loop loop = cora_loop_new(NULL);
     struct foreman foreman = { 0 };
-    run_shell(loop, &foreman, "(read word; echo late) <&0 & exit 3", NULL);
+    run_shell(loop, &foreman, "exec 3<&0; (read word <&3; echo late) & exit 3", NULL);
     RUN_UNTIL(loop, foreman.exited);
     CHECK_INT(foreman.returncode, 3);
     CHECK_INT(foreman.lost, 0);
