@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -816,6 +817,64 @@ static bool work_is_lost(cora_loop loop, cora_executor bakery)
 TEST(fork, "in a forked child all work fails that the pool had, and in the parent it is done")
 {
     fork_with_work(work_is_lost);
+}
+
+/* A process of a worker's own: how it ended. */
+static cora_value fork_here(cora_args bound)
+{
+    int status = -1;
+    (void)bound;
+    pid_t child = fork();
+    if (child == 0)
+        exit(0);
+    waitpid(child, &status, 0);
+    return cora_int(status);
+}
+
+TEST(fork_inside, "a process that a worker forks ends without waiting for the parent's threads",
+     "test_concurrent_futures.ThreadPoolExecutorTest.test_process_fork_from_a_threadpool")
+{
+    cora_executor bakery = pool_of(2);
+    cora_thread_future future = cora_executor_submit(bakery, cora_partial(fork_here));
+    CHECK_INT(cora_as_int(cora_thread_future_result(future, INFINITY)), 0);
+    cora_thread_future_release(future);
+    cora_executor_shutdown(bakery);
+}
+
+static void *submits(void *argument)
+{
+    atomic_int loaves = 0;
+    cora_executor bakery = *(cora_executor *)argument;
+    cora_thread_future future;
+    while (!cora_is_null(future = cora_executor_submit(bakery, cora_partial(count, &loaves)))) {
+        cora_thread_future_result(future, INFINITY);
+        cora_thread_future_release(future);
+        cora_drop_temporaries();
+    }
+    return NULL;
+}
+
+TEST(fork_race, "a fork while other threads submit leaves the child with no lock that is held",
+     "test_concurrent_futures.ThreadPoolExecutorTest.test_hang_global_shutdown_lock")
+{
+    pthread_t thread;
+    cora_executor bakery = pool_of(2);
+    CHECK_INT(pthread_create(&thread, NULL, submits, &bakery), 0);
+    for (int i = 0; i < 20; i++) {
+        int status;
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(10);
+            cora_thread_future future = cora_thread_future_new();
+            cora_thread_future_set_result(future, cora_int(1));
+            cora_executor other = pool_of(1);
+            _exit(cora_executor_shutdown(other) + cora_executor_shutdown(bakery));
+        }
+        CHECK_INT(waitpid(child, &status, 0), child);
+        CHECK_INT(status, 0);
+    }
+    cora_executor_shutdown(bakery);
+    CHECK_INT(pthread_join(thread, NULL), 0);
 }
 
 #if !defined __SANITIZE_THREAD__ /* with which a forked child starts no threads */

@@ -232,6 +232,16 @@ TEST(called_back, "a loop gives work to another process, and is called back with
     cora_loop_close(loop);
 }
 
+TEST(no_default_executor, "a pool of processes cannot be a loop's default executor: a TypeError",
+     "test_base_events.BaseEventLoopTests.test_set_default_executor_error")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    cora_executor mill = mill_new(1);
+    CHECK_INT(cora_set_default_executor(loop, mill), CORA_ETYPE);
+    mill_close(mill);
+    cora_loop_close(loop);
+}
+
 /* ---- work and outcomes ---- */
 
 TEST(other_process, "work is done in a process of its own")
