@@ -781,6 +781,18 @@ TEST(submit_inside, "work may submit more work")
 
 /* ---- forks ---- */
 
+/* Whether this runs with the thread sanitizer. */
+#if defined __SANITIZE_THREAD__
+#define THREADS_ARE_CHECKED 1
+#elif defined __has_feature
+#if __has_feature(thread_sanitizer)
+#define THREADS_ARE_CHECKED 1
+#endif
+#endif
+#ifndef THREADS_ARE_CHECKED
+#define THREADS_ARE_CHECKED 0
+#endif
+
 /* Forks while one piece of work runs and another waits; the child does this with the loop. */
 static void fork_with_work(bool (*child_does)(cora_loop loop, cora_executor bakery))
 {
@@ -877,7 +889,7 @@ TEST(fork_race, "a fork while other threads submit leaves the child with no lock
     CHECK_INT(pthread_join(thread, NULL), 0);
 }
 
-#if !defined __SANITIZE_THREAD__ /* with which a forked child starts no threads */
+#if !THREADS_ARE_CHECKED /* with which a forked child starts no threads */
 static bool bakes_anew(cora_loop loop, cora_executor bakery)
 {
     cora_run_forever(loop);
