@@ -248,11 +248,14 @@ SCRIPTS     := $(wildcard test/*/test_*.sh)
 RUN = OUT=$(OUT) SHARED=$(SHARED) MAKE="$(MAKE)" CC="$(CC)" CXX="$(CXX)" SAN="$(SAN)" \
       CORA_BACKEND=$(BACKEND) T=$(T) WRAPPER="$(WRAPPER)" test/harness/run.sh $(OUT)/tap$(if $(T)$(ONLY)$(WRAPPER)$(BACKEND),/$(or $(BACKEND),$(if $(WRAPPER),wrapped),some))
 
-# ONLY= names the test programs by words in their paths: ONLY="test_threads reliability/16".
+# ONLY= names the test programs by words in their paths: ONLY="test_threads reliability/16"; WITHOUT= those
+# that are left out of them.
+named    = $(foreach word,$(1),$(foreach test,$(2),$(if $(findstring $(word),$(test)),$(test))))
 CHECKED := $(UNIT_TESTS) $(RELIABILITY) $(EXAMPLE_TESTS)
 ifneq ($(ONLY),)
-CHECKED := $(foreach word,$(ONLY),$(foreach test,$(CHECKED),$(if $(findstring $(word),$(test)),$(test))))
+CHECKED := $(call named,$(ONLY),$(CHECKED))
 endif
+CHECKED := $(filter-out $(call named,$(WITHOUT),$(CHECKED)),$(CHECKED))
 
 check: setup-test library $(CHECKED) $(OUT)/demo $(OUT)/demo_steps $(OUT)/oracle $(EXAMPLES) $(ROSETTA)
 	@$(RUN) $(CHECKED) $(if $(SAN)$(WRAPPER)$(ONLY),,$(SCRIPTS))

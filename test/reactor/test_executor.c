@@ -796,6 +796,8 @@ TEST(submit_inside, "work may submit more work")
 /* Forks while one piece of work runs and another waits; the child does this with the loop. */
 static void fork_with_work(bool (*child_does)(cora_loop loop, cora_executor bakery))
 {
+    if (harness_under_valgrind())
+        SKIP("valgrind looks for leaks where a forked process ends, too");
     gate_shut();
     cora_loop loop = cora_loop_new(NULL);
     cora_executor bakery = pool_of(1);
@@ -846,6 +848,8 @@ static cora_value fork_here(cora_args bound)
 TEST(fork_inside, "a process that a worker forks ends without waiting for the parent's threads",
      "test_concurrent_futures.ThreadPoolExecutorTest.test_process_fork_from_a_threadpool")
 {
+    if (harness_under_valgrind())
+        SKIP("valgrind looks for leaks where a forked process ends, too");
     cora_executor bakery = pool_of(2);
     cora_thread_future future = cora_executor_submit(bakery, cora_partial(fork_here));
     CHECK_INT(cora_as_int(cora_thread_future_result(future, INFINITY)), 0);
