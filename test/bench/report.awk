@@ -63,7 +63,7 @@ function compare(workload, kind, peer, factor,    ours, peers, most) {
         good = mallocs[workload, "cora"] + 0 <= factor + 0
         return mallocs[workload, "cora"]
     }
-    if (kind == "max_bytes" || kind == "max_instructions") {
+    if (kind == "max_bytes" || kind == "max_instructions" || kind == "max_ns") {
         good = ours <= factor + 0
         return sprintf("%.0f %s", ours, substr(kind, 5))
     }
