@@ -29,7 +29,7 @@
 #include <unistd.h>
 
 #define REAPED_ELSEWHERE 255 /* asyncio's number */
-#define KILL_PATIENCE 1000   /* milliseconds that a closing loop waits for a killed child's end */
+#define KILL_PATIENCE 1.0    /* seconds that a closing loop waits for the ends of killed children */
 
 struct child {
     struct child *next, **link; /* of the loop's */
@@ -65,10 +65,16 @@ static struct child *child_find(const struct loop *loop, pid_t pid)
     return child;
 }
 
+/* Whether libev has reaped it, also if it has not told us yet: others are told first. */
+static bool is_reaped(const struct child *child)
+{
+    return child->reaped || ev_is_pending(&child->watcher);
+}
+
 /* Whether its number is its own: a child of this very process, which nobody has reaped. */
 static bool is_ours(const struct child *child)
 {
-    return !child->reaped && child->process == (uint32_t)getpid();
+    return !is_reaped(child) && child->process == (uint32_t)getpid();
 }
 
 /* ---- asking the system ---- */
@@ -324,24 +330,40 @@ static int child_send(const struct child *child, int number)
                              : kill(child->pid, number);
 }
 
-/* Ends one that we have made, and reaps it: a killed process is gone soon. */
-static void child_end(struct child *child)
+/* Kills one that we have made. */
+static void child_kill(const struct child *child)
 {
     int code;
-    if (!child->owned || !is_ours(child))
-        return;
-    if (child_wait(child, WNOWAIT, &code) == 0)
+    if (child->owned && is_ours(child) && child_wait(child, WNOWAIT, &code) == 0)
         child_send(child, SIGKILL);
-    struct pollfd ended = { .fd = child->pidfd, .events = POLLIN };
-    if (child->pidfd >= 0 && poll(&ended, 1, KILL_PATIENCE) > 0)
-        child_wait(child, 0, &code); /* else it is libev's or the thread's to be reaped */
 }
 
-/* The loop is being closed, libev's part of it is there still. */
+/*
+ * Reaps one that was killed, which is gone soon, or had ended before. One that is not gone at the
+ * deadline stays, or is the thread's to be reaped; in a default loop all are libev's.
+ */
+static void child_reap(const struct child *child, double deadline)
+{
+    struct pollfd ended = { .fd = child->pidfd, .events = POLLIN };
+    int code;
+    if (!child->owned || !is_ours(child) || ev_is_active(&child->watcher))
+        return;
+    for (bool interrupted = child->pidfd >= 0; interrupted;) {
+        double left = deadline - clock_now();
+        interrupted = poll(&ended, 1, left > 0 ? (int)(left * 1000) : 0) < 0 && errno == EINTR;
+    }
+    child_wait(child, 0, &code);
+}
+
+/* The loop is being closed, libev's part of it is there still. All are killed before one is waited
+ * for: it takes as long as the slowest. */
 static void children_stop(struct loop *loop)
 {
+    double deadline = clock_now() + KILL_PATIENCE;
+    for (struct child *child = loop->children; child; child = child->next)
+        child_kill(child);
     for (struct child *child = loop->children; child; child = child->next) {
-        child_end(child);
+        child_reap(child, deadline);
         child_unwatch(child);
     }
 }
@@ -433,7 +455,7 @@ void child_end_now(pid_t pid)
 int child_signal(uint64_t bits, int number)
 {
     const struct child *child = child_get(bits);
-    if (child && child->reaped)
+    if (child && is_reaped(child))
         return 0; /* and that is told soon */
     if (!child || !is_ours(child))
         return fail(-ESRCH, "the process has ended");

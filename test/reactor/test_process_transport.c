@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 
 /* ---- a protocol that keeps what it is told ---- */
 
@@ -474,6 +475,28 @@ TEST(loop_is_closed, "closing the loop kills and reaps the child, and tells noth
     CHECK_INT(cora_process_transport_kill(foreman.process), CORA_ESTALE);
 }
 
+static void on_alarm(int number)
+{
+    (void)number;
+}
+
+TEST(closing_is_interrupted,
+     "signals while a loop is closed do not keep it from reaping its children")
+{
+    const int period = harness_under_valgrind() ? 20000 : 50;
+    const struct itimerval often = { { 0, period }, { 0, period } }, never = { { 0, 0 }, { 0, 0 } };
+    struct sigaction action = { .sa_handler = on_alarm };
+    cora_loop loop = cora_loop_new(NULL);
+    struct foreman foremen[20] = { 0 };
+    for (int i = 0; i < 20; i++)
+        run_cat(loop, &foremen[i]);
+    sigaction(SIGALRM, &action, NULL);
+    CHECK_INT(setitimer(ITIMER_REAL, &often, NULL), 0);
+    cora_loop_close(loop);
+    CHECK_INT(setitimer(ITIMER_REAL, &never, NULL), 0);
+    CHECK(has_no_child());
+}
+
 TEST(silent_protocol, "a protocol may leave out all of its callbacks",
      "test_protocols.ProtocolsAbsTests.test_subprocess_protocol")
 {
@@ -559,6 +582,20 @@ TEST(without_pidfd, "where the kernel has no pidfd, a closed loop's child is rea
     pthread_t thread; /* whose end gives back what is left of the other's */
     CHECK_INT(pthread_create(&thread, NULL, nothing_to_do, NULL), 0);
     CHECK_INT(pthread_join(thread, NULL), 0);
+}
+
+TEST(told_too_late, "a child whose thread has told its end to a loop that is closed then is reaped")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    struct foreman foreman = { 0 };
+    pidfd_open_error = ENOSYS;
+    foreman.process = cora_subprocess_exec(loop, cora_argv("cat"), NULL, told_to(&foreman));
+    size_t live = cora_live(loop);
+    CHECK_INT(cora_process_transport_kill(foreman.process), 0);
+    while (cora_live(loop) == live)
+        sched_yield();
+    cora_loop_close(loop);
+    CHECK(has_no_child());
 }
 
 TEST(forked_process, "a forked process can start a child from its own loop",
