@@ -638,6 +638,157 @@ TEST(fork_leaves_siblings_alone, "a forked process that closes the loop does not
     cora_loop_close(loop);
 }
 
+/* ---- callbacks that fail ---- */
+
+static char complaints[400];
+
+static void keep_complaint(cora_args bound, cora_loop loop, const struct cora_report *report)
+{
+    size_t length = strlen(complaints);
+    (void)bound, (void)loop;
+    snprintf(complaints + length, sizeof complaints - length, "%s\n", report->message);
+}
+
+static void complain(const char *callback)
+{
+    cora_fail(cora_error(CORA_EVALUE, "%s", callback));
+}
+
+static void made_fails(void *self, cora_process_transport process)
+{
+    on_made(self, process);
+    complain("made");
+}
+
+static void data_fails(void *self, cora_process_transport process, int fd, const void *bytes,
+                       size_t size)
+{
+    on_data(self, process, fd, bytes, size);
+    complain("data");
+}
+
+static void pipe_loss_fails(void *self, cora_process_transport process, int fd, cora_value error)
+{
+    on_pipe_lost(self, process, fd, error);
+    complain("pipe");
+}
+
+static void exit_fails(void *self, cora_process_transport process)
+{
+    on_exit_told(self, process);
+    complain("exit");
+}
+
+static void loss_fails(void *self, cora_process_transport process, cora_value error)
+{
+    on_lost(self, process, error);
+    complain("lost");
+}
+
+static bool complained(const char *callback)
+{
+    char message[80];
+    snprintf(message, sizeof message, "Exception in callback %s()\n", callback);
+    return strstr(complaints, message);
+}
+
+TEST(failing_callbacks, "each callback that fails is reported, and the others are called")
+{
+    static const struct cora_subprocess_protocol_type failing_type = {
+        .name = "Failing",
+        .connection_made = made_fails,
+        .pipe_data_received = data_fails,
+        .pipe_connection_lost = pipe_loss_fails,
+        .process_exited = exit_fails,
+        .connection_lost = loss_fails,
+    };
+    cora_loop loop = cora_loop_new(NULL);
+    struct foreman foreman = { 0 };
+    CHECK_INT(cora_set_exception_handler(loop, cora_partial(keep_complaint)), 0);
+    cora_subprocess_shell(loop, "echo bread",
+                          &(struct cora_subprocess_options){ .in = -3, .err = -3 },
+                          (cora_subprocess_protocol){ &failing_type, &foreman });
+    RUN_UNTIL(loop, foreman.lost);
+    CHECK_TEXT(foreman.log, "made exit lost");
+    CHECK(complained("connection_made") && complained("data_received"));
+    CHECK(complained("pipe_connection_lost"));
+    CHECK(complained("process_exited") && complained("connection_lost"));
+    cora_loop_close(loop);
+}
+
+TEST(failing_last_callbacks, "if the last two callbacks fail in one tick, both are reported")
+{
+    static const struct cora_subprocess_protocol_type failing_type = {
+        .name = "Failing", .process_exited = exit_fails, .connection_lost = loss_fails
+    };
+    cora_loop loop = cora_loop_new(NULL);
+    struct foreman foreman = { .made = 1 };
+    CHECK_INT(cora_set_exception_handler(loop, cora_partial(keep_complaint)), 0);
+    foreman.process = cora_subprocess_shell(loop, "exit 0", &no_pipes,
+                                            (cora_subprocess_protocol){ &failing_type, &foreman });
+    RUN_UNTIL(loop, foreman.lost);
+    CHECK(complained("process_exited") && complained("connection_lost"));
+    cora_loop_close(loop);
+}
+
+static void exit_ends_run(void *self, cora_process_transport process)
+{
+    on_exit_told(self, process);
+    cora_fail(cora_error(CORA_ESYSTEMEXIT, "enough"));
+}
+
+TEST(run_ends_in_exit, "a run that ends in process_exited leaves connection_lost to the next")
+{
+    static const struct cora_subprocess_protocol_type leaving_type = {
+        .name = "Leaving", .process_exited = exit_ends_run, .connection_lost = on_lost
+    };
+    cora_loop loop = cora_loop_new(NULL);
+    struct foreman foreman = { .made = 1 };
+    foreman.process = cora_subprocess_shell(loop, "exit 0", &no_pipes,
+                                            (cora_subprocess_protocol){ &leaving_type, &foreman });
+    CHECK_INT(cora_run_forever(loop), CORA_ESYSTEMEXIT);
+    CHECK_TEXT(foreman.log, "exit");
+    run_tick(loop);
+    CHECK_TEXT(foreman.log, "exit lost");
+    cora_loop_close(loop);
+}
+
+static struct ev_loop *host_to_run;
+
+static void run_to_the_end(void *self, cora_process_transport process)
+{
+    struct foreman *foreman = self;
+    cora_process_transport_kill(process);
+    while (!foreman->lost)
+        ev_run(host_to_run, EVRUN_ONCE);
+    cora_process_transport_close(process);
+    CHECK_INT(foreman->dropped, 0);
+}
+
+TEST(over_inside_a_callback,
+     "self is not dropped while a callback runs the loop to the child's end")
+{
+    static const struct cora_subprocess_protocol_type runner_type = {
+        .name = "Runner",
+        .connection_made = on_made,
+        .process_exited = on_exit_told,
+        .connection_lost = on_lost,
+        .pause_writing = run_to_the_end,
+        .drop = on_drop,
+    };
+    static const char crates[200000];
+    cora_loop loop = cora_loop_attach(host_to_run = host_new(), NULL);
+    struct foreman foreman = { 0 };
+    foreman.process = cora_subprocess_exec(loop, cora_argv("sleep", "60"), NULL,
+                                           (cora_subprocess_protocol){ &runner_type, &foreman });
+    while (!foreman.made)
+        ev_run(host_to_run, EVRUN_ONCE);
+    CHECK_INT(cora_transport_write(pipe_of(&foreman, 0), crates, sizeof crates), 0);
+    CHECK_INT(foreman.dropped, 1);
+    cora_loop_detach(loop);
+    ev_loop_destroy(host_to_run);
+}
+
 /* ---- how it is started ---- */
 
 TEST(no_such_program, "a program that is not there is an error with its name, and leaves nothing",
