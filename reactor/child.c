@@ -6,7 +6,7 @@
  *
  * The pid of a child stays its own until it is reaped, and we are who does that, or libev in our
  * own thread, which tells at once: so a signal never meets a stranger. Should somebody else reap
- * it, a pidfd still knows.
+ * it, a pidfd still knows; but not if that was before we have one.
  *
  * A forked process inherits the records, but the children are its siblings.
  */
@@ -43,7 +43,7 @@ struct child {
     int pidfd;                /* -1: none */
     struct thread_pool *pool; /* of the one thread that waits for it; NULL: none does */
     bool owned;               /* we have made it, and end it */
-    bool reaped;              /* by libev: its number may be another's by now */
+    bool reaped;              /* by somebody else: its number may be another's by now */
     ev_child watcher;         /* in a default loop; its data is this */
 };
 
@@ -216,14 +216,18 @@ static void child_look(struct child *child)
         child_lost(child, found);
 }
 
-/* Its turn, after a fork or when libev has reaped it. */
+/* Its turn: after a fork, or when somebody has reaped it; libev tells how it has ended. */
 static void on_turn(cora_args bound, cora_value status)
 {
     struct child *child = child_get(cora_as_object(cora_arg_value(bound, 0)));
-    if (child && child->reaped)
-        child_tell(child, code_of_status((int)cora_as_int(status)), NULL, 0);
-    else if (child)
+    if (!child)
+        return;
+    if (!child->reaped)
         child_look(child);
+    else if (cora_is_nothing(status))
+        child_lost(child, -ECHILD);
+    else
+        child_tell(child, code_of_status((int)cora_as_int(status)), NULL, 0);
 }
 
 /* ---- by a pidfd ---- */
@@ -388,6 +392,11 @@ static int child_begin(struct child *child)
         return watch_pidfd(child);
     if (errno == ENOSYS || errno == EPERM)
         return watch_by_thread(child);
+    if (errno == ESRCH && child->owned) { /* it was there: SIGCHLD is ignored, or all are reaped */
+        child->reaped = true;
+        hook_tell(child->loop, &child->turn, cora_nothing());
+        return 0;
+    }
     return fail(-errno, "child process %d", (int)child->pid);
 }
 

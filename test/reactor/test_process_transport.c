@@ -584,6 +584,24 @@ TEST(without_pidfd, "where the kernel has no pidfd, a closed loop's child is rea
     CHECK_INT(pthread_join(thread, NULL), 0);
 }
 
+TEST(reaped_at_once, "a child that is reaped by others before it can be watched is told with 255")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    struct reports reports = { 0 };
+    struct foreman foreman = { 0 };
+    reports_to(loop, &reports);
+    pidfd_open_error = ESRCH;
+    run_shell(loop, &foreman, "echo bread", NULL);
+    CHECK_INT(waitpid(cora_process_transport_get_pid(foreman.process), NULL, 0),
+              cora_process_transport_get_pid(foreman.process));
+    CHECK_INT(cora_process_transport_kill(foreman.process), 0);
+    RUN_UNTIL(loop, foreman.lost);
+    CHECK_TEXT(foreman.out[0], "bread\n");
+    CHECK_INT(foreman.returncode, 255);
+    CHECK_INT(reports.count, 1);
+    cora_loop_close(loop);
+}
+
 TEST(told_too_late, "a child whose thread has told its end to a loop that is closed then is reaped")
 {
     cora_loop loop = cora_loop_new(NULL);
