@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 
 /* ---- a protocol that keeps what it is told ---- */
@@ -549,6 +550,43 @@ TEST(guest_in_default_loop,
         ev_run(host, EVRUN_ONCE);
     CHECK_INT(other.returncode, -SIGKILL);
     CHECK(has_no_child());
+    cora_loop_detach(loop);
+    ev_loop_destroy(host);
+}
+
+static int kills; /* also by the harness */
+
+INSTEAD int kill(pid_t pid, int number)
+{
+    kills++;
+    return (int)syscall(SYS_kill, pid, number);
+}
+
+static struct foreman watched;
+
+static void on_any_child(struct ev_loop *host, ev_child *watcher, int events)
+{
+    (void)host, (void)events;
+    CHECK_INT(watcher->rpid, cora_process_transport_get_pid(watched.process));
+    CHECK_INT(watched.exited, 0);
+    CHECK_INT(cora_process_transport_kill(watched.process), 0);
+    CHECK_INT(cora_process_transport_close(watched.process), 0);
+    CHECK_INT(kills, 0);
+}
+
+TEST(reaped_and_not_told_yet, "once libev has reaped a child no signal is sent to its number")
+{
+    struct ev_loop *host = ev_default_loop(EVFLAG_NOENV);
+    cora_loop loop = cora_loop_attach(host, NULL);
+    ev_child any;
+    ev_child_init(&any, on_any_child, 0, 0);
+    ev_child_start(host, &any);
+    run_shell(loop, &watched, "exit 5", &no_pipes);
+    kills = 0;
+    while (!watched.lost)
+        ev_run(host, EVRUN_ONCE);
+    CHECK_INT(watched.returncode, 5);
+    ev_child_stop(host, &any);
     cora_loop_detach(loop);
     ev_loop_destroy(host);
 }
