@@ -4,7 +4,8 @@
  * not for libev or the C library itself.
  *
  * - fail_call(k, ways, lasting) lets the k-th call from now on fail in one of the ways that the
- *   real one may; lasting: and all later calls of the same function, in the same way.
+ *   real one may; lasting: and all later calls of the same function, in the same way, unless they
+ *   would be made again for ever.
  * - fail_call_of(function, k, ways) counts only those of one function.
  * - What the test does for itself is between quiet() and loud(), and is not counted.
  *
@@ -24,14 +25,17 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum call {
@@ -53,6 +57,10 @@ enum call {
     WRITEV,
     PWRITEV2,
     FSTAT,
+    PIPE2,
+    PIDFD_OPEN,
+    POSIX_SPAWNP,
+    WAITID,
     GETADDRINFO,
     GETNAMEINFO,
     PTHREAD_CREATE,
@@ -87,6 +95,10 @@ static const struct {
     [WRITEV] = { "writev", { EAGAIN, EINTR, SHORT, EPIPE, ENOSPC } },
     [PWRITEV2] = { "pwritev2", { EAGAIN, EINTR, SHORT, EPIPE, ENOSPC, EOPNOTSUPP } },
     [FSTAT] = { "fstat", { EOVERFLOW, EBADF } },
+    [PIPE2] = { "pipe2", { EMFILE, ENFILE } },
+    [PIDFD_OPEN] = { "pidfd_open", { EMFILE, ENOMEM, ENOSYS } },
+    [POSIX_SPAWNP] = { "posix_spawnp", { EAGAIN, ENOENT, ENOMEM } },
+    [WAITID] = { "waitid", { EINTR } },
     [GETADDRINFO] = { "getaddrinfo", { EAI_AGAIN, EAI_MEMORY, EAI_SYSTEM, EAI_FAIL } },
     [GETNAMEINFO] = { "getnameinfo", { EAI_AGAIN, EAI_MEMORY, EAI_SYSTEM } },
     [PTHREAD_CREATE] = { "pthread_create", { EAGAIN, EPERM } },
@@ -160,7 +172,8 @@ static inline bool was_transient(void)
 {
     int error = faults.error;
     return error == EINTR || error == SHORT || error == ECONNABORTED || error == EOPNOTSUPP ||
-           (error == EAGAIN && faults.which != PTHREAD_CREATE);
+           error == ENOSYS ||
+           (error == EAGAIN && faults.which != PTHREAD_CREATE && faults.which != POSIX_SPAWNP);
 }
 
 /* How this call fails: as its table says, errno is set; 0: it does not. */
@@ -170,7 +183,7 @@ static int failure_of(enum call call)
         return 0;
     if (faults.only != CALLS && faults.only != (int)call)
         return 0;
-    bool again = faults.lasting && faults.failed && faults.which == (int)call;
+    bool again = faults.lasting && faults.failed && faults.which == (int)call && !was_transient();
     if (!again) {
         if (faults.failed || faults.left-- != 0)
             return 0;
@@ -414,6 +427,37 @@ ssize_t read(int descriptor, void *bytes, size_t size)
     if (failure && failure != SHORT)
         return -1;
     return next(descriptor, bytes, failure && size > 1 ? 1 : size);
+}
+
+int pipe2(int ends[2], int flags)
+{
+    int (*next)(int[2], int);
+    NEXT("pipe2");
+    return failure_of(PIPE2) ? -1 : next(ends, flags);
+}
+
+int pidfd_open(pid_t pid, unsigned flags)
+{
+    int (*next)(pid_t, unsigned);
+    NEXT("pidfd_open");
+    return failure_of(PIDFD_OPEN) ? -1 : next(pid, flags);
+}
+
+int posix_spawnp(pid_t *ret_pid, const char *file, const posix_spawn_file_actions_t *actions,
+                 const posix_spawnattr_t *attributes, char *const words[], char *const env[])
+{
+    int (*next)(pid_t *, const char *, const posix_spawn_file_actions_t *,
+                const posix_spawnattr_t *, char *const[], char *const[]);
+    NEXT("posix_spawnp");
+    int failure = failure_of(POSIX_SPAWNP);
+    return failure ? failure : next(ret_pid, file, actions, attributes, words, env);
+}
+
+int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
+{
+    int (*next)(idtype_t, id_t, siginfo_t *, int);
+    NEXT("waitid");
+    return failure_of(WAITID) ? -1 : next(type, id, info, options);
 }
 
 /* The first byte alone, for a short one. */
