@@ -287,7 +287,6 @@ $(OUT)/fuzz_network: $(FUZZ_NETWORK:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
 	$(LINK) -o $@ $^ $(LIBS)
 
 FUZZ_PROCESSES := $(wildcard test/fuzz/processes/*.c)
-$(OUT)/fuzz_processes: LIBS += -ldl
 $(OUT)/fuzz_processes: $(FUZZ_PROCESSES:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
 	$(LINK) -o $@ $^ $(LIBS)
 
