@@ -349,14 +349,12 @@ static void child_kill(const struct child *child)
 static void child_reap(const struct child *child, double deadline)
 {
     struct pollfd ended = { .fd = child->pidfd, .events = POLLIN };
+    double left;
     int code;
     if (!child->owned || !is_ours(child) || ev_is_active(&child->watcher))
         return;
-    for (bool interrupted = child->pidfd >= 0; interrupted;) {
-        double left = deadline - clock_now();
-        interrupted = poll(&ended, 1, left > 0 ? (int)(left * 1000) : 0) < 0 && errno == EINTR;
-    }
-    child_wait(child, 0, &code);
+    while (child_wait(child, 0, &code) == 0 && (left = deadline - clock_now()) > 0)
+        poll(&ended, 1, child->pidfd >= 0 ? (int)(left * 1000) : 1);
 }
 
 /* The loop is being closed, libev's part of it is there still. All are killed before one is waited
