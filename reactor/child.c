@@ -66,13 +66,13 @@ static struct child *child_find(const struct loop *loop, pid_t pid)
 }
 
 /* Whether libev has reaped it, also if it has not told us yet: others are told first. */
-static bool is_reaped(const struct child *child)
+static bool is_reaped(struct child *child)
 {
     return child->reaped || ev_is_pending(&child->watcher);
 }
 
 /* Whether its number is its own: a child of this very process, which nobody has reaped. */
-static bool is_ours(const struct child *child)
+static bool is_ours(struct child *child)
 {
     return !is_reaped(child) && child->process == (uint32_t)getpid();
 }
@@ -335,7 +335,7 @@ static int child_send(const struct child *child, int number)
 }
 
 /* Kills one that we have made. */
-static void child_kill(const struct child *child)
+static void child_kill(struct child *child)
 {
     int code;
     if (child->owned && is_ours(child) && child_wait(child, WNOWAIT, &code) == 0)
@@ -346,7 +346,7 @@ static void child_kill(const struct child *child)
  * Reaps one that was killed, which is gone soon, or had ended before. One that is not gone at the
  * deadline stays, or is the thread's to be reaped; in a default loop all are libev's.
  */
-static void child_reap(const struct child *child, double deadline)
+static void child_reap(struct child *child, double deadline)
 {
     struct pollfd ended = { .fd = child->pidfd, .events = POLLIN };
     double left;
@@ -461,7 +461,7 @@ void child_end_now(pid_t pid)
 
 int child_signal(uint64_t bits, int number)
 {
-    const struct child *child = child_get(bits);
+    struct child *child = child_get(bits);
     if (child && is_reaped(child))
         return 0; /* and that is told soon */
     if (!child || !is_ours(child))
@@ -473,7 +473,7 @@ int child_signal(uint64_t bits, int number)
 
 bool child_runs(uint64_t bits)
 {
-    const struct child *child = child_get(bits);
+    struct child *child = child_get(bits);
     int code;
     return child && is_ours(child) && child_wait(child, WNOWAIT, &code) == 0;
 }
