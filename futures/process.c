@@ -595,6 +595,8 @@ static cora_next gathered(cora_coro self)
     for (int i = 0; i < 2; i++)
         if (talk->reads[i])
             talk->outputs[i] = cora_list_at(all, at++);
+    if (!process_find(talk->process.bits))
+        return talked(self); /* closed meanwhile: it has ended, as its pipes have */
     return cora_await(self, cora_process_wait(talk->process), talked);
 }
 

@@ -74,8 +74,9 @@ static inline cora_awaitable cora_process_wait(cora_process process)
 /*
  * Writes a text, bytes, or nothing to its stdin, and closes that; reads stdout and stderr to their
  * ends; waits for it. Ends with a list of the two outputs: bytes, or nothing for what is no pipe.
- * That it does not read all of the input is no error. If cancelled: the child runs on. A coroutine.
- * asyncio: communicate.
+ * That it does not read all of the input is no error, nor that the process is closed meanwhile:
+ * what was read until then is the output. If cancelled: the child runs on. A coroutine. asyncio:
+ * communicate.
  */
 #define cora_process_communicate(...)                                                              \
     cora_process_communicate_at(CORA_PLACE("cora_process_communicate"), __VA_ARGS__)

@@ -6,7 +6,7 @@
  *
  * The pid of a child stays its own until it is reaped, and we are who does that, or libev in our
  * own thread, which tells at once: so a signal never meets a stranger. Should somebody else reap
- * it, a pidfd still knows.
+ * it, a pidfd still knows; but not if that was before we have one.
  *
  * A forked process inherits the records, but the children are its siblings.
  */
@@ -29,7 +29,7 @@
 #include <unistd.h>
 
 #define REAPED_ELSEWHERE 255 /* asyncio's number */
-#define KILL_PATIENCE 1000   /* milliseconds that a closing loop waits for a killed child's end */
+#define KILL_PATIENCE 1.0    /* seconds that a closing loop waits for the ends of killed children */
 
 struct child {
     struct child *next, **link; /* of the loop's */
@@ -43,7 +43,7 @@ struct child {
     int pidfd;                /* -1: none */
     struct thread_pool *pool; /* of the one thread that waits for it; NULL: none does */
     bool owned;               /* we have made it, and end it */
-    bool reaped;              /* by libev: its number may be another's by now */
+    bool reaped;              /* by somebody else: its number may be another's by now */
     ev_child watcher;         /* in a default loop; its data is this */
 };
 
@@ -65,10 +65,16 @@ static struct child *child_find(const struct loop *loop, pid_t pid)
     return child;
 }
 
-/* Whether its number is its own: a child of this very process, which nobody has reaped. */
-static bool is_ours(const struct child *child)
+/* Whether libev has reaped it, also if it has not told us yet: others are told first. */
+static bool is_reaped(struct child *child)
 {
-    return !child->reaped && child->process == (uint32_t)getpid();
+    return child->reaped || ev_is_pending(&child->watcher);
+}
+
+/* Whether its number is its own: a child of this very process, which nobody has reaped. */
+static bool is_ours(struct child *child)
+{
+    return !is_reaped(child) && child->process == (uint32_t)getpid();
 }
 
 /* ---- asking the system ---- */
@@ -210,14 +216,18 @@ static void child_look(struct child *child)
         child_lost(child, found);
 }
 
-/* Its turn, after a fork or when libev has reaped it. */
+/* Its turn: after a fork, or when somebody has reaped it; libev tells how it has ended. */
 static void on_turn(cora_args bound, cora_value status)
 {
     struct child *child = child_get(cora_as_object(cora_arg_value(bound, 0)));
-    if (child && child->reaped)
-        child_tell(child, code_of_status((int)cora_as_int(status)), NULL, 0);
-    else if (child)
+    if (!child)
+        return;
+    if (!child->reaped)
         child_look(child);
+    else if (cora_is_nothing(status))
+        child_lost(child, -ECHILD);
+    else
+        child_tell(child, code_of_status((int)cora_as_int(status)), NULL, 0);
 }
 
 /* ---- by a pidfd ---- */
@@ -324,24 +334,38 @@ static int child_send(const struct child *child, int number)
                              : kill(child->pid, number);
 }
 
-/* Ends one that we have made, and reaps it: a killed process is gone soon. */
-static void child_end(struct child *child)
+/* Kills one that we have made. */
+static void child_kill(struct child *child)
 {
     int code;
-    if (!child->owned || !is_ours(child))
-        return;
-    if (child_wait(child, WNOWAIT, &code) == 0)
+    if (child->owned && is_ours(child) && child_wait(child, WNOWAIT, &code) == 0)
         child_send(child, SIGKILL);
-    struct pollfd ended = { .fd = child->pidfd, .events = POLLIN };
-    if (child->pidfd >= 0 && poll(&ended, 1, KILL_PATIENCE) > 0)
-        child_wait(child, 0, &code); /* else it is libev's or the thread's to be reaped */
 }
 
-/* The loop is being closed, libev's part of it is there still. */
+/*
+ * Reaps one that was killed, which is gone soon, or had ended before. One that is not gone at the
+ * deadline stays, or is the thread's to be reaped; in a default loop all are libev's.
+ */
+static void child_reap(struct child *child, double deadline)
+{
+    struct pollfd ended = { .fd = child->pidfd, .events = POLLIN };
+    double left;
+    int code;
+    if (!child->owned || !is_ours(child) || ev_is_active(&child->watcher))
+        return;
+    while (child_wait(child, 0, &code) == 0 && (left = deadline - clock_now()) > 0)
+        poll(&ended, 1, child->pidfd >= 0 ? (int)(left * 1000) : 1);
+}
+
+/* The loop is being closed, libev's part of it is there still. All are killed before one is waited
+ * for: it takes as long as the slowest. */
 static void children_stop(struct loop *loop)
 {
+    double deadline = clock_now() + KILL_PATIENCE;
+    for (struct child *child = loop->children; child; child = child->next)
+        child_kill(child);
     for (struct child *child = loop->children; child; child = child->next) {
-        child_end(child);
+        child_reap(child, deadline);
         child_unwatch(child);
     }
 }
@@ -366,6 +390,11 @@ static int child_begin(struct child *child)
         return watch_pidfd(child);
     if (errno == ENOSYS || errno == EPERM)
         return watch_by_thread(child);
+    if (errno == ESRCH && child->owned) { /* it was there: SIGCHLD is ignored, or all are reaped */
+        child->reaped = true;
+        hook_tell(child->loop, &child->turn, cora_nothing());
+        return 0;
+    }
     return fail(-errno, "child process %d", (int)child->pid);
 }
 
@@ -432,8 +461,8 @@ void child_end_now(pid_t pid)
 
 int child_signal(uint64_t bits, int number)
 {
-    const struct child *child = child_get(bits);
-    if (child && child->reaped)
+    struct child *child = child_get(bits);
+    if (child && is_reaped(child))
         return 0; /* and that is told soon */
     if (!child || !is_ours(child))
         return fail(-ESRCH, "the process has ended");
@@ -444,7 +473,7 @@ int child_signal(uint64_t bits, int number)
 
 bool child_runs(uint64_t bits)
 {
-    const struct child *child = child_get(bits);
+    struct child *child = child_get(bits);
     int code;
     return child && is_ours(child) && child_wait(child, WNOWAIT, &code) == 0;
 }

@@ -110,6 +110,12 @@ struct object *transport_new(struct loop *loop, const struct transport_kind *kin
                              cora_protocol protocol, struct starter *starter,
                              const struct cora_place *place);
 
+/*
+ * What the protocol's callback that has just returned failed with: counted, the caller's; or
+ * nothing. A fatal error ends the run.
+ */
+cora_value take_failure(struct loop *loop);
+
 /* The same for a TCP socket, with its peer's address and its server if it has one. */
 struct object *tcp_transport_new(struct loop *loop, int socket, cora_protocol protocol,
                                  struct starter *starter, struct server *server,

@@ -40,11 +40,11 @@ struct subprocess {
     uint64_t child; /* stale when it has ended */
     pid_t pid;
     int returncode;
-    uint8_t state; /* enum process_state */
-    bool exited;
-    bool closed; /* by the program */
-    bool held;   /* its protocol runs */
-    bool gone;   /* with its loop, meanwhile */
+    uint8_t state;     /* enum process_state */
+    bool exited, told; /* has ended; and process_exited was called */
+    bool closed;       /* by the program */
+    bool held;         /* its protocol runs */
+    bool gone;         /* with its loop, meanwhile */
 };
 _Static_assert(sizeof(struct subprocess) <= CORA_OBJECT_SIZE, "in an object");
 
@@ -79,23 +79,6 @@ static void protocol_release(struct subprocess *process)
         protocol.type->drop(protocol.self);
 }
 
-/* Around a callback, also inside another one. */
-static bool hold(struct subprocess *process)
-{
-    bool before = process->held;
-    process->held = true;
-    return before;
-}
-
-/* Whether the process is there still. */
-static bool unhold(struct subprocess *process, bool before)
-{
-    process->held = before;
-    if (process->gone && !before)
-        protocol_release(process);
-    return !process->gone;
-}
-
 static void process_closed(void *memory)
 {
     struct subprocess *process = memory;
@@ -104,35 +87,103 @@ static void process_closed(void *memory)
         protocol_release(process);
 }
 
-/* Ends with connection_lost, when there is nothing more to come. */
-static void process_try_to_end(struct subprocess *process)
+/* Around a callback, also inside another one. */
+static bool hold(struct subprocess *process)
 {
-    for (int fd = 0; fd < PIPES; fd++)
-        if (process->pipes[fd].state == PIPE_OPEN)
-            return;
-    if (!process->exited || process->state != RUNNING)
-        return;
-    cora_process_transport handle = process_handle(process);
-    process->state = ENDING;
-    bool before = hold(process);
-    if (process->protocol.type->connection_lost)
-        process->protocol.type->connection_lost(process->protocol.self, handle, cora_nothing());
-    if (!unhold(process, before))
-        return;
-    process->state = OVER;
-    before = hold(process); /* drop may close it, too */
-    protocol_release(process);
-    if (unhold(process, before) && process->closed)
-        cora_object_close(handle.bits, &process_type);
+    bool before = process->held;
+    process->held = true;
+    return before;
+}
+
+/* Whether the process goes on. When nothing of the protocol runs any more, what is over ends. */
+static bool unhold(struct subprocess *process, bool before)
+{
+    bool goes_on = !process->gone && process->state != OVER;
+    if (!before && !goes_on)
+        protocol_release(process); /* drop may close it, too */
+    process->held = before;
+    if (!before && process->state == OVER && !process->gone && process->closed)
+        cora_object_close(process_handle(process).bits, &process_type);
+    return goes_on;
+}
+
+/* A callback that the loop calls has returned: what it has failed with is reported. */
+static void callback_returned(struct subprocess *process, const char *callback)
+{
+    struct loop *loop = slot_owner(&object_with(process)->slot);
+    cora_value failure = take_failure(loop);
+    if (!cora_is_nothing(failure) && loop->ev) {
+        char message[80], text[200];
+        snprintf(message, sizeof message, "Exception in callback %s()", callback);
+        cora_process_transport_print(process_handle(process), text, sizeof text);
+        struct cora_report report = { .message = message,
+                                      .exception = failure,
+                                      .protocol = process->protocol.type->name,
+                                      .object = text,
+                                      .place = object_with(process)->place };
+        loop_report(loop, &report);
+    }
+    cora_drop(failure);
+}
+
+/* ---- its exit, and its end ---- */
+
+static void on_next_run(cora_args bound);
+
+/* Whether what is next to be told waits for the next run, as this one ends. */
+static bool waits_for_run(struct subprocess *process)
+{
+    struct loop *loop = slot_owner(&object_with(process)->slot);
+    return loop->interrupted &&
+           !cora_is_null(cora_call_soon(loop_handle(loop),
+                                        cora_partial(on_next_run, process_handle(process))));
 }
 
 static void tell_exit(struct subprocess *process)
 {
-    bool before = hold(process);
+    process->told = true;
     if (process->protocol.type->process_exited)
         process->protocol.type->process_exited(process->protocol.self, process_handle(process));
-    if (unhold(process, before))
-        process_try_to_end(process);
+    callback_returned(process, "process_exited");
+}
+
+static void tell_end(struct subprocess *process)
+{
+    process->state = ENDING;
+    if (process->protocol.type->connection_lost)
+        process->protocol.type->connection_lost(process->protocol.self, process_handle(process),
+                                                cora_nothing());
+    callback_returned(process, "connection_lost");
+    process->state = OVER;
+}
+
+static bool has_open_pipe(const struct subprocess *process)
+{
+    for (int fd = 0; fd < PIPES; fd++)
+        if (process->pipes[fd].state == PIPE_OPEN)
+            return true;
+    return false;
+}
+
+/* Tells the exit, and when there is nothing more to come the end. */
+static void process_go_on(struct subprocess *process)
+{
+    if (process->state != RUNNING || !process->exited || waits_for_run(process))
+        return;
+    bool before = hold(process);
+    if (!process->told)
+        tell_exit(process);
+    if (!process->gone && process->state == RUNNING && !has_open_pipe(process) &&
+        !waits_for_run(process))
+        tell_end(process);
+    unhold(process, before);
+}
+
+static void on_next_run(cora_args bound)
+{
+    struct subprocess *process = process_get(cora_arg_process_transport(bound, 0));
+    if (process)
+        process_go_on(process);
 }
 
 /* A thread may notice it before the process is made: then it is told after that. */
@@ -141,8 +192,7 @@ static void on_exit_noticed(void *owner, cora_value returncode)
     struct subprocess *process = owner;
     process->exited = true;
     process->returncode = (int)cora_as_int(returncode);
-    if (process->state == RUNNING)
-        tell_exit(process);
+    process_go_on(process);
 }
 
 static void on_made(cora_args bound)
@@ -151,11 +201,12 @@ static void on_made(cora_args bound)
     if (!process)
         return;
     process->state = RUNNING;
-    bool exited = process->exited, before = hold(process);
+    bool before = hold(process);
     if (process->protocol.type->connection_made)
         process->protocol.type->connection_made(process->protocol.self, process_handle(process));
-    if (unhold(process, before) && exited)
-        tell_exit(process);
+    callback_returned(process, "connection_made");
+    if (unhold(process, before))
+        process_go_on(process);
 }
 
 /* ---- what the pipes tell ---- */
@@ -183,8 +234,9 @@ static void pipe_connection_lost(void *self, cora_transport transport, cora_valu
     if (process->protocol.type->pipe_connection_lost)
         process->protocol.type->pipe_connection_lost(process->protocol.self,
                                                      process_handle(process), pipe->fd, error);
+    callback_returned(process, "pipe_connection_lost");
     if (unhold(process, before))
-        process_try_to_end(process);
+        process_go_on(process);
 }
 
 static void pipe_flow(struct subprocess *process,
@@ -444,7 +496,7 @@ int cora_process_transport_close(cora_process_transport handle)
     struct subprocess *process = process_get(handle);
     if (!process)
         return stale_code();
-    if (process->state == OVER)
+    if (process->state == OVER && !process->held)
         return cora_object_close(handle.bits, &process_type);
     if (process->closed)
         return 0;

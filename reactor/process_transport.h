@@ -69,7 +69,7 @@ struct cora_subprocess_options {
 /*
  * Static: it must outlive the processes. Every callback may be NULL, and then does nothing. All but
  * the two of flow control are called by the loop; each may close, kill or free anything. One that
- * fails (cora_fail) is reported; pipe_data_received also loses its pipe.
+ * fails (cora_fail) is reported, and the others are called all the same.
  */
 struct cora_subprocess_protocol_type {
     const char *name; /* in reports */

@@ -89,8 +89,7 @@ void transport_report(struct loop *loop, const struct transport *transport, cons
     loop_report(loop, &report);
 }
 
-/* What the callback that has just returned failed with: counted, the caller's; or nothing. */
-static cora_value take_failure(struct loop *loop)
+cora_value take_failure(struct loop *loop)
 {
     cora_value failure = cora_thread.failure;
     if (CORA_LIKELY(cora_is_nothing(failure)))

@@ -78,6 +78,18 @@ TEST(lines, "each line of a command is shown with its number, also one without i
     CHECK_INT(end_of(&program), 0);
 }
 
+TEST(long_lines, "a line is cut only where it is longer than the longest that is shown")
+{
+    struct program program =
+        SUPERVISE("printf %01000d 0; echo; printf %01001d 0; echo; echo bread");
+    CHECK_INT(strlen(next_line(&program)), strlen("1: ") + 1000);
+    CHECK_INT(strlen(next_line(&program)), strlen("1: ") + 1000);
+    CHECK_TEXT(next_line(&program), "1: 0");
+    CHECK_TEXT(next_line(&program), "1: bread");
+    CHECK_TEXT(next_line(&program), "1: ended with 0");
+    CHECK_INT(end_of(&program), 0);
+}
+
 TEST(both_outputs, "what a command complains of is shown as well")
 {
     struct program program = SUPERVISE("echo fish >&2");

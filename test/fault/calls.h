@@ -4,7 +4,8 @@
  * not for libev or the C library itself.
  *
  * - fail_call(k, ways, lasting) lets the k-th call from now on fail in one of the ways that the
- *   real one may; lasting: and all later calls of the same function, in the same way.
+ *   real one may; lasting: and all later calls of the same function, in the same way, unless they
+ *   would be made again for ever.
  * - fail_call_of(function, k, ways) counts only those of one function.
  * - What the test does for itself is between quiet() and loud(), and is not counted.
  *
@@ -30,8 +31,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/pidfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -177,7 +178,7 @@ static inline bool was_transient(void)
     if (faults.which == POSIX_SPAWNP)
         return false;
     return error == EINTR || error == SHORT || error == ECONNABORTED || error == EOPNOTSUPP ||
-           (error == EAGAIN && faults.which != PTHREAD_CREATE);
+           (error == EAGAIN && faults.which != PTHREAD_CREATE && faults.which != POSIX_SPAWNP);
 }
 
 /* How this call fails: as its table says, errno is set; 0: it does not. */

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 
 #define PIPE CORA_SUBPROCESS_PIPE
@@ -482,6 +483,23 @@ TEST(communicate_is_cancelled, "cancelling communicate leaves the child running"
     CHECK_TEXT(ends(loop, cora_stream_readline(cora_process_stdout(process))), "b\"salt\\n\"");
     CHECK_TEXT(wait_for_end(loop, process), "0");
     cora_process_close(process);
+    finish(loop);
+}
+
+TEST(closed_while_communicating,
+     "a process that has ended, and is closed in the middle, gives what was read until then")
+{
+    cora_loop loop = begin();
+    cora_process process = started(loop, shell("sleep 60 & echo $!", DEVNULL, PIPE, DEVNULL));
+    cora_future talk = cora_ensure_future(loop, cora_process_communicate(process, cora_nothing()));
+    ends(loop, cora_process_wait(process));
+    cora_process_close(process);
+    cora_value outputs = cora_run_until_complete(loop, talk);
+    size_t size;
+    pid_t grandchild = (pid_t)atoi(cora_as_bytes(cora_list_at(outputs, 0), &size));
+    CHECK(size > 1 && grandchild > 1);
+    CHECK_INT(kill(grandchild, SIGKILL), 0);
+    cora_release(talk);
     finish(loop);
 }
 

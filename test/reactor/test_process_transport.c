@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 
 /* ---- a protocol that keeps what it is told ---- */
 
@@ -474,6 +476,28 @@ TEST(loop_is_closed, "closing the loop kills and reaps the child, and tells noth
     CHECK_INT(cora_process_transport_kill(foreman.process), CORA_ESTALE);
 }
 
+static void on_alarm(int number)
+{
+    (void)number;
+}
+
+TEST(closing_is_interrupted,
+     "signals while a loop is closed do not keep it from reaping its children")
+{
+    const int period = harness_under_valgrind() ? 20000 : 50;
+    const struct itimerval often = { { 0, period }, { 0, period } }, never = { { 0, 0 }, { 0, 0 } };
+    struct sigaction action = { .sa_handler = on_alarm };
+    cora_loop loop = cora_loop_new(NULL);
+    struct foreman foremen[20] = { 0 };
+    for (int i = 0; i < 20; i++)
+        run_cat(loop, &foremen[i]);
+    sigaction(SIGALRM, &action, NULL);
+    CHECK_INT(setitimer(ITIMER_REAL, &often, NULL), 0);
+    cora_loop_close(loop);
+    CHECK_INT(setitimer(ITIMER_REAL, &never, NULL), 0);
+    CHECK(has_no_child());
+}
+
 TEST(silent_protocol, "a protocol may leave out all of its callbacks",
      "test_protocols.ProtocolsAbsTests.test_subprocess_protocol")
 {
@@ -530,6 +554,43 @@ TEST(guest_in_default_loop,
     ev_loop_destroy(host);
 }
 
+static int kills; /* also by the harness */
+
+INSTEAD int kill(pid_t pid, int number)
+{
+    kills++;
+    return (int)syscall(SYS_kill, pid, number);
+}
+
+static struct foreman watched;
+
+static void on_any_child(struct ev_loop *host, ev_child *watcher, int events)
+{
+    (void)host, (void)events;
+    CHECK_INT(watcher->rpid, cora_process_transport_get_pid(watched.process));
+    CHECK_INT(watched.exited, 0);
+    CHECK_INT(cora_process_transport_kill(watched.process), 0);
+    CHECK_INT(cora_process_transport_close(watched.process), 0);
+    CHECK_INT(kills, 0);
+}
+
+TEST(reaped_and_not_told_yet, "once libev has reaped a child no signal is sent to its number")
+{
+    struct ev_loop *host = ev_default_loop(EVFLAG_NOENV);
+    cora_loop loop = cora_loop_attach(host, NULL);
+    ev_child any;
+    ev_child_init(&any, on_any_child, 0, 0);
+    ev_child_start(host, &any);
+    run_shell(loop, &watched, "exit 5", &no_pipes);
+    kills = 0;
+    while (!watched.lost)
+        ev_run(host, EVRUN_ONCE);
+    CHECK_INT(watched.returncode, 5);
+    ev_child_stop(host, &any);
+    cora_loop_detach(loop);
+    ev_loop_destroy(host);
+}
+
 static void *nothing_to_do(void *unused)
 {
     return unused;
@@ -543,7 +604,7 @@ static long threads(void)
     return (long)tasks.st_nlink;
 }
 
-TEST(without_pidfd, "where the kernel has no pidfd, a closed loop's child is reaped by its thread")
+TEST(without_pidfd, "where the kernel has no pidfd, a closed loop has reaped its child as well")
 {
     cora_loop loop = cora_loop_new(NULL);
     struct foreman foreman = { 0 }, other = { 0 };
@@ -554,11 +615,44 @@ TEST(without_pidfd, "where the kernel has no pidfd, a closed loop's child is rea
     RUN_UNTIL(loop, foreman.lost);
     CHECK_INT(foreman.returncode, 5);
     cora_loop_close(loop);
-    while (!has_no_child() || threads() > before)
+    CHECK(has_no_child());
+    while (threads() > before)
         sched_yield();
     pthread_t thread; /* whose end gives back what is left of the other's */
     CHECK_INT(pthread_create(&thread, NULL, nothing_to_do, NULL), 0);
     CHECK_INT(pthread_join(thread, NULL), 0);
+}
+
+TEST(reaped_at_once, "a child that is reaped by others before it can be watched is told with 255")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    struct reports reports = { 0 };
+    struct foreman foreman = { 0 };
+    reports_to(loop, &reports);
+    pidfd_open_error = ESRCH;
+    run_shell(loop, &foreman, "echo bread", NULL);
+    CHECK_INT(waitpid(cora_process_transport_get_pid(foreman.process), NULL, 0),
+              cora_process_transport_get_pid(foreman.process));
+    CHECK_INT(cora_process_transport_kill(foreman.process), 0);
+    RUN_UNTIL(loop, foreman.lost);
+    CHECK_TEXT(foreman.out[0], "bread\n");
+    CHECK_INT(foreman.returncode, 255);
+    CHECK_INT(reports.count, 1);
+    cora_loop_close(loop);
+}
+
+TEST(told_too_late, "a child whose thread has told its end to a loop that is closed then is reaped")
+{
+    cora_loop loop = cora_loop_new(NULL);
+    struct foreman foreman = { 0 };
+    pidfd_open_error = ENOSYS;
+    foreman.process = cora_subprocess_exec(loop, cora_argv("cat"), NULL, told_to(&foreman));
+    size_t live = cora_live(loop);
+    CHECK_INT(cora_process_transport_kill(foreman.process), 0);
+    while (cora_live(loop) == live)
+        sched_yield();
+    cora_loop_close(loop);
+    CHECK(has_no_child());
 }
 
 TEST(forked_process, "a forked process can start a child from its own loop",
@@ -599,6 +693,157 @@ TEST(fork_leaves_siblings_alone, "a forked process that closes the loop does not
     tell(&foreman, "still here");
     RUN_UNTIL(loop, foreman.size[0] == 10);
     cora_loop_close(loop);
+}
+
+/* ---- callbacks that fail ---- */
+
+static char complaints[400];
+
+static void keep_complaint(cora_args bound, cora_loop loop, const struct cora_report *report)
+{
+    size_t length = strlen(complaints);
+    (void)bound, (void)loop;
+    snprintf(complaints + length, sizeof complaints - length, "%s\n", report->message);
+}
+
+static void complain(const char *callback)
+{
+    cora_fail(cora_error(CORA_EVALUE, "%s", callback));
+}
+
+static void made_fails(void *self, cora_process_transport process)
+{
+    on_made(self, process);
+    complain("made");
+}
+
+static void data_fails(void *self, cora_process_transport process, int fd, const void *bytes,
+                       size_t size)
+{
+    on_data(self, process, fd, bytes, size);
+    complain("data");
+}
+
+static void pipe_loss_fails(void *self, cora_process_transport process, int fd, cora_value error)
+{
+    on_pipe_lost(self, process, fd, error);
+    complain("pipe");
+}
+
+static void exit_fails(void *self, cora_process_transport process)
+{
+    on_exit_told(self, process);
+    complain("exit");
+}
+
+static void loss_fails(void *self, cora_process_transport process, cora_value error)
+{
+    on_lost(self, process, error);
+    complain("lost");
+}
+
+static bool complained(const char *callback)
+{
+    char message[80];
+    snprintf(message, sizeof message, "Exception in callback %s()\n", callback);
+    return strstr(complaints, message);
+}
+
+TEST(failing_callbacks, "each callback that fails is reported, and the others are called")
+{
+    static const struct cora_subprocess_protocol_type failing_type = {
+        .name = "Failing",
+        .connection_made = made_fails,
+        .pipe_data_received = data_fails,
+        .pipe_connection_lost = pipe_loss_fails,
+        .process_exited = exit_fails,
+        .connection_lost = loss_fails,
+    };
+    cora_loop loop = cora_loop_new(NULL);
+    struct foreman foreman = { 0 };
+    CHECK_INT(cora_set_exception_handler(loop, cora_partial(keep_complaint)), 0);
+    cora_subprocess_shell(loop, "echo bread",
+                          &(struct cora_subprocess_options){ .in = -3, .err = -3 },
+                          (cora_subprocess_protocol){ &failing_type, &foreman });
+    RUN_UNTIL(loop, foreman.lost);
+    CHECK_TEXT(foreman.log, "made exit lost");
+    CHECK(complained("connection_made") && complained("data_received"));
+    CHECK(complained("pipe_connection_lost"));
+    CHECK(complained("process_exited") && complained("connection_lost"));
+    cora_loop_close(loop);
+}
+
+TEST(failing_last_callbacks, "if the last two callbacks fail in one tick, both are reported")
+{
+    static const struct cora_subprocess_protocol_type failing_type = {
+        .name = "Failing", .process_exited = exit_fails, .connection_lost = loss_fails
+    };
+    cora_loop loop = cora_loop_new(NULL);
+    struct foreman foreman = { .made = 1 };
+    CHECK_INT(cora_set_exception_handler(loop, cora_partial(keep_complaint)), 0);
+    foreman.process = cora_subprocess_shell(loop, "exit 0", &no_pipes,
+                                            (cora_subprocess_protocol){ &failing_type, &foreman });
+    RUN_UNTIL(loop, foreman.lost);
+    CHECK(complained("process_exited") && complained("connection_lost"));
+    cora_loop_close(loop);
+}
+
+static void exit_ends_run(void *self, cora_process_transport process)
+{
+    on_exit_told(self, process);
+    cora_fail(cora_error(CORA_ESYSTEMEXIT, "enough"));
+}
+
+TEST(run_ends_in_exit, "a run that ends in process_exited leaves connection_lost to the next")
+{
+    static const struct cora_subprocess_protocol_type leaving_type = {
+        .name = "Leaving", .process_exited = exit_ends_run, .connection_lost = on_lost
+    };
+    cora_loop loop = cora_loop_new(NULL);
+    struct foreman foreman = { .made = 1 };
+    foreman.process = cora_subprocess_shell(loop, "exit 0", &no_pipes,
+                                            (cora_subprocess_protocol){ &leaving_type, &foreman });
+    CHECK_INT(cora_run_forever(loop), CORA_ESYSTEMEXIT);
+    CHECK_TEXT(foreman.log, "exit");
+    run_tick(loop);
+    CHECK_TEXT(foreman.log, "exit lost");
+    cora_loop_close(loop);
+}
+
+static struct ev_loop *host_to_run;
+
+static void run_to_the_end(void *self, cora_process_transport process)
+{
+    struct foreman *foreman = self;
+    cora_process_transport_kill(process);
+    while (!foreman->lost)
+        ev_run(host_to_run, EVRUN_ONCE);
+    cora_process_transport_close(process);
+    CHECK_INT(foreman->dropped, 0);
+}
+
+TEST(over_inside_a_callback,
+     "self is not dropped while a callback runs the loop to the child's end")
+{
+    static const struct cora_subprocess_protocol_type runner_type = {
+        .name = "Runner",
+        .connection_made = on_made,
+        .process_exited = on_exit_told,
+        .connection_lost = on_lost,
+        .pause_writing = run_to_the_end,
+        .drop = on_drop,
+    };
+    static const char crates[200000];
+    cora_loop loop = cora_loop_attach(host_to_run = host_new(), NULL);
+    struct foreman foreman = { 0 };
+    foreman.process = cora_subprocess_exec(loop, cora_argv("sleep", "60"), NULL,
+                                           (cora_subprocess_protocol){ &runner_type, &foreman });
+    while (!foreman.made)
+        ev_run(host_to_run, EVRUN_ONCE);
+    CHECK_INT(cora_transport_write(pipe_of(&foreman, 0), crates, sizeof crates), 0);
+    CHECK_INT(foreman.dropped, 1);
+    cora_loop_detach(loop);
+    ev_loop_destroy(host_to_run);
 }
 
 /* ---- how it is started ---- */

@@ -65,10 +65,10 @@ static void hear(void *self, cora_process_transport process, int fd, const void 
     const char *text = bytes;
     (void)process;
     for (size_t i = 0; i < size; i++) {
-        if (text[i] != '\n')
-            line->bytes[line->size++] = text[i];
         if (text[i] == '\n' || line->size == LINE_SIZE)
             line_end(worker, line);
+        if (text[i] != '\n')
+            line->bytes[line->size++] = text[i];
     }
 }
 
