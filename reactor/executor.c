@@ -609,6 +609,7 @@ static unsigned workers_usual(void)
 static bool threads_init(struct threads *threads, const struct cora_thread_pool_options *given)
 {
     struct thread_pool_options options = { .numbered = true,
+                                           .calls_out = true,
                                            .most_jobs = given->max_waiting,
                                            .owner = threads,
                                            .begin = threads_begin,

@@ -605,6 +605,51 @@ static cora_value fail_at_gate(cora_args bound)
     return cora_error(CORA_EEXCEPTION, "no flour");
 }
 
+TEST(initializer_shutdown, "a shutdown that does not wait does not wait for an initializer, either")
+{
+    gate_shut();
+    cora_executor bakery = cora_thread_pool_new(&(struct cora_thread_pool_options){
+        .max_workers = 1, .initializer = cora_partial(pass_gate) });
+    cora_thread_future loaf = cora_executor_submit(bakery, cora_partial(bake, "loaves", 3));
+    wait_at_gate(1);
+    CHECK_INT(cora_executor_shutdown(bakery, .no_wait = true, .cancel_futures = true), 0);
+    CHECK(cora_thread_future_cancelled(loaf));
+    gate_open();
+    cora_thread_future_release(loaf);
+    harness_threads_end();
+}
+
+static atomic_int begun;
+
+static cora_value second_waits(cora_args bound)
+{
+    return atomic_fetch_add(&begun, 1) == 1 ? pass_gate(bound) : cora_nothing();
+}
+
+static cora_value wait_for_second(cora_args bound)
+{
+    (void)bound;
+    wait_at_gate(1);
+    return cora_nothing();
+}
+
+TEST(initializer_slow, "an idle thread takes work while the initializer runs in another one")
+{
+    gate_shut();
+    begun = 0;
+    cora_executor bakery = cora_thread_pool_new(&(struct cora_thread_pool_options){
+        .max_workers = 2, .initializer = cora_partial(second_waits) });
+    cora_thread_future first = cora_executor_submit(bakery, cora_partial(wait_for_second));
+    for (int i = 0; i < 50; i++) {
+        cora_thread_future next = cora_executor_submit(bakery, cora_partial(number, i));
+        CHECK_INT(cora_as_int(cora_thread_future_result(next, 5)), i);
+        cora_thread_future_release(next);
+    }
+    gate_open();
+    cora_thread_future_release(first);
+    cora_executor_shutdown(bakery);
+}
+
 TEST(broken, "a failing initializer breaks the pool: what waits and what comes later fails",
      "test_concurrent_futures.FailingInitializerMixin.test_initializer")
 {
@@ -766,6 +811,74 @@ static cora_value submit_more(cora_args bound)
     return cora_int(!refused);
 }
 
+static void *shut_and_wait(void *executor)
+{
+    cora_executor_shutdown(*(cora_executor *)executor);
+    pthread_mutex_lock(&lock);
+    int at_end = passed;
+    pthread_mutex_unlock(&lock);
+    return (void *)(intptr_t)at_end;
+}
+
+TEST(shutdown_by_successor,
+     "a thread that has the number of an ended worker is none: it waits in a shutdown")
+{
+    gate_shut();
+    cora_executor bakery = pool_of(2);
+    cora_thread_future works[2];
+    pthread_t thread;
+    void *at_end;
+    works[0] = cora_executor_submit(bakery, cora_partial(pass_gate));
+    wait_at_gate(1);
+    works[1] = cora_executor_submit(bakery, cora_partial(thread_of));
+    pthread_t worker = (pthread_t)cora_as_int(cora_thread_future_result(works[1], 5));
+    for (int i = 0; i < 1000 && harness_threads() > 2; i++) {
+        cora_executor_shutdown(bakery, .no_wait = true);
+        sched_yield(); /* the worker that has told its result may not be idle yet */
+    }
+    CHECK_INT(pthread_create(&thread, NULL, shut_and_wait, &bakery), 0);
+    bool is_successor = pthread_equal(thread, worker);
+    cora_thread_future never = cora_thread_future_new();
+    cora_thread_future_result(never, 0.02);
+    gate_open();
+    CHECK_INT(pthread_join(thread, &at_end), 0);
+    CHECK_INT((intptr_t)at_end, 1);
+    cora_thread_future_release(never);
+    for (int i = 0; i < 2; i++)
+        cora_thread_future_release(works[i]);
+    if (!is_successor)
+        SKIP("the system gives numbers of threads anew later");
+}
+
+static pthread_barrier_t all;
+
+static void drop_shuts_down(void *executor)
+{
+    pthread_barrier_wait(&all);
+    cora_executor_shutdown(*(cora_executor *)executor, .no_wait = true);
+}
+
+static const cora_type closing_type = { .name = "key", .drop = drop_shuts_down };
+
+TEST(shutdown_in_drops, "workers that shut their pool down in drop functions wait for nobody")
+{
+    gate_shut();
+    pthread_barrier_init(&all, NULL, 3);
+    cora_loop loop = cora_loop_new(NULL);
+    cora_executor bakery = pool_of(3);
+    for (int i = 0; i < 3; i++) {
+        cora_value key = cora_own(&bakery, &closing_type);
+        cora_call_in_executor(loop, bakery, cora_partial(pass_gate, key), cora_partial(on_told));
+    }
+    cora_drop_temporaries();
+    wait_at_gate(3);
+    cora_loop_close(loop);
+    gate_open();
+    cora_executor_shutdown(bakery);
+    harness_threads_end();
+    pthread_barrier_destroy(&all);
+}
+
 TEST(submit_inside, "work may submit more work")
 {
     atomic_int loaves = 0;
@@ -832,3 +945,25 @@ TEST(fork_anew, "in a forked child the pool begins anew")
     fork_with_work(bakes_anew);
 }
 #endif
+
+static cora_value fork_and_return(cora_args bound)
+{
+    (void)bound;
+    pid_t child = fork();
+    if (child == 0)
+        alarm(5);
+    return cora_int(child);
+}
+
+TEST(fork_inside, "a process that work forks ends when the work returns there")
+{
+    int status;
+    cora_executor bakery = pool_of(1);
+    cora_thread_future forked = cora_executor_submit(bakery, cora_partial(fork_and_return));
+    pid_t child = (pid_t)cora_as_int(cora_thread_future_result(forked, INFINITY));
+    CHECK(child > 0);
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK_INT(status, 0);
+    cora_thread_future_release(forked);
+    cora_executor_shutdown(bakery);
+}
