@@ -373,20 +373,13 @@ void thread_pool_after_fork(struct thread_pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
-struct job *thread_pool_in_child(struct thread_pool *pool)
+bool thread_pool_in_child(struct thread_pool *pool)
 {
-    struct job *lost = queue_take_all(pool);
+    queue_take_all(pool);
     if (own_worker && own_worker->pool == pool)
         own_worker = NULL;
-    for (unsigned i = 0; i < pool->count; i++) {
-        struct job *job = pool->workers[i].job;
-        if (!job)
-            continue;
-        job->next = lost;
-        lost = job;
-    }
     pool->count = pool->idle = pool->asleep = pool->woken = pool->looking = pool->joined = 0;
     pool->references = !pool->closed;
     locks_init(pool);
-    return lost;
+    return pool->closed;
 }

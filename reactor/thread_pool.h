@@ -74,13 +74,13 @@ void thread_pool_free(struct thread_pool *pool);
 
 /*
  * Around a fork, so that it finds no change half made. In the child, which has none of the threads,
- * the pool is as new, but for being closed; gives the jobs that waited, or ran: a list. If one of
- * its threads has forked, that is none of the pool's any more in the child: it ends as soon as what
- * it does there has returned.
+ * the pool is as new, with no job, but for being closed: whether it is; then it has ended. If one
+ * of its threads has forked, that is none of the pool's any more in the child: it ends as soon as
+ * what it does there has returned.
  */
 void thread_pool_before_fork(struct thread_pool *pool);
 void thread_pool_after_fork(struct thread_pool *pool);
-struct job *thread_pool_in_child(struct thread_pool *pool);
+bool thread_pool_in_child(struct thread_pool *pool);
 
 /* In a forked child: frees the pool. Its jobs stay as they are. */
 void thread_pool_forget(struct thread_pool *pool);

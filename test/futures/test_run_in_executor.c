@@ -8,6 +8,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* ---- a shipyard ---- */
 
@@ -885,4 +887,111 @@ TEST(wait_race, "a hundred thread futures that are done together lose no wake-up
     CHECK_INT(done_count, 100);
     release(ships, 100);
     cora_executor_shutdown(yard);
+}
+
+/* ---- forks ---- */
+
+/* Forks; the status of the child, which does this. */
+static int status_of_child(bool (*child_does)(cora_loop loop, cora_thread_future future),
+                           cora_loop loop, cora_thread_future future)
+{
+    int status = -1;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(5);
+        _exit(cora_after_fork(loop) == 0 && child_does(loop, future) ? 0 : 1);
+    }
+    CHECK_INT(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static bool wraps_lost(cora_loop loop, cora_thread_future future)
+{
+    return cora_error_is(cora_run_until_complete(loop, cora_wrap_future(loop, future)),
+                         CORA_EBROKENTHREADPOOL);
+}
+
+static bool was_wrapped(cora_loop loop, cora_thread_future future)
+{
+    cora_run_until_complete(loop, cora_sleep(0));
+    return cora_error_is(cora_thread_future_result(future, 0), CORA_EBROKENTHREADPOOL);
+}
+
+TEST(fork_wrapped, "in a forked child lost work is told to a loop that has not used an executor")
+{
+    gate_shut();
+    cora_loop loop = cora_loop_new(NULL);
+    cora_executor yard = pool_of(1);
+    cora_thread_future job = cora_executor_submit(yard, cora_partial(pass_gate));
+    wait_at_gate(1);
+    CHECK_INT(status_of_child(wraps_lost, loop, job), 0);
+    cora_future wrapped = cora_wrap_future(loop, job);
+    CHECK_INT(status_of_child(was_wrapped, loop, job), 0);
+    gate_set(true);
+    CHECK_INT(cora_as_int(cora_run_until_complete(loop, wrapped)), 7);
+    cora_thread_future_release(job);
+    cora_executor_shutdown(yard);
+    cora_loop_close(loop);
+}
+
+static bool shuts_down_again(cora_loop loop, cora_thread_future unused)
+{
+    (void)unused;
+    return cora_is_nothing(
+        cora_run_until_complete(loop, cora_shutdown_default_executor(loop, INFINITY)));
+}
+
+TEST(fork_in_shutdown, "a default executor that was shut down before a fork has ended in the child")
+{
+    gate_shut();
+    struct reports reports;
+    cora_loop loop = cora_loop_new(NULL);
+    collect_reports(loop, &reports);
+    cora_run_in_executor(loop, its_default, cora_partial(pass_gate));
+    wait_at_gate(1);
+    cora_run_until_complete(loop, cora_shutdown_default_executor(loop, 0));
+    CHECK_INT(status_of_child(shuts_down_again, loop, (cora_thread_future){ 0 }), 0);
+    gate_set(true);
+    CHECK(shuts_down_again(loop, (cora_thread_future){ 0 }));
+    cora_loop_close(loop);
+    harness_threads_end();
+}
+
+static void note_called(cora_args bound)
+{
+    *cora_arg(bound, 0, bool *) = true;
+    cora_stop(cora_running_loop());
+}
+
+static void *call_soon(void *bound)
+{
+    cora_args *args = bound;
+    cora_call_soon_threadsafe(cora_arg_loop(*args, 0),
+                              cora_partial(note_called, cora_arg(*args, 1, bool *)));
+    return NULL;
+}
+
+static bool *called;
+
+static bool runs_queued(cora_loop loop, cora_thread_future unused)
+{
+    (void)unused;
+    cora_run_forever(loop);
+    return *called;
+}
+
+TEST(fork_queued, "what another thread has queued before a fork runs in the child as well")
+{
+    bool noted = false;
+    pthread_t thread;
+    cora_loop loop = cora_loop_new(NULL);
+    cora_value values[] = { cora_from_loop(loop), cora_pointer(&noted) };
+    cora_args args = { values, 2 };
+    called = &noted;
+    CHECK_INT(pthread_create(&thread, NULL, call_soon, &args), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    CHECK_INT(status_of_child(runs_queued, loop, (cora_thread_future){ 0 }), 0);
+    CHECK(runs_queued(loop, (cora_thread_future){ 0 }));
+    cora_loop_close(loop);
 }

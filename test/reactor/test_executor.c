@@ -967,3 +967,122 @@ TEST(fork_inside, "a process that work forks ends when the work returns there")
     cora_thread_future_release(forked);
     cora_executor_shutdown(bakery);
 }
+
+/* Forks; whether this holds in the child, which has ten seconds. */
+static bool holds_in_child(bool (*child_does)(cora_executor bakery, cora_thread_future future),
+                           cora_executor bakery, cora_thread_future future)
+{
+    int status = -1;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(5);
+        _exit(child_does(bakery, future) ? 0 : 1);
+    }
+    CHECK_INT(waitpid(child, &status, 0), child);
+    return status == 0;
+}
+
+static bool is_broken(cora_executor bakery, cora_thread_future future)
+{
+    cora_value result = cora_thread_future_result(future, INFINITY);
+    return cora_error_code(result) == CORA_EBROKENTHREADPOOL && cora_executor_shutdown(bakery) == 0;
+}
+
+static void note_done(cora_args bound, cora_thread_future future)
+{
+    *cora_arg(bound, 0, bool *) = cora_thread_future_done(future);
+}
+
+static bool shutdown_tells(cora_executor bakery, cora_thread_future future)
+{
+    bool noted = false;
+    cora_executor_shutdown(bakery);
+    cora_thread_future_add_done_callback(future, cora_partial(note_done, &noted));
+    return noted;
+}
+
+/* The future of work that waits at the gate. */
+static cora_thread_future submit_gate(cora_executor bakery)
+{
+    gate_shut();
+    cora_thread_future future = cora_executor_submit(bakery, cora_partial(pass_gate));
+    wait_at_gate(1);
+    return future;
+}
+
+TEST(fork_without_loop, "in a forked child without a loop, who waits for lost work gets its error")
+{
+    cora_executor bakery = pool_of(1);
+    cora_thread_future future = submit_gate(bakery);
+    CHECK(holds_in_child(is_broken, bakery, future));
+    CHECK(holds_in_child(shutdown_tells, bakery, future));
+    gate_open();
+    CHECK_INT(cora_as_int(cora_thread_future_result(future, INFINITY)), 7);
+    cora_thread_future_release(future);
+    cora_executor_shutdown(bakery);
+}
+
+static void drop_at_gate(void *unused)
+{
+    (void)unused;
+    pass_gate((cora_args){ 0 });
+}
+
+static const cora_type slow_type = { .name = "sack", .drop = drop_at_gate };
+
+TEST(fork_while_telling, "work that is just about to be told is lost in a forked child, too")
+{
+    gate_shut();
+    cora_executor bakery = pool_of(1);
+    cora_thread_future future =
+        cora_executor_submit(bakery, cora_partial(number, cora_int(7), cora_own(NULL, &slow_type)));
+    cora_drop_temporaries();
+    wait_at_gate(1);
+    CHECK(holds_in_child(is_broken, bakery, future));
+    gate_open();
+    CHECK_INT(cora_as_int(cora_thread_future_result(future, INFINITY)), 7);
+    cora_thread_future_release(future);
+    cora_executor_shutdown(bakery);
+}
+
+#if !defined __SANITIZE_THREAD__
+static void *wait_for(void *future)
+{
+    cora_thread_future_result(*(cora_thread_future *)future, INFINITY);
+    return NULL;
+}
+
+static bool waits_anew(cora_executor none, cora_thread_future unused)
+{
+    (void)none, (void)unused;
+    for (int i = 0; i < 20; i++) {
+        pthread_t thread;
+        cora_thread_future future = cora_thread_future_new();
+        if (pthread_create(&thread, NULL, wait_for, &future) != 0)
+            return false;
+        cora_thread_future_result(future, 0.002); /* the other one waits, too, by then */
+        cora_thread_future_set_result(future, cora_int(i));
+        pthread_join(thread, NULL);
+        cora_thread_future_release(future);
+    }
+    return true;
+}
+
+TEST(fork_while_waiting, "threads of a forked child wait though others waited in the parent")
+{
+    pthread_t threads[3];
+    cora_thread_future future = cora_thread_future_new();
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(pthread_create(&threads[i], NULL, wait_for, &future), 0);
+    cora_thread_future_result(future, 0.02);
+    CHECK(holds_in_child(waits_anew, (cora_executor){ 0 }, future));
+    cora_executor bakery = pool_of(1); /* from here on forks are prepared for */
+    CHECK(holds_in_child(waits_anew, bakery, future));
+    cora_thread_future_set_result(future, cora_nothing());
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(pthread_join(threads[i], NULL), 0);
+    cora_thread_future_release(future);
+    cora_executor_shutdown(bakery);
+}
+#endif
