@@ -140,6 +140,7 @@ static void pool_after_fork(void *own)
 static bool pool_in_child(void *own)
 {
     struct process_pool *pool = own;
+    manager_forget(pool);
     pthread_cond_init(&pool->over, NULL);
     line_clear(&pool->waiting);
     for (unsigned i = 0; !pool->ended && i < pool->workers_max; i++) {
