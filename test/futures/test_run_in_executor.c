@@ -369,6 +369,25 @@ TEST(shutdown_timeout, "a shutdown whose time is over is reported, and the work 
     cora_loop_close(loop);
 }
 
+TEST(shutdown_timeout_below_zero, "a time-out below zero is over at once, however far below")
+{
+    gate_shut();
+    struct reports reports;
+    cora_loop loop = cora_loop_new(NULL);
+    cora_executor yard = pool_of(1);
+    cora_set_default_executor(loop, yard);
+    collect_reports(loop, &reports);
+    cora_run_in_executor(loop, its_default, cora_partial(pass_gate));
+    wait_at_gate(1);
+    cora_run_until_complete(loop, cora_shutdown_default_executor(loop, -1));
+    cora_run_until_complete(loop, cora_shutdown_default_executor(loop, -INFINITY));
+    CHECK_INT(reports.count, 2);
+    gate_set(true);
+    cora_executor_shutdown(yard);
+    harness_threads_end();
+    cora_loop_close(loop);
+}
+
 static cora_next leaves_work(cora_coro self)
 {
     struct yard *yard = cora_locals(self, struct yard);
@@ -871,6 +890,36 @@ TEST(wait_timeout, "a wait with a time-out gives what is done by then",
     CHECK_INT(done_count, 1);
     CHECK_INT(other_count, 1);
     release(ships, 2);
+}
+
+#define SHIPS 200
+
+static void *finish_all(void *futures)
+{
+    for (int i = 0; i < SHIPS; i++)
+        cora_thread_future_set_result(((cora_thread_future *)futures)[i], cora_int(i));
+    return NULL;
+}
+
+TEST(wait_lists, "a thread future that is done just now is in one of the lists")
+{
+    for (int round = harness_scale(20); round > 0; round--) {
+        cora_thread_future ships[SHIPS];
+        pthread_t thread;
+        size_t done = 0;
+        for (int i = 0; i < SHIPS; i++)
+            ships[i] = cora_thread_future_new();
+        CHECK_INT(pthread_create(&thread, NULL, finish_all, ships), 0);
+        while (done < SHIPS) {
+            cora_value lists = cora_thread_futures_wait(ships, SHIPS, 0, CORA_ALL_COMPLETED);
+            done = cora_list_size(cora_list_at(lists, 0));
+            CHECK_INT(done + cora_list_size(cora_list_at(lists, 1)), SHIPS);
+            cora_drop_temporaries();
+        }
+        CHECK_INT(pthread_join(thread, NULL), 0);
+        for (int i = 0; i < SHIPS; i++)
+            cora_thread_future_release(ships[i]);
+    }
 }
 
 TEST(wait_race, "a hundred thread futures that are done together lose no wake-up",
