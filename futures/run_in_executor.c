@@ -205,9 +205,9 @@ static int shutdown_start(struct cora_waiter *base, const cora_awaitable *what)
     waiter->ended = executor_call_when_ended(loop, executor, cora_partial(on_ended, waiter));
     if (cora_is_null(waiter->ended))
         return cora_last_error_code();
-    if (!isinf(what->number)) {
-        waiter->timer =
-            cora_call_later(loop_handle(loop), what->number, cora_partial(on_timeout, waiter));
+    if (what->number < INFINITY) {
+        waiter->timer = cora_call_later(loop_handle(loop), fmax(what->number, 0),
+                                        cora_partial(on_timeout, waiter));
         if (cora_is_null(waiter->timer))
             return cora_last_error_code();
     }
@@ -558,18 +558,19 @@ cora_thread_future cora_run_coroutine_threadsafe_at(cora_loop loop, cora_awaitab
 
 /* ---- waiting for several ---- */
 
-/* Those that are done, or those that are not, each once. */
-static cora_value list_of(const cora_thread_future *futures, size_t count, bool over)
+/* Adds each to one of two lists, once: it may be done while this goes on. */
+static void lists_fill(cora_value done, cora_value others, const cora_thread_future *futures,
+                       size_t count)
 {
-    cora_value list = list_new(count);
-    for (size_t i = 0; i < count && !cora_is_error(list); i++) {
+    for (size_t i = 0; i < count; i++) {
         size_t before = 0;
         while (!cora_same(futures[before], futures[i]))
             before++;
-        if (before == i && thread_futures_wait(&futures[i], 1, 0, THREAD_WAIT_ALL) == over)
-            list_add(list, cora_from_thread_future(futures[i]));
+        if (before < i)
+            continue;
+        bool over = thread_futures_wait(&futures[i], 1, 0, THREAD_WAIT_ALL) == 1;
+        list_add(over ? done : others, cora_from_thread_future(futures[i]));
     }
-    return list;
 }
 
 cora_value cora_thread_futures_wait(const cora_thread_future *futures, size_t count, double timeout,
@@ -583,10 +584,10 @@ cora_value cora_thread_futures_wait(const cora_thread_future *futures, size_t co
     if (isnan(timeout) || return_when > CORA_FIRST_EXCEPTION)
         return cora_error(CORA_EVALUE, "a time-out that is not a number, or an unknown rule");
     thread_futures_wait(futures, count, timeout, waits[return_when]);
-    cora_value lists[] = { cora_temporary(list_of(futures, count, true)),
-                           cora_temporary(list_of(futures, count, false)) };
+    cora_value lists[] = { cora_temporary(list_new(count)), cora_temporary(list_new(count)) };
     for (size_t i = 0; i < 2; i++)
         if (cora_is_error(lists[i]))
             return lists[i];
+    lists_fill(lists[0], lists[1], futures, count);
     return cora_list(lists, 2);
 }

@@ -11,7 +11,8 @@
  * needs one block, which comes from the thread's cache and goes there again.
  *
  * Around a fork all executors are locked. The child makes their pools new; work that was lost by
- * that is finished by cora_after_fork, as an error, when the child's own locks are good again.
+ * that is finished, as an error, when the child's own locks are good again and somebody asks:
+ * cora_after_fork for what is its loop's, and the first call that asks for what is no loop's.
  */
 #include "executor.h"
 
@@ -33,8 +34,9 @@ struct executor {
     atomic_uint references;
     bool is_shut;                  /* under the lock, as all that follows */
     bool has_ended;                /* only the ends of its workers remain */
+    bool ends;                     /* in a forked child: it has, and that is not told yet */
     struct errand *watchers;       /* to be told when it has ended */
-    struct job *lost;              /* in a forked child */
+    struct work *given;            /* to it, the end not told */
     struct executor *next, **link; /* in the list of all */
 };
 
@@ -44,9 +46,58 @@ static struct {
     int fork_code; /* whether forks could be prepared for */
     struct pool pool;
     struct executor *first;
+    struct work *lost;   /* in a forked child */
+    atomic_uint leaving; /* work whose end is being made known: begins under the lock */
 } executors = { .lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT };
 
+atomic_bool any_work_lost;
+
+/* What this thread does for a pool of threads. */
+static _Thread_local struct work *own_work;
+
 /* ---- work ---- */
+
+/* Puts it into a list. The lock is held. */
+static void given_put(struct work **list, struct work *work)
+{
+    work->next_given = *list;
+    work->link_given = list;
+    if (work->next_given)
+        work->next_given->link_given = &work->next_given;
+    *list = work;
+}
+
+/* Takes it out of its list, if it is in one. The lock is held. */
+static void given_take(struct work *work)
+{
+    if (!work->link_given)
+        return;
+    *work->link_given = work->next_given;
+    if (work->next_given)
+        work->next_given->link_given = work->link_given;
+    work->link_given = NULL;
+}
+
+void work_leave(struct work *work)
+{
+    pthread_mutex_lock(&executors.lock);
+    given_take(work);
+    atomic_fetch_add_explicit(&executors.leaving, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&executors.lock);
+}
+
+void work_left(void)
+{
+    atomic_fetch_sub_explicit(&executors.leaving, 1, memory_order_release);
+}
+
+/* It was not given after all, or is taken back. */
+static void work_return(struct work *work)
+{
+    pthread_mutex_lock(&executors.lock);
+    given_take(work);
+    pthread_mutex_unlock(&executors.lock);
+}
 
 /* Without a context: a worker has another one. */
 bool work_init(struct work *work, cora_work what)
@@ -116,13 +167,11 @@ cora_value work_call(struct work *work)
 
 /* ---- executors ---- */
 
-static void forks_prepare(void);
-
 cora_executor executor_new(const struct executor_kind *kind, void *pool,
                            struct executor **ret_executor)
 {
     const cora_executor none = { 0 };
-    pthread_once(&executors.once, forks_prepare);
+    executors_prepare_forks();
     pthread_mutex_lock(&executors.lock);
     if (!executors.pool.slot_size)
         pool_init(&executors.pool, NULL, SLOT_EXECUTOR,
@@ -221,9 +270,15 @@ int executor_give(cora_executor handle, struct work *work)
 {
     pthread_mutex_lock(&executors.lock);
     struct executor *executor = executor_at(handle);
-    bool is_shut = executor && executor->is_shut;
+    bool takes = executor && !executor->is_shut;
+    if (takes) {
+        work->broken = executor->kind->broken;
+        given_put(&executor->given, work);
+    }
     pthread_mutex_unlock(&executors.lock);
-    int code = executor && !is_shut ? executor->kind->submit(executor->pool, work) : refuse(handle);
+    int code = takes ? executor->kind->submit(executor->pool, work) : refuse(handle);
+    if (takes && code < 0)
+        work_return(work);
     if (executor)
         executor_leave(executor);
     return code;
@@ -235,6 +290,8 @@ bool executor_take_back(cora_executor handle, struct work *work)
     if (!executor)
         return false;
     bool taken = executor->kind->cancel(executor->pool, work);
+    if (taken)
+        work_return(work);
     executor_leave(executor);
     return taken;
 }
@@ -295,7 +352,10 @@ static void on_arrived(struct loop *loop, struct letter *letter)
 static void errand_done(struct work *work)
 {
     struct errand *errand = (struct errand *)work;
-    if (!letter_send(errand->loop, &errand->letter))
+    work_leave(work);
+    bool sent = letter_send(errand->loop, &errand->letter);
+    work_left();
+    if (!sent)
         errand_free(errand);
 }
 
@@ -439,6 +499,7 @@ cora_handle executor_call_when_ended(struct loop *loop, cora_executor handle,
 
 int cora_executor_shutdown_at(cora_executor handle, const struct cora_shutdown_options *options)
 {
+    lost_work_settle();
     pthread_mutex_lock(&executors.lock);
     struct executor *executor = executor_at(handle);
     bool again = executor && executor->is_shut;
@@ -479,7 +540,9 @@ static struct work *work_of(struct job *job)
 static void thread_run(struct job *job)
 {
     struct work *work = work_of(job);
+    own_work = work;
     work->outcome = work_begins(work) ? work_call(work) : cora_copy(cancelled_error());
+    own_work = NULL;
 }
 
 static void thread_done(struct job *job)
@@ -489,14 +552,16 @@ static void thread_done(struct job *job)
     thread_settle();
 }
 
-/* Finishes all of a list with this error. */
+/* Finishes all of a list with this error; callbacks may set another one meanwhile. */
 static void finish_all(struct job *list, cora_value error)
 {
+    cora_value kept = cora_copy(error);
     while (list) {
         struct work *work = work_of(list);
         list = list->next;
-        work_finish(work, cora_copy(error));
+        work_finish(work, cora_copy(kept));
     }
+    cora_drop(kept);
 }
 
 /* A thread begins. If its initializer fails, the pool is of no use any more. */
@@ -579,7 +644,7 @@ static void threads_after_fork(void *pool)
     thread_pool_after_fork(((struct threads *)pool)->pool);
 }
 
-static struct job *threads_in_child(void *pool)
+static bool threads_in_child(void *pool)
 {
     return thread_pool_in_child(((struct threads *)pool)->pool);
 }
@@ -609,6 +674,7 @@ static unsigned workers_usual(void)
 static bool threads_init(struct threads *threads, const struct cora_thread_pool_options *given)
 {
     struct thread_pool_options options = { .numbered = true,
+                                           .calls_out = true,
                                            .most_jobs = given->max_waiting,
                                            .owner = threads,
                                            .begin = threads_begin,
@@ -680,7 +746,9 @@ int cora_set_default_executor(cora_loop handle, cora_executor handed)
     struct loop *loop = loop_get(handle);
     if (!loop || !executor_enter(handed, &threads_kind, &executor))
         return cora_last_error_code();
+    pthread_mutex_lock(&executors.lock);
     bool is_shut = executor->is_shut;
+    pthread_mutex_unlock(&executors.lock);
     executor_leave(executor);
     if (is_shut)
         return refuse(handed);
@@ -691,17 +759,22 @@ int cora_set_default_executor(cora_loop handle, cora_executor handed)
 
 /* ---- forks ---- */
 
+/* Nobody is about to make an end known, and nobody begins. */
 static void fork_prepare(void)
 {
     pthread_mutex_lock(&executors.lock);
+    while (atomic_load_explicit(&executors.leaving, memory_order_acquire) > 0)
+        sched_yield();
     for (struct executor *executor = executors.first; executor; executor = executor->next)
         if (executor->kind->before_fork)
             executor->kind->before_fork(executor->pool);
     thread_futures_before_fork();
+    chunks_before_fork();
 }
 
 static void fork_parent(void)
 {
+    chunks_after_fork();
     thread_futures_after_fork();
     for (struct executor *executor = executors.first; executor; executor = executor->next)
         if (executor->kind->after_fork)
@@ -709,63 +782,100 @@ static void fork_parent(void)
     pthread_mutex_unlock(&executors.lock);
 }
 
+/* What it was given is lost, but what this very thread does: that goes on. */
+static void given_lose(struct executor *executor)
+{
+    struct work *list = executor->given;
+    executor->given = NULL;
+    for (struct work *work = list, *next; work; work = next) {
+        next = work->next_given;
+        given_put(work == own_work ? &executor->given : &executors.lost, work);
+    }
+}
+
 static void fork_child(void)
 {
-    thread_futures_after_fork();
-    for (struct executor *executor = executors.first; executor; executor = executor->next)
-        if (executor->kind->in_child)
-            executor->lost = executor->kind->in_child(executor->pool);
+    chunks_after_fork();
+    thread_futures_in_child();
+    for (struct executor *executor = executors.first; executor; executor = executor->next) {
+        bool is_shut = executor->kind->in_child && executor->kind->in_child(executor->pool);
+        executor->ends = is_shut && !executor->has_ended;
+        given_lose(executor);
+    }
+    atomic_store(&any_work_lost, executors.lost != NULL);
     pthread_mutex_unlock(&executors.lock);
+}
+
+/* In a child that is to share nothing: what was lost is not told there. */
+static void executors_forget(void)
+{
+    executors.lost = NULL;
+    atomic_store(&any_work_lost, false);
+    own_work = NULL;
 }
 
 static void forks_prepare(void)
 {
+    static struct forgetter forgetter = { executors_forget, NULL };
+    library_add_forgetter(&forgetter);
     executors.fork_code = pthread_atfork(fork_prepare, fork_parent, fork_child);
+    atomic_store(&after_fork_of_executors, lost_work_finish);
 }
 
-/* Takes from what a fork has lost what is not another loop's. */
-static struct job *lost_take(struct executor *executor, cora_loop loop)
+void executors_prepare_forks(void)
 {
-    struct job *taken = NULL;
+    pthread_once(&executors.once, forks_prepare);
+}
+
+/* Whether it is to be finished for this loop, or for none. */
+static bool is_loops(const struct work *work, cora_loop loop)
+{
+    const struct errand *errand = (const struct errand *)work;
+    return work->done != errand_done || cora_same(errand->loop, loop) ||
+           cora_is_closed(errand->loop);
+}
+
+/* Takes some of what was lost, not another loop's; NULL: there is none. */
+static struct work *lost_take(cora_loop loop)
+{
     pthread_mutex_lock(&executors.lock);
-    for (struct job **link = &executor->lost; *link;) {
-        struct job *job = *link;
-        struct work *work = work_of(job);
-        if (work->done == errand_done && !cora_same(((struct errand *)work)->loop, loop)) {
-            link = &job->next;
-            continue;
-        }
-        *link = job->next;
-        job->next = taken;
-        taken = job;
-    }
+    struct work *work = executors.lost;
+    while (work && !is_loops(work, loop))
+        work = work->next_given;
+    if (work)
+        given_take(work);
+    atomic_store(&any_work_lost, executors.lost != NULL);
     pthread_mutex_unlock(&executors.lock);
-    return taken;
+    return work;
 }
 
-/* One with work that was lost in a fork: a reference; or NULL. */
-static struct executor *next_lost(cora_loop loop, struct job **ret_lost)
+/* Takes one whose end is to be told, which nobody else will; NULL: there is none. */
+static struct executor *ended_take(void)
 {
-    struct executor *found = NULL;
-    for (struct executor *executor = executors.first; executor && !found; executor = executor->next)
-        if ((*ret_lost = lost_take(executor, loop)))
-            found = executor;
-    return found;
+    pthread_mutex_lock(&executors.lock);
+    struct executor *executor = executors.first;
+    while (executor && !executor->ends)
+        executor = executor->next;
+    if (executor)
+        executor->ends = false;
+    pthread_mutex_unlock(&executors.lock);
+    return executor;
 }
 
-/* In a forked child: what its workers had is not done here. */
-static void errands_after_fork(struct loop *loop)
+void lost_work_finish(cora_loop loop)
 {
     struct executor *executor;
-    struct job *lost;
-    while ((executor = next_lost(loop_handle(loop), &lost)))
-        finish_all(lost, cora_error(executor->kind->broken,
-                                    "the process has forked: the worker is not in the child"));
+    struct work *work;
+    while ((work = lost_take(loop)))
+        work_finish(
+            work, cora_copy(cora_error(work->broken,
+                                       "the process has forked: the worker is not in the child")));
+    while (!cora_is_null(loop) && (executor = ended_take()))
+        executor_ended(executor);
 }
 
 static const struct executor_layer executor_layer = {
     .recall = errand_recall,
     .free = errand_free,
     .close = default_shutdown,
-    .after_fork = errands_after_fork,
 };

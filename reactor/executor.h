@@ -24,9 +24,13 @@
  *
  * An executor is of no loop: any thread may submit and shut down. It works until it is shut down,
  * and its handle is good until then and its workers have ended. A program that ends does not wait:
- * shut down what must be finished. In a forked child a pool of threads begins anew, without a
- * thread; work that it had been given fails there with BrokenThreadPool (cora_after_fork).
- * asyncio: concurrent.futures.Executor.
+ * shut down what must be finished.
+ *
+ * In a forked child a pool of threads begins anew, without a thread, and work that it had been
+ * given fails there with BrokenThreadPool: a loop's in cora_after_fork; a thread future's also when
+ * that, or any other, is asked or waited for. Work that forks goes on in the child, too; when it
+ * returns there its thread ends, and with it the child if it has no other. asyncio:
+ * concurrent.futures.Executor.
  */
 #ifndef CORA_EXECUTOR_H
 #define CORA_EXECUTOR_H

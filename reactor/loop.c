@@ -484,6 +484,8 @@ void library_forget(void)
     thread_forget();
 }
 
+_Atomic(after_fork_function) after_fork_of_executors;
+
 int cora_after_fork(cora_loop handle)
 {
     struct loop *loop = loop_find_open(handle);
@@ -504,12 +506,14 @@ int cora_after_fork(cora_loop handle)
     atomic_store(&loop->thread, &cora_thread);
     if (!loop->guest)
         ev_loop_fork(loop->ev);
+    shared_take(loop); /* who has queued it may not have come to wake the loop */
     if (loop->lookups_after_fork)
         loop->lookups_after_fork(loop);
     if (loop->child_layer)
         loop->child_layer->after_fork(loop);
-    if (loop->executor_layer)
-        loop->executor_layer->after_fork(loop);
+    after_fork_function executors_after_fork = atomic_load(&after_fork_of_executors);
+    if (executors_after_fork)
+        executors_after_fork(handle);
     return 0;
 }
 

@@ -243,20 +243,23 @@ struct child_layer {
 
 /* What futures/ adds to a loop, so that a program without futures links nothing of them. */
 struct future_layer {
-    void (*run)(struct loop *loop, struct slot *slot);  /* one from the ready queue */
-    void (*collect)(struct loop *loop);                 /* gives back the garbage */
-    void (*close)(struct loop *loop);                   /* drops what all of them hold */
+    void (*run)(struct loop *loop, struct slot *slot); /* one from the ready queue */
+    void (*collect)(struct loop *loop);                /* gives back the garbage */
+    void (*close)(struct loop *loop);                  /* drops what all of them hold */
 };
 
 struct errand;
+typedef void (*after_fork_function)(cora_loop loop);
 
 /* What executors add to a loop. */
 struct executor_layer {
     struct errand *(*recall)(struct loop *loop, struct slot *slot); /* to be freed, or NULL */
     void (*free)(struct errand *errand);
     void (*close)(struct loop *loop); /* shuts the default executor down */
-    void (*after_fork)(struct loop *loop);
 };
+
+/* What executors add to cora_after_fork, whether or not the loop has used one; NULL: nothing. */
+extern _Atomic(after_fork_function) after_fork_of_executors;
 
 enum loop_state {
     LOOP_IDLE,

@@ -8,6 +8,10 @@
  *     submit --> waiting --> work_begins --> work_finish: its owner's
  *                   |            '--false: it was cancelled: work_finish all the same
  *                   '--cancel gives true: its owner's
+ *
+ * All that an executor has been given, and not told the end of, is in a list of its: what a fork
+ * finds there is lost in the child, wherever the parent's threads had it. So done() takes it out in
+ * one step with what makes its end known, as a fork sees it: between work_leave and work_left.
  */
 #ifndef CORA_PRIVATE_EXECUTOR_H
 #define CORA_PRIVATE_EXECUTOR_H
@@ -17,10 +21,12 @@
 #include "thread_pool.h"
 
 struct work {
-    struct job job;           /* first: the executor's, to queue it */
-    struct slot slot;         /* flags and count of the callback; in no pool */
-    struct callback callback; /* the function and its arguments, counted */
-    cora_value outcome;       /* counted, from work_finish on */
+    struct job job;                        /* first: the executor's, to queue it */
+    struct slot slot;                      /* flags and count of the callback; in no pool */
+    struct callback callback;              /* the function and its arguments, counted */
+    cora_value outcome;                    /* counted, from work_finish on */
+    struct work *next_given, **link_given; /* in that list; link NULL: in none */
+    int broken;                            /* the code of its error if it is lost in a fork */
 
     /*
      * A worker takes it, and will do it: false if it was cancelled meanwhile. NULL: always true.
@@ -39,6 +45,28 @@ void work_take_context(struct work *work);
 
 /* Drops function and arguments, once. */
 void work_drop(struct work *work);
+
+/*
+ * In done(): its end is known between these two, which call nothing that takes long: a fork waits.
+ * The work may be gone by the second.
+ */
+void work_leave(struct work *work);
+void work_left(void);
+
+/* From now on forks find executors and thread futures in order. */
+void executors_prepare_forks(void);
+
+/*
+ * In a forked child: finishes what was lost, but for other loops' that are open. For who asks or
+ * waits: costs nothing where there is nothing.
+ */
+extern atomic_bool any_work_lost;
+void lost_work_finish(cora_loop loop);
+static inline void lost_work_settle(void)
+{
+    if (CORA_UNLIKELY(atomic_load_explicit(&any_work_lost, memory_order_relaxed)))
+        lost_work_finish((cora_loop){ 0 });
+}
 
 /* Its function's name, for messages; its arguments. */
 static inline const char *work_name(const struct work *work)
@@ -111,12 +139,12 @@ struct executor_kind {
     void (*free)(void *pool);
 
     /*
-     * Around a fork: takes and gives its locks; in the child it makes itself new, and gives a list
-     * of the work that was lost by that. All may be NULL.
+     * Around a fork: takes and gives its locks; in the child it makes itself new, has no work, and
+     * tells whether it is shut down: then it has ended, and calls nobody for that. All may be NULL.
      */
     void (*before_fork)(void *pool);
     void (*after_fork)(void *pool);
-    struct job *(*in_child)(void *pool);
+    bool (*in_child)(void *pool);
     int broken; /* the code of the error for work that was lost in a fork */
 };
 

@@ -125,6 +125,9 @@ void pool_tell(struct process_pool *pool);
 /* Gives a reference back, and the lock. */
 void pool_leave(struct process_pool *pool);
 
+/* In a forked child: it has no manager, even if that has forked. */
+void manager_forget(const struct process_pool *pool);
+
 /* The manager's thread, from its beginning to its end, with a pool; the lock is not held. */
 void *manager_run(void *pool);
 

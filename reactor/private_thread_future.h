@@ -42,5 +42,6 @@ size_t thread_futures_wait(const cora_thread_future *futures, size_t count, doub
 /* Around a fork. */
 void thread_futures_before_fork(void);
 void thread_futures_after_fork(void);
+void thread_futures_in_child(void);
 
 #endif

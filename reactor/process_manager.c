@@ -27,6 +27,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* What this thread manages; NULL in a child that was forked in it. */
+static _Thread_local const struct process_pool *managed;
+
+void manager_forget(const struct process_pool *pool)
+{
+    if (managed == pool)
+        managed = NULL;
+}
+
 /* From here the lock is held, but where it is said. */
 
 /* ---- the ends of work ---- */
@@ -48,11 +57,16 @@ static cora_value with_origin(cora_value error, const struct work *work, int64_t
     return counted_value(told);
 }
 
-/* Takes the outcome over. */
+/*
+ * Takes the outcome over. A callback that forks and returns in the child, too, returns to a manager
+ * of another process's workers: as the end of any thread of a child, that is the child's end.
+ */
 static void pool_finish(struct process_pool *pool, struct work *work, cora_value outcome)
 {
     pthread_mutex_unlock(&pool->lock);
     work_finish(work, outcome);
+    if (managed != pool)
+        exit(EXIT_SUCCESS);
     pthread_mutex_lock(&pool->lock);
 }
 
@@ -514,6 +528,7 @@ static void manager_read(struct process_pool *pool)
 void *manager_run(void *own)
 {
     struct process_pool *pool = own;
+    managed = pool;
     pthread_setname_np(pthread_self(), "cora-processes");
     pthread_mutex_lock(&pool->lock);
     while (manager_turn(pool))

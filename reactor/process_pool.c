@@ -4,8 +4,7 @@
  * (process_manager.c). The manager's end is the pool's: references count it and the executor, and
  * the last frees the pool.
  *
- * A child of the program has neither manager nor workers: there the pool is broken. What the
- * manager is just telling its end at the time of a fork is neither told nor counted as lost there.
+ * A child of the program has neither manager nor workers: there the pool is broken.
  */
 #include "process_pool.h"
 
@@ -138,24 +137,19 @@ static void pool_after_fork(void *own)
 }
 
 /* The processes are the parent's, and there is no manager. The lock is held. */
-static struct job *pool_in_child(void *own)
+static bool pool_in_child(void *own)
 {
     struct process_pool *pool = own;
-    struct line lost = pool->waiting;
-    if (!lost.first)
-        line_clear(&lost);
+    manager_forget(pool);
     pthread_cond_init(&pool->over, NULL);
+    line_clear(&pool->waiting);
     for (unsigned i = 0; !pool->ended && i < pool->workers_max; i++) {
         struct worker *worker = &pool->workers[i];
-        if (worker->work)
-            line_put(&lost, worker->work);
         if (worker->socket >= 0)
             close(worker->socket);
         free(worker->out);
         free(worker->in);
     }
-    *lost.end = pool->ended ? NULL : pool->moved.first;
-    line_clear(&pool->waiting);
     if (!pool->ended) {
         if (pool->control >= 0)
             close(pool->control);
@@ -166,8 +160,9 @@ static struct job *pool_in_child(void *own)
         pool->broken = cora_copy(
             cora_error(CORA_EBROKENPROCESSPOOL, "the pool belongs to the parent of this process"));
     pool->ended = pool->joined = true;
+    pool->told = pool->shut;
     pthread_mutex_unlock(&pool->lock);
-    return lost.first;
+    return pool->shut;
 }
 
 static const struct executor_kind process_pool_kind = {

@@ -31,7 +31,8 @@
  *
  * The workers' parent is a process of the pool's own, a child of the program, whose end the program
  * may learn from SIGCHLD and may wait for: the pool does not mind. When the program ends, so do all
- * of them, by SIGKILL. In a forked child of the program the pool is broken.
+ * of them, by SIGKILL. In a forked child of the program the pool is broken; a child that was forked
+ * in a done-callback of such work ends when that returns.
  * asyncio: concurrent.futures.ProcessPoolExecutor.
  */
 #ifndef CORA_PROCESS_POOL_H

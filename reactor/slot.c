@@ -54,6 +54,17 @@ void chunks_forget(void)
     memset(spare_chunks, 0, sizeof spare_chunks);
 }
 
+/* No chunk is mapped outside of the lock, so that this one is enough. */
+void chunks_before_fork(void)
+{
+    pthread_mutex_lock(&chunk_lock);
+}
+
+void chunks_after_fork(void)
+{
+    pthread_mutex_unlock(&chunk_lock);
+}
+
 static struct slot *chunk_slot(struct chunk *chunk, size_t offset)
 {
     return (struct slot *)(void *)((char *)chunk + offset);

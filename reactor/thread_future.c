@@ -44,13 +44,19 @@ static struct {
 } futures = { .lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT };
 
 /* Waiting is by the monotonic clock. */
-static void futures_init(void)
+static void condition_init(void)
 {
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&futures.changed, &attributes);
     pthread_condattr_destroy(&attributes);
+}
+
+static void futures_init(void)
+{
+    executors_prepare_forks();
+    condition_init();
     pool_init(&futures.pool, NULL, SLOT_THREAD_FUTURE,
               (sizeof(struct thread_future) + 15) & ~(size_t)15);
 }
@@ -74,6 +80,13 @@ void thread_futures_before_fork(void)
 void thread_futures_after_fork(void)
 {
     futures_unlock();
+}
+
+/* Those who waited are not in the child: the condition would wait for them. */
+void thread_futures_in_child(void)
+{
+    pthread_mutex_init(&futures.lock, NULL);
+    condition_init();
 }
 
 static bool is_done(const struct thread_future *future)
@@ -278,6 +291,7 @@ bool cora_thread_future_cancel(cora_thread_future handle)
 /* Its state; finished for one that is stale. */
 static enum thread_future_state state_of(cora_thread_future handle)
 {
+    lost_work_settle();
     enum thread_future_state state =
         cora_is_null(handle) ? THREAD_FUTURE_PENDING : THREAD_FUTURE_FINISHED;
     futures_lock();
@@ -341,6 +355,7 @@ static cora_value outcome_within(cora_thread_future handle, double timeout)
 {
     if (is_no_time(timeout))
         return error_again(cora_last_error());
+    lost_work_settle();
     struct thread_future *future = future_lock(handle);
     if (!future)
         return error_again(cora_last_error());
@@ -396,6 +411,7 @@ static void watch_all(const cora_thread_future *handles, size_t count, int chang
 size_t thread_futures_wait(const cora_thread_future *handles, size_t count, double timeout,
                            enum thread_wait wait)
 {
+    lost_work_settle();
     struct timespec until = time_after(timeout > 0 ? timeout : 0);
     size_t over = 0;
     bool more = true;
@@ -440,6 +456,7 @@ int cora_thread_future_print(cora_thread_future handle, char *buffer, size_t siz
 
 bool thread_future_add(cora_thread_future handle, struct thread_done *done)
 {
+    lost_work_settle();
     struct thread_future *future = future_lock(handle);
     if (!future)
         return false;
@@ -534,21 +551,25 @@ static void future_work_done(struct work *work)
     cora_value outcome = work->outcome;
     work->outcome = cora_nothing();
     work_drop(work);
+    work_leave(work);
     futures_lock();
+    bool cancelled = cora_error_code(outcome) == CORA_ECANCELLED, was_done = is_done(future);
     future->has_work = false;
-    bool cancelled = cora_error_code(outcome) == CORA_ECANCELLED;
-    if (is_done(future)) {
-        future->state =
-            future->state == THREAD_FUTURE_CANCELLED ? THREAD_FUTURE_NOTIFIED : future->state;
-        if (future->watchers > 0)
-            pthread_cond_broadcast(&futures.changed);
-        future_leave(future);
-        cora_drop(outcome);
+    if (!was_done) {
+        future->state = cancelled ? THREAD_FUTURE_NOTIFIED : THREAD_FUTURE_FINISHED;
+        future->outcome = outcome;
+    } else if (future->state == THREAD_FUTURE_CANCELLED) {
+        future->state = THREAD_FUTURE_NOTIFIED;
+    }
+    work_left();
+    if (!was_done) {
+        future_tell(future);
         return;
     }
-    future->state = cancelled ? THREAD_FUTURE_NOTIFIED : THREAD_FUTURE_FINISHED;
-    future->outcome = outcome;
-    future_tell(future);
+    if (future->watchers > 0)
+        pthread_cond_broadcast(&futures.changed);
+    future_leave(future);
+    cora_drop(outcome);
 }
 
 cora_thread_future cora_executor_submit(cora_executor executor, cora_work what)

@@ -4,10 +4,10 @@
  * have been woken already than jobs wait.
  *
  * A worker is idle as soon as its job's run() has returned: what remains, done() and the end of the
- * thread, is short. So a close can tell which threads it may join without waiting for the world:
- * the idle ones. Threads that nobody has joined are joined by whoever frees the pool; if that is
- * the last of them, it detaches itself. References count the threads and the owner; the last one
- * ends the pool.
+ * thread, is short, or marked. So a close can tell which threads it may join without waiting for
+ * the world: the idle ones that are in nobody else's code. Threads that nobody has joined are
+ * joined by whoever frees the pool; if that is the last of them, it detaches itself. References
+ * count the threads and the owner; the last one ends the pool.
  *
  * Worker threads block all signals, so that handlers run where the program expects them.
  */
@@ -27,7 +27,7 @@ struct worker {
     pthread_t thread;
     struct thread_pool *pool;
     struct job *job; /* that it runs; NULL: idle */
-    bool tells;      /* it is in a done() that may take long */
+    bool calls;      /* it is in a begin(), or a done(), that may take long */
     bool joined;     /* or somebody does that now */
 };
 
@@ -40,14 +40,17 @@ struct thread_pool {
     unsigned most, count;     /* workers that may be, and those that were started */
     unsigned idle;            /* workers that are not in a run(), and have not ended */
     unsigned asleep, woken;   /* those that wait for something, and how many were told */
-    unsigned looking;    /* those that are about to look for a job, and will before they wait */
-    unsigned joined;     /* workers whose threads are over */
-    unsigned references; /* threads that have not ended, and the owner until it closes it */
+    unsigned looking;         /* those that look for a job very soon, and before they wait */
+    unsigned joined;          /* workers whose threads are over */
+    unsigned references;      /* threads that have not ended, and the owner until it closes it */
     bool closed;
     struct thread_pool_options options;
     char name[NAME_SIZE];
     struct worker workers[]; /* so many as may be */
 };
+
+/* What this thread is. Not found by the thread's number: that is another's after the end. */
+static _Thread_local const struct worker *own_worker;
 
 static void locks_init(struct thread_pool *pool)
 {
@@ -116,7 +119,7 @@ static struct job *queue_take_all(struct thread_pool *pool)
 
 static bool is_own(const struct worker *worker)
 {
-    return pthread_equal(worker->thread, pthread_self());
+    return worker == own_worker;
 }
 
 /* Joins those of the others that nobody has joined: the idle ones only, or all. The lock is held.
@@ -125,7 +128,7 @@ static void workers_join(struct thread_pool *pool, bool all)
 {
     for (unsigned i = 0; i < pool->count; i++) {
         struct worker *worker = &pool->workers[i];
-        if (worker->joined || is_own(worker) || ((worker->job || worker->tells) && !all))
+        if (worker->joined || is_own(worker) || ((worker->job || worker->calls) && !all))
             continue;
         worker->joined = true;
         pthread_mutex_unlock(&pool->lock);
@@ -177,8 +180,11 @@ static void pool_leave(struct thread_pool *pool)
 
 /* ---- workers ---- */
 
-/* One job, from the queue to its end. The lock is held before and after. */
-static void worker_do(struct worker *worker, struct job *job)
+/*
+ * One job, from the queue to its end. The lock is held before and after. False, and it is not, in a
+ * process that was forked meanwhile: the pool there has nothing to do with this thread.
+ */
+static bool worker_do(struct worker *worker, struct job *job)
 {
     struct thread_pool *pool = worker->pool;
     worker->job = job;
@@ -186,16 +192,24 @@ static void worker_do(struct worker *worker, struct job *job)
     pool->looking--;
     pthread_mutex_unlock(&pool->lock);
     job->run(job);
+    if (own_worker != worker) {
+        job->done(job);
+        return false;
+    }
     pthread_mutex_lock(&pool->lock);
+    bool looks = !job->tells_long;
     worker->job = NULL;
-    worker->tells = job->tells_long;
+    worker->calls = !looks || pool->options.calls_out;
     pool->idle++;
-    pool->looking += !worker->tells;
+    pool->looking += looks;
     pthread_mutex_unlock(&pool->lock);
     job->done(job);
+    if (own_worker != worker)
+        return false;
     pthread_mutex_lock(&pool->lock);
-    pool->looking += worker->tells;
-    worker->tells = false;
+    pool->looking += !looks;
+    worker->calls = false;
+    return true;
 }
 
 /* Waits for something. The lock is held. */
@@ -232,19 +246,38 @@ static void worker_be_modest(void)
     sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &none);
 }
 
+/* Its first work: whether there is to be more. False, too, in a process forked meanwhile. */
+static bool worker_begin(struct worker *worker)
+{
+    struct thread_pool *pool = worker->pool;
+    if (!pool->options.begin)
+        return true;
+    bool begins = pool->options.begin(pool->options.owner);
+    if (own_worker != worker)
+        return false;
+    pthread_mutex_lock(&pool->lock);
+    worker->calls = false;
+    pool->looking++;
+    pthread_mutex_unlock(&pool->lock);
+    return begins;
+}
+
 static void *worker_run(void *own)
 {
     struct worker *worker = own;
     struct thread_pool *pool = worker->pool;
+    own_worker = worker;
     worker_name(worker);
     worker_be_modest();
-    bool begins = !pool->options.begin || pool->options.begin(pool->options.owner);
+    bool goes_on = worker_begin(worker);
+    if (own_worker != worker)
+        return NULL;
     pthread_mutex_lock(&pool->lock);
-    while (begins && (pool->first || !pool->closed)) {
-        if (pool->first)
-            worker_do(worker, queue_take(pool, pool->first));
-        else
+    while (goes_on && (pool->first || !pool->closed)) {
+        if (!pool->first)
             worker_sleep(pool);
+        else if (!worker_do(worker, queue_take(pool, pool->first)))
+            return NULL;
     }
     pool->idle--;
     pool->looking--;
@@ -257,7 +290,7 @@ static int worker_start(struct thread_pool *pool)
 {
     struct worker *worker = &pool->workers[pool->count];
     sigset_t all, before;
-    *worker = (struct worker){ .pool = pool };
+    *worker = (struct worker){ .pool = pool, .calls = pool->options.begin };
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&worker->thread, NULL, worker_run, worker);
@@ -266,7 +299,7 @@ static int worker_start(struct thread_pool *pool)
         return -error;
     pool->count++;
     pool->idle++;
-    pool->looking++;
+    pool->looking += !worker->calls;
     pool->references++;
     return 0;
 }
@@ -340,18 +373,13 @@ void thread_pool_after_fork(struct thread_pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
-struct job *thread_pool_in_child(struct thread_pool *pool)
+bool thread_pool_in_child(struct thread_pool *pool)
 {
-    struct job *lost = queue_take_all(pool);
-    for (unsigned i = 0; i < pool->count; i++) {
-        struct job *job = pool->workers[i].job;
-        if (!job)
-            continue;
-        job->next = lost;
-        lost = job;
-    }
+    queue_take_all(pool);
+    if (own_worker && own_worker->pool == pool)
+        own_worker = NULL;
     pool->count = pool->idle = pool->asleep = pool->woken = pool->looking = pool->joined = 0;
     pool->references = !pool->closed;
     locks_init(pool);
-    return lost;
+    return pool->closed;
 }

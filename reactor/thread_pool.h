@@ -20,7 +20,7 @@ struct job {
     struct job *next, **link;      /* the pool's; link is NULL unless the job waits */
     void (*run)(struct job *job);  /* may take as long as it likes */
     void (*done)(struct job *job); /* tells, and may free the job: short, it may be waited for */
-    bool tells_long;               /* its done() may take long, too */
+    bool tells_long;               /* its done() may take long, too: others take what waits */
 };
 
 struct thread_pool;
@@ -28,9 +28,11 @@ struct thread_pool;
 /* What an owner may want besides; all of it may be zero. */
 struct thread_pool_options {
     bool numbered;    /* the threads' names are NAME_0, NAME_1, ... */
+    bool calls_out;   /* done() runs code of the program's, so that a close does not wait for it */
     size_t most_jobs; /* that may wait for a thread; 0: any number */
     void *owner;
-    bool (*begin)(void *owner); /* a thread's first work. False: it ends, without any job */
+    bool (*begin)(void *owner); /* a thread's first work, as long as it likes. False: it ends,
+                                 * without any job */
     /*
      * The pool was closed, and no thread will do anything more: the pool may be freed. The last
      * thing that the last thread does, or thread_pool_close. NULL: the pool frees itself.
@@ -72,11 +74,13 @@ void thread_pool_free(struct thread_pool *pool);
 
 /*
  * Around a fork, so that it finds no change half made. In the child, which has none of the threads,
- * the pool is as new, but for being closed; gives the jobs that waited, or ran: a list.
+ * the pool is as new, with no job, but for being closed: whether it is; then it has ended. If one
+ * of its threads has forked, that is none of the pool's any more in the child: it ends as soon as
+ * what it does there has returned.
  */
 void thread_pool_before_fork(struct thread_pool *pool);
 void thread_pool_after_fork(struct thread_pool *pool);
-struct job *thread_pool_in_child(struct thread_pool *pool);
+bool thread_pool_in_child(struct thread_pool *pool);
 
 /* In a forked child: frees the pool. Its jobs stay as they are. */
 void thread_pool_forget(struct thread_pool *pool);

@@ -8,6 +8,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* ---- a shipyard ---- */
 
@@ -361,6 +363,25 @@ TEST(shutdown_timeout, "a shutdown whose time is over is reported, and the work 
         cora_is_nothing(cora_run_until_complete(loop, cora_shutdown_default_executor(loop, 0.01))));
     CHECK_INT(reports.count, 1);
     CHECK(strstr(reports.message, "within 0.01 seconds") != NULL);
+    gate_set(true);
+    cora_executor_shutdown(yard);
+    harness_threads_end();
+    cora_loop_close(loop);
+}
+
+TEST(shutdown_timeout_below_zero, "a time-out below zero is over at once, however far below")
+{
+    gate_shut();
+    struct reports reports;
+    cora_loop loop = cora_loop_new(NULL);
+    cora_executor yard = pool_of(1);
+    cora_set_default_executor(loop, yard);
+    collect_reports(loop, &reports);
+    cora_run_in_executor(loop, its_default, cora_partial(pass_gate));
+    wait_at_gate(1);
+    cora_run_until_complete(loop, cora_shutdown_default_executor(loop, -1));
+    cora_run_until_complete(loop, cora_shutdown_default_executor(loop, -INFINITY));
+    CHECK_INT(reports.count, 2);
     gate_set(true);
     cora_executor_shutdown(yard);
     harness_threads_end();
@@ -871,6 +892,36 @@ TEST(wait_timeout, "a wait with a time-out gives what is done by then",
     release(ships, 2);
 }
 
+#define SHIPS 200
+
+static void *finish_all(void *futures)
+{
+    for (int i = 0; i < SHIPS; i++)
+        cora_thread_future_set_result(((cora_thread_future *)futures)[i], cora_int(i));
+    return NULL;
+}
+
+TEST(wait_lists, "a thread future that is done just now is in one of the lists")
+{
+    for (int round = harness_scale(20); round > 0; round--) {
+        cora_thread_future ships[SHIPS];
+        pthread_t thread;
+        size_t done = 0;
+        for (int i = 0; i < SHIPS; i++)
+            ships[i] = cora_thread_future_new();
+        CHECK_INT(pthread_create(&thread, NULL, finish_all, ships), 0);
+        while (done < SHIPS) {
+            cora_value lists = cora_thread_futures_wait(ships, SHIPS, 0, CORA_ALL_COMPLETED);
+            done = cora_list_size(cora_list_at(lists, 0));
+            CHECK_INT(done + cora_list_size(cora_list_at(lists, 1)), SHIPS);
+            cora_drop_temporaries();
+        }
+        CHECK_INT(pthread_join(thread, NULL), 0);
+        for (int i = 0; i < SHIPS; i++)
+            cora_thread_future_release(ships[i]);
+    }
+}
+
 TEST(wait_race, "a hundred thread futures that are done together lose no wake-up",
      "test_concurrent_futures.ThreadPoolWaitTests.test_pending_calls_race")
 {
@@ -885,4 +936,111 @@ TEST(wait_race, "a hundred thread futures that are done together lose no wake-up
     CHECK_INT(done_count, 100);
     release(ships, 100);
     cora_executor_shutdown(yard);
+}
+
+/* ---- forks ---- */
+
+/* Forks; the status of the child, which does this. */
+static int status_of_child(bool (*child_does)(cora_loop loop, cora_thread_future future),
+                           cora_loop loop, cora_thread_future future)
+{
+    int status = -1;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(5);
+        _exit(cora_after_fork(loop) == 0 && child_does(loop, future) ? 0 : 1);
+    }
+    CHECK_INT(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static bool wraps_lost(cora_loop loop, cora_thread_future future)
+{
+    return cora_error_is(cora_run_until_complete(loop, cora_wrap_future(loop, future)),
+                         CORA_EBROKENTHREADPOOL);
+}
+
+static bool was_wrapped(cora_loop loop, cora_thread_future future)
+{
+    cora_run_until_complete(loop, cora_sleep(0));
+    return cora_error_is(cora_thread_future_result(future, 0), CORA_EBROKENTHREADPOOL);
+}
+
+TEST(fork_wrapped, "in a forked child lost work is told to a loop that has not used an executor")
+{
+    gate_shut();
+    cora_loop loop = cora_loop_new(NULL);
+    cora_executor yard = pool_of(1);
+    cora_thread_future job = cora_executor_submit(yard, cora_partial(pass_gate));
+    wait_at_gate(1);
+    CHECK_INT(status_of_child(wraps_lost, loop, job), 0);
+    cora_future wrapped = cora_wrap_future(loop, job);
+    CHECK_INT(status_of_child(was_wrapped, loop, job), 0);
+    gate_set(true);
+    CHECK_INT(cora_as_int(cora_run_until_complete(loop, wrapped)), 7);
+    cora_thread_future_release(job);
+    cora_executor_shutdown(yard);
+    cora_loop_close(loop);
+}
+
+static bool shuts_down_again(cora_loop loop, cora_thread_future unused)
+{
+    (void)unused;
+    return cora_is_nothing(
+        cora_run_until_complete(loop, cora_shutdown_default_executor(loop, INFINITY)));
+}
+
+TEST(fork_in_shutdown, "a default executor that was shut down before a fork has ended in the child")
+{
+    gate_shut();
+    struct reports reports;
+    cora_loop loop = cora_loop_new(NULL);
+    collect_reports(loop, &reports);
+    cora_run_in_executor(loop, its_default, cora_partial(pass_gate));
+    wait_at_gate(1);
+    cora_run_until_complete(loop, cora_shutdown_default_executor(loop, 0));
+    CHECK_INT(status_of_child(shuts_down_again, loop, (cora_thread_future){ 0 }), 0);
+    gate_set(true);
+    CHECK(shuts_down_again(loop, (cora_thread_future){ 0 }));
+    cora_loop_close(loop);
+    harness_threads_end();
+}
+
+static void note_called(cora_args bound)
+{
+    *cora_arg(bound, 0, bool *) = true;
+    cora_stop(cora_running_loop());
+}
+
+static void *call_soon(void *bound)
+{
+    cora_args *args = bound;
+    cora_call_soon_threadsafe(cora_arg_loop(*args, 0),
+                              cora_partial(note_called, cora_arg(*args, 1, bool *)));
+    return NULL;
+}
+
+static bool *called;
+
+static bool runs_queued(cora_loop loop, cora_thread_future unused)
+{
+    (void)unused;
+    cora_run_forever(loop);
+    return *called;
+}
+
+TEST(fork_queued, "what another thread has queued before a fork runs in the child as well")
+{
+    bool noted = false;
+    pthread_t thread;
+    cora_loop loop = cora_loop_new(NULL);
+    cora_value values[] = { cora_from_loop(loop), cora_pointer(&noted) };
+    cora_args args = { values, 2 };
+    called = &noted;
+    CHECK_INT(pthread_create(&thread, NULL, call_soon, &args), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    CHECK_INT(status_of_child(runs_queued, loop, (cora_thread_future){ 0 }), 0);
+    CHECK(runs_queued(loop, (cora_thread_future){ 0 }));
+    cora_loop_close(loop);
 }

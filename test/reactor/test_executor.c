@@ -606,6 +606,51 @@ static cora_value fail_at_gate(cora_args bound)
     return cora_error(CORA_EEXCEPTION, "no flour");
 }
 
+TEST(initializer_shutdown, "a shutdown that does not wait does not wait for an initializer, either")
+{
+    gate_shut();
+    cora_executor bakery = cora_thread_pool_new(&(struct cora_thread_pool_options){
+        .max_workers = 1, .initializer = cora_partial(pass_gate) });
+    cora_thread_future loaf = cora_executor_submit(bakery, cora_partial(bake, "loaves", 3));
+    wait_at_gate(1);
+    CHECK_INT(cora_executor_shutdown(bakery, .no_wait = true, .cancel_futures = true), 0);
+    CHECK(cora_thread_future_cancelled(loaf));
+    gate_open();
+    cora_thread_future_release(loaf);
+    harness_threads_end();
+}
+
+static atomic_int begun;
+
+static cora_value second_waits(cora_args bound)
+{
+    return atomic_fetch_add(&begun, 1) == 1 ? pass_gate(bound) : cora_nothing();
+}
+
+static cora_value wait_for_second(cora_args bound)
+{
+    (void)bound;
+    wait_at_gate(1);
+    return cora_nothing();
+}
+
+TEST(initializer_slow, "an idle thread takes work while the initializer runs in another one")
+{
+    gate_shut();
+    begun = 0;
+    cora_executor bakery = cora_thread_pool_new(&(struct cora_thread_pool_options){
+        .max_workers = 2, .initializer = cora_partial(second_waits) });
+    cora_thread_future first = cora_executor_submit(bakery, cora_partial(wait_for_second));
+    for (int i = 0; i < 50; i++) {
+        cora_thread_future next = cora_executor_submit(bakery, cora_partial(number, i));
+        CHECK_INT(cora_as_int(cora_thread_future_result(next, 5)), i);
+        cora_thread_future_release(next);
+    }
+    gate_open();
+    cora_thread_future_release(first);
+    cora_executor_shutdown(bakery);
+}
+
 TEST(broken, "a failing initializer breaks the pool: what waits and what comes later fails",
      "test_concurrent_futures.FailingInitializerMixin.test_initializer")
 {
@@ -767,6 +812,74 @@ static cora_value submit_more(cora_args bound)
     return cora_int(!refused);
 }
 
+static void *shut_and_wait(void *executor)
+{
+    cora_executor_shutdown(*(cora_executor *)executor);
+    pthread_mutex_lock(&lock);
+    int at_end = passed;
+    pthread_mutex_unlock(&lock);
+    return (void *)(intptr_t)at_end;
+}
+
+TEST(shutdown_by_successor,
+     "a thread that has the number of an ended worker is none: it waits in a shutdown")
+{
+    gate_shut();
+    cora_executor bakery = pool_of(2);
+    cora_thread_future works[2];
+    pthread_t thread;
+    void *at_end;
+    works[0] = cora_executor_submit(bakery, cora_partial(pass_gate));
+    wait_at_gate(1);
+    works[1] = cora_executor_submit(bakery, cora_partial(thread_of));
+    pthread_t worker = (pthread_t)cora_as_int(cora_thread_future_result(works[1], 5));
+    for (int i = 0; i < 1000 && harness_threads() > 2; i++) {
+        cora_executor_shutdown(bakery, .no_wait = true);
+        sched_yield(); /* the worker that has told its result may not be idle yet */
+    }
+    CHECK_INT(pthread_create(&thread, NULL, shut_and_wait, &bakery), 0);
+    bool is_successor = pthread_equal(thread, worker);
+    cora_thread_future never = cora_thread_future_new();
+    cora_thread_future_result(never, 0.02);
+    gate_open();
+    CHECK_INT(pthread_join(thread, &at_end), 0);
+    CHECK_INT((intptr_t)at_end, 1);
+    cora_thread_future_release(never);
+    for (int i = 0; i < 2; i++)
+        cora_thread_future_release(works[i]);
+    if (!is_successor)
+        SKIP("the system gives numbers of threads anew later");
+}
+
+static pthread_barrier_t all;
+
+static void drop_shuts_down(void *executor)
+{
+    pthread_barrier_wait(&all);
+    cora_executor_shutdown(*(cora_executor *)executor, .no_wait = true);
+}
+
+static const cora_type closing_type = { .name = "key", .drop = drop_shuts_down };
+
+TEST(shutdown_in_drops, "workers that shut their pool down in drop functions wait for nobody")
+{
+    gate_shut();
+    pthread_barrier_init(&all, NULL, 3);
+    cora_loop loop = cora_loop_new(NULL);
+    cora_executor bakery = pool_of(3);
+    for (int i = 0; i < 3; i++) {
+        cora_value key = cora_own(&bakery, &closing_type);
+        cora_call_in_executor(loop, bakery, cora_partial(pass_gate, key), cora_partial(on_told));
+    }
+    cora_drop_temporaries();
+    wait_at_gate(3);
+    cora_loop_close(loop);
+    gate_open();
+    cora_executor_shutdown(bakery);
+    harness_threads_end();
+    pthread_barrier_destroy(&all);
+}
+
 TEST(submit_inside, "work may submit more work")
 {
     atomic_int loaves = 0;
@@ -905,5 +1018,146 @@ static bool bakes_anew(cora_loop loop, cora_executor bakery)
 TEST(fork_anew, "in a forked child the pool begins anew")
 {
     fork_with_work(bakes_anew);
+}
+#endif
+
+static cora_value fork_and_return(cora_args bound)
+{
+    (void)bound;
+    pid_t child = fork();
+    if (child == 0)
+        alarm(5);
+    return cora_int(child);
+}
+
+TEST(fork_inside, "a process that work forks ends when the work returns there")
+{
+    int status;
+    cora_executor bakery = pool_of(1);
+    cora_thread_future forked = cora_executor_submit(bakery, cora_partial(fork_and_return));
+    pid_t child = (pid_t)cora_as_int(cora_thread_future_result(forked, INFINITY));
+    CHECK(child > 0);
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK_INT(status, 0);
+    cora_thread_future_release(forked);
+    cora_executor_shutdown(bakery);
+}
+
+/* Forks; whether this holds in the child, which has ten seconds. */
+static bool holds_in_child(bool (*child_does)(cora_executor bakery, cora_thread_future future),
+                           cora_executor bakery, cora_thread_future future)
+{
+    int status = -1;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(5);
+        _exit(child_does(bakery, future) ? 0 : 1);
+    }
+    CHECK_INT(waitpid(child, &status, 0), child);
+    return status == 0;
+}
+
+static bool is_broken(cora_executor bakery, cora_thread_future future)
+{
+    cora_value result = cora_thread_future_result(future, INFINITY);
+    return cora_error_code(result) == CORA_EBROKENTHREADPOOL && cora_executor_shutdown(bakery) == 0;
+}
+
+static void note_done(cora_args bound, cora_thread_future future)
+{
+    *cora_arg(bound, 0, bool *) = cora_thread_future_done(future);
+}
+
+static bool shutdown_tells(cora_executor bakery, cora_thread_future future)
+{
+    bool noted = false;
+    cora_executor_shutdown(bakery);
+    cora_thread_future_add_done_callback(future, cora_partial(note_done, &noted));
+    return noted;
+}
+
+/* The future of work that waits at the gate. */
+static cora_thread_future submit_gate(cora_executor bakery)
+{
+    gate_shut();
+    cora_thread_future future = cora_executor_submit(bakery, cora_partial(pass_gate));
+    wait_at_gate(1);
+    return future;
+}
+
+TEST(fork_without_loop, "in a forked child without a loop, who waits for lost work gets its error")
+{
+    cora_executor bakery = pool_of(1);
+    cora_thread_future future = submit_gate(bakery);
+    CHECK(holds_in_child(is_broken, bakery, future));
+    CHECK(holds_in_child(shutdown_tells, bakery, future));
+    gate_open();
+    CHECK_INT(cora_as_int(cora_thread_future_result(future, INFINITY)), 7);
+    cora_thread_future_release(future);
+    cora_executor_shutdown(bakery);
+}
+
+static void drop_at_gate(void *unused)
+{
+    (void)unused;
+    pass_gate((cora_args){ 0 });
+}
+
+static const cora_type slow_type = { .name = "sack", .drop = drop_at_gate };
+
+TEST(fork_while_telling, "work that is just about to be told is lost in a forked child, too")
+{
+    gate_shut();
+    cora_executor bakery = pool_of(1);
+    cora_thread_future future =
+        cora_executor_submit(bakery, cora_partial(number, cora_int(7), cora_own(NULL, &slow_type)));
+    cora_drop_temporaries();
+    wait_at_gate(1);
+    CHECK(holds_in_child(is_broken, bakery, future));
+    gate_open();
+    CHECK_INT(cora_as_int(cora_thread_future_result(future, INFINITY)), 7);
+    cora_thread_future_release(future);
+    cora_executor_shutdown(bakery);
+}
+
+#if !defined __SANITIZE_THREAD__
+static void *wait_for(void *future)
+{
+    cora_thread_future_result(*(cora_thread_future *)future, INFINITY);
+    return NULL;
+}
+
+static bool waits_anew(cora_executor none, cora_thread_future unused)
+{
+    (void)none, (void)unused;
+    for (int i = 0; i < 20; i++) {
+        pthread_t thread;
+        cora_thread_future future = cora_thread_future_new();
+        if (pthread_create(&thread, NULL, wait_for, &future) != 0)
+            return false;
+        cora_thread_future_result(future, 0.002); /* the other one waits, too, by then */
+        cora_thread_future_set_result(future, cora_int(i));
+        pthread_join(thread, NULL);
+        cora_thread_future_release(future);
+    }
+    return true;
+}
+
+TEST(fork_while_waiting, "threads of a forked child wait though others waited in the parent")
+{
+    pthread_t threads[3];
+    cora_thread_future future = cora_thread_future_new();
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(pthread_create(&threads[i], NULL, wait_for, &future), 0);
+    cora_thread_future_result(future, 0.02);
+    CHECK(holds_in_child(waits_anew, (cora_executor){ 0 }, future));
+    cora_executor bakery = pool_of(1); /* from here on forks are prepared for */
+    CHECK(holds_in_child(waits_anew, bakery, future));
+    cora_thread_future_set_result(future, cora_nothing());
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(pthread_join(threads[i], NULL), 0);
+    cora_thread_future_release(future);
+    cora_executor_shutdown(bakery);
 }
 #endif

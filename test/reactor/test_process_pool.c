@@ -372,6 +372,7 @@ TEST(argument_refused, "work with an argument that cannot be copied fails alone"
     CHECK_TEXT(cora_error_message(error), "a value of type pointer cannot go to another process");
     CHECK_INT(sum_in(mill), 5);
     mill_close(mill);
+    shared_close();
 }
 
 static cora_value give_pointer(cora_args bound)
@@ -387,6 +388,7 @@ TEST(outcome_refused, "work that gives what cannot be copied fails alone",
     CHECK_INT(cora_error_code(outcome(submit(mill, cora_partial(give_pointer)))), CORA_ETYPE);
     CHECK_INT(sum_in(mill), 5);
     mill_close(mill);
+    shared_close();
 }
 
 static cora_value live_values(cora_args bound)
@@ -1514,4 +1516,49 @@ TEST(fork_in_thread, "a process that is forked in a thread of a pool ends as it 
     cora_executor bakery = cora_thread_pool_new(NULL);
     CHECK_INT(cora_as_int(outcome(submit(bakery, cora_partial(fork_and_exit)))), 0);
     mill_close(bakery);
+}
+
+static void fork_and_return(cora_args bound, cora_thread_future future)
+{
+    (void)future;
+    pid_t child = fork();
+    if (child > 0) {
+        *cora_arg(bound, 0, pid_t *) = child;
+        return;
+    }
+    alarm(5);
+    for (int i = 0; i < 5; i++) /* where the pool's descriptors were */
+        dup((int)cora_arg_int(bound, 1));
+}
+
+TEST(fork_in_callback,
+     "a process that a done-callback forks ends when that returns, and touches nothing")
+{
+    pid_t child = 0;
+    int status, line[2];
+    char byte = 0;
+    CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, line), 0);
+    shared_open();
+    cora_executor mill = mill_new(1);
+    cora_thread_future works[5];
+    for (int i = 0; i < 5; i++)
+        if (i == 0)
+            works[i] = submit(mill, cora_partial(wait_at_gate));
+        else
+            works[i] = submit(mill, cora_partial(add, i, 2));
+    cora_thread_future_add_done_callback(works[0], cora_partial(fork_and_return, &child, line[0]));
+    up(&shared->gate, 1);
+    CHECK(cora_as_int(outcome(works[0])) > 0);
+    for (int i = 1; i < 5; i++)
+        CHECK_INT(cora_as_int(outcome(works[i])), i + 2);
+    CHECK(child > 0);
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK_INT(status, 0);
+    CHECK_INT(send(line[0], "!", 1, MSG_NOSIGNAL), 1);
+    CHECK_INT(read(line[1], &byte, 1), 1);
+    CHECK_INT(sum_in(mill), 5);
+    close(line[0]);
+    close(line[1]);
+    mill_close(mill);
+    shared_close();
 }
