@@ -102,7 +102,7 @@ bool harness_file_says(const char *file, const char *word);
 bool harness_sanitized(void);
 
 /* How often a heavy loop should run: n; a tenth under a sanitizer, a fiftieth under valgrind, but
- * at least once. */
+ * at least once; n also there with CORA_LONG=1. */
 int harness_scale(int n);
 
 /* What the macros above stand on. */
