@@ -1046,9 +1046,9 @@ TEST(signals_are_restored, "a child has no signal blocked, and SIGPIPE ends it; 
     signal(SIGPIPE, SIG_IGN);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     CHECK_INT(signals_of_child("SigBlk", false), 0);
-    CHECK_INT(signals_of_child("SigIgn", false), 0);
+    CHECK_INT(signals_of_child("SigIgn", false) & pipe_bit, 0);
     CHECK_INT(signals_of_child("SigBlk", true), usr1_bit);
-    CHECK_INT(signals_of_child("SigIgn", true), pipe_bit);
+    CHECK_INT(signals_of_child("SigIgn", true) & pipe_bit, pipe_bit);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     signal(SIGPIPE, SIG_DFL);
 }
