@@ -293,23 +293,28 @@ FUZZ_PROCESSES := $(wildcard test/fuzz/processes/*.c)
 $(OUT)/fuzz_processes: $(FUZZ_PROCESSES:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
 	$(LINK) -o $@ $^ $(LIBS)
 
+FUZZ_EXECUTORS := $(wildcard test/fuzz/executors/*.c)
+$(OUT)/fuzz_executors: $(FUZZ_EXECUTORS:%.c=$(OUT)/obj/%.o) $(OUT)/libcora.a
+	$(LINK) -o $@ $^ $(LIBS)
+
 # The codec is private: not in the names of libcora.a.
 $(OUT)/fuzz_codec: $(OUT)/obj/test/fuzz/codec/codec.o $(OUT)/lib/reactor.a
 	$(LINK) -o $@ $^ $(LIBS)
 
 # The calls of the callback style, checked by shadows; then coroutines, tasks and all that they do;
 # then readers of streams against a model, addresses, connections on real sockets, child processes,
-# and bytes of values.
+# executors in several threads, and bytes of values.
 fuzz: setup-core
 	@$(MAKE) --no-print-directory SAN=address,undefined fuzz-run
 
-fuzz-run: $(OUT)/fuzz_calls $(OUT)/fuzz_steps $(OUT)/fuzz_streams $(OUT)/fuzz_addresses $(OUT)/fuzz_network $(OUT)/fuzz_processes $(OUT)/fuzz_codec
+fuzz-run: $(OUT)/fuzz_calls $(OUT)/fuzz_steps $(OUT)/fuzz_streams $(OUT)/fuzz_addresses $(OUT)/fuzz_network $(OUT)/fuzz_processes $(OUT)/fuzz_executors $(OUT)/fuzz_codec
 	@$(OUT)/fuzz_calls $(FOR) $(CALLS) $(SEED)
 	@$(OUT)/fuzz_steps $(FOR) $(CALLS) $(SEED)
 	@$(OUT)/fuzz_streams $(FOR) $(CALLS) $(SEED)
 	@$(OUT)/fuzz_addresses $(FOR) $(CALLS) $(SEED)
 	@$(OUT)/fuzz_network $(FOR) $(CALLS) $(SEED)
 	@$(OUT)/fuzz_processes $(FOR) $(CALLS) $(SEED)
+	@$(OUT)/fuzz_executors $(FOR) $(CALLS) $(SEED)
 	@$(OUT)/fuzz_codec $(FOR) $(CALLS) $(SEED)
 .PHONY: fuzz-run
 

@@ -769,12 +769,14 @@ static void fork_prepare(void)
         if (executor->kind->before_fork)
             executor->kind->before_fork(executor->pool);
     thread_futures_before_fork();
+    loops_before_fork();
     chunks_before_fork();
 }
 
 static void fork_parent(void)
 {
     chunks_after_fork();
+    loops_after_fork();
     thread_futures_after_fork();
     for (struct executor *executor = executors.first; executor; executor = executor->next)
         if (executor->kind->after_fork)
@@ -796,6 +798,7 @@ static void given_lose(struct executor *executor)
 static void fork_child(void)
 {
     chunks_after_fork();
+    loops_after_fork();
     thread_futures_in_child();
     for (struct executor *executor = executors.first; executor; executor = executor->next) {
         bool is_shut = executor->kind->in_child && executor->kind->in_child(executor->pool);
@@ -831,8 +834,7 @@ void executors_prepare_forks(void)
 static bool is_loops(const struct work *work, cora_loop loop)
 {
     const struct errand *errand = (const struct errand *)work;
-    return work->done != errand_done || cora_same(errand->loop, loop) ||
-           cora_is_closed(errand->loop);
+    return work->done != errand_done || cora_same(errand->loop, loop);
 }
 
 /* Takes some of what was lost, not another loop's; NULL: there is none. */

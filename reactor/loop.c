@@ -54,6 +54,16 @@ bool loop_forked(const struct loop *loop)
     return __atomic_load_n(process_number, __ATOMIC_RELAXED) != loop->process;
 }
 
+void loops_before_fork(void)
+{
+    pthread_mutex_lock(&loops_lock);
+}
+
+void loops_after_fork(void)
+{
+    pthread_mutex_unlock(&loops_lock);
+}
+
 /* ---- handles of loops ---- */
 
 struct loop *loop_find(cora_loop handle)

@@ -434,6 +434,10 @@ static inline void loop_unhold(struct loop *loop)
 /* Whether this process is a child of the one that the loop lives in; one read, no system call. */
 bool loop_forked(const struct loop *loop);
 
+/* Around a fork: another thread may be making or closing a loop. */
+void loops_before_fork(void);
+void loops_after_fork(void);
+
 /*
  * In a child that is to share nothing with the program that forked it, which may have had more
  * threads: all loops are closed, and with them all that they hold is stale; locks are free.

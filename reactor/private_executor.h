@@ -57,7 +57,7 @@ void work_left(void);
 void executors_prepare_forks(void);
 
 /*
- * In a forked child: finishes what was lost, but for other loops' that are open. For who asks or
+ * In a forked child: finishes what was lost, but for other loops'. For who asks or
  * waits: costs nothing where there is nothing.
  */
 extern atomic_bool any_work_lost;

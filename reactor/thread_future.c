@@ -85,8 +85,8 @@ void thread_futures_after_fork(void)
 /* Those who waited are not in the child: the condition would wait for them. */
 void thread_futures_in_child(void)
 {
-    pthread_mutex_init(&futures.lock, NULL);
     condition_init();
+    futures_unlock();
 }
 
 static bool is_done(const struct thread_future *future)

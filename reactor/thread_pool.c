@@ -52,9 +52,8 @@ struct thread_pool {
 /* What this thread is. Not found by the thread's number: that is another's after the end. */
 static _Thread_local const struct worker *own_worker;
 
-static void locks_init(struct thread_pool *pool)
+static void conditions_init(struct thread_pool *pool)
 {
-    pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->something, NULL);
     pthread_cond_init(&pool->gone, NULL);
 }
@@ -66,7 +65,8 @@ struct thread_pool *thread_pool_new(unsigned most, const char *name,
     if (!pool)
         return NULL;
     *pool = (struct thread_pool){ .most = most, .references = 1 };
-    locks_init(pool);
+    pthread_mutex_init(&pool->lock, NULL);
+    conditions_init(pool);
     pool->end = &pool->first;
     if (options)
         pool->options = *options;
@@ -380,6 +380,8 @@ bool thread_pool_in_child(struct thread_pool *pool)
         own_worker = NULL;
     pool->count = pool->idle = pool->asleep = pool->woken = pool->looking = pool->joined = 0;
     pool->references = !pool->closed;
-    locks_init(pool);
-    return pool->closed;
+    conditions_init(pool); /* those who waited are not here: a condition would wait for them */
+    bool closed = pool->closed;
+    pthread_mutex_unlock(&pool->lock);
+    return closed;
 }
