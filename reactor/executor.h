@@ -20,7 +20,8 @@
  *
  * Work runs outside of any loop, without a context. What it gives is kept for it: a temporary is
  * good enough. What it fails with (cora_fail) is its outcome, too. Values that go in and out cross
- * threads, as they may; a pointer's memory is the program's to guard. Workers block all signals.
+ * threads, as they may; a pointer's memory is the program's to guard. Threads of a pool block
+ * all signals, and are batch threads (SCHED_BATCH): they do not interrupt who gives them work.
  *
  * An executor is of no loop: any thread may submit and shut down. It works until it is shut down,
  * and its handle is good until then and its workers have ended. A program that ends does not wait:
