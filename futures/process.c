@@ -582,7 +582,8 @@ static cora_next read_all(cora_coro self)
 static cora_next talked(cora_coro self)
 {
     struct talk *talk = cora_locals(self, struct talk);
-    return cora_return(self, cora_list(talk->outputs, 2));
+    cora_value outputs = cora_list(talk->outputs, 2);
+    return cora_is_error(outputs) ? cora_raise(self, outputs) : cora_return(self, outputs);
 }
 
 static cora_next gathered(cora_coro self)

@@ -39,7 +39,8 @@ enum thread_wait {
 size_t thread_futures_wait(const cora_thread_future *futures, size_t count, double timeout,
                            enum thread_wait wait);
 
-/* Around a fork. */
+/* Sets up what all of them need: no fork finds that half done. Then around a fork. */
+void thread_futures_prepare(void);
 void thread_futures_before_fork(void);
 void thread_futures_after_fork(void);
 void thread_futures_in_child(void);

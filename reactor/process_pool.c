@@ -9,6 +9,7 @@
 #include "process_pool.h"
 
 #include "private_process_pool.h"
+#include "private_thread_future.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -270,6 +271,7 @@ cora_executor cora_process_pool_new(const struct cora_process_pool_options *give
     if (!pool)
         return none;
     pool->tasks_max = options->max_tasks_per_child;
+    thread_futures_prepare();
     int code = pool_fork(pool, options->initializer);
     if (code < 0) {
         pool->joined = pool->ended = true;

@@ -61,9 +61,14 @@ static void futures_init(void)
               (sizeof(struct thread_future) + 15) & ~(size_t)15);
 }
 
-static void futures_lock(void)
+void thread_futures_prepare(void)
 {
     pthread_once(&futures.once, futures_init);
+}
+
+static void futures_lock(void)
+{
+    thread_futures_prepare();
     pthread_mutex_lock(&futures.lock);
 }
 
