@@ -106,8 +106,8 @@ struct result {
     bool raised;
 };
 
-#define NO_STEP UINT64_MAX /* no handle, not even the null one */
-#define OWN_OPERATION UINT64_MAX
+#define NO_STEP UINT64_MAX       /* no handle, not even the null one */
+#define OWN_OPERATION UINT64_MAX /* one that has no future: the task is TASK_OPERATING */
 
 /* One drive of a chain of coroutines. */
 struct step_run {

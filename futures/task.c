@@ -500,16 +500,22 @@ static __attribute__((noinline)) void task_begin(struct loop *loop, struct task 
     task_go_on(loop, task, &run, false);
 }
 
+/* It was woken: by its operation, or for its first step, or after a yield. */
+static inline void task_woken(struct loop *loop, struct task *task)
+{
+    if (CORA_LIKELY(task->flags & TASK_OPERATING))
+        task_operated(loop, task);
+    else
+        task_begin(loop, task);
+}
+
 /* Debug mode: with a look at the clock, as for callbacks; a wake-up is one. */
 static __attribute__((noinline)) void task_go_on_timed(struct loop *loop, struct task *task)
 {
     char text[500], message[560];
     double before = clock_now();
     const struct cora_place *place = task->future.place;
-    if (task->flags & TASK_OPERATING)
-        task_operated(loop, task);
-    else
-        task_begin(loop, task);
+    task_woken(loop, task);
     double seconds = clock_now() - before;
     if (seconds < loop->slow_callback_duration || !loop->ev)
         return;
@@ -523,10 +529,8 @@ static void task_resume(struct loop *loop, struct future *future)
     struct task *task = task_of(future);
     if (CORA_UNLIKELY(loop->debug))
         task_go_on_timed(loop, task);
-    else if (CORA_LIKELY(task->flags & TASK_OPERATING))
-        task_operated(loop, task);
     else
-        task_begin(loop, task);
+        task_woken(loop, task);
 }
 
 /* ---- cancelling ---- */

@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define WORKERS_MOST 32 /* of a pool whose owner does not say */
 #define WORKERS_MORE 4  /* than processors */
@@ -662,12 +663,19 @@ static const struct executor_kind threads_kind = {
     .broken = CORA_EBROKENTHREADPOOL,
 };
 
-/* min(32, processors that may be used + 4) */
+unsigned processors_usable(void)
+{
+    cpu_set_t usable;
+    if (sched_getaffinity(0, sizeof usable, &usable) == 0)
+        return (unsigned)CPU_COUNT(&usable);
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 0 ? (unsigned)count : 1;
+}
+
 static unsigned workers_usual(void)
 {
-    cpu_set_t set;
-    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return count + WORKERS_MORE < WORKERS_MOST ? (unsigned)count + WORKERS_MORE : WORKERS_MOST;
+    unsigned wanted = processors_usable() + WORKERS_MORE;
+    return wanted < WORKERS_MOST ? wanted : WORKERS_MOST;
 }
 
 /* The pool beneath, with its initializer; false without memory, and the error is set. */

@@ -102,6 +102,9 @@ struct executor;
 /* The error of what is submitted after a shutdown. Its code. */
 int executor_shut_error(void);
 
+/* The processors that this process may use. */
+unsigned processors_usable(void);
+
 /*
  * Gives work to an executor: 0, or a code, and then it is the caller's. Takes it back, if nobody
  * has begun it: whether it could.

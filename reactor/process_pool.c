@@ -12,7 +12,6 @@
 #include "private_thread_future.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -70,7 +69,7 @@ static int pool_submit(void *own, struct work *work)
     if (!cora_is_nothing(broken)) /* not under the lock: it drops an error */
         code = fail_with(broken);
     else if (shut)
-        code = fail(CORA_ERUNTIME, "cannot schedule new futures after shutdown");
+        code = executor_shut_error();
     cora_drop(broken);
     return code;
 }
@@ -181,15 +180,6 @@ static const struct executor_kind process_pool_kind = {
 
 /* ---- making ---- */
 
-static unsigned processors(void)
-{
-    cpu_set_t usable;
-    if (sched_getaffinity(0, sizeof usable, &usable) == 0)
-        return (unsigned)CPU_COUNT(&usable);
-    long count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count > 0 ? (unsigned)count : 1;
-}
-
 /* The memory of one, with no process and no thread yet. NULL and the error. */
 static struct process_pool *pool_new(unsigned workers)
 {
@@ -229,18 +219,14 @@ static int pool_fork(struct process_pool *pool, cora_work initializer)
     return code;
 }
 
-/* Starts the manager, which blocks all signals. 0 or -errno. */
+/* Starts the manager. 0 or -errno. */
 static int pool_start(struct process_pool *pool)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     pool->references++;
-    int error = pthread_create(&pool->manager, NULL, manager_run, pool);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error)
+    int code = thread_start(&pool->manager, manager_run, pool);
+    if (code < 0)
         pool->references--;
-    return -error;
+    return code;
 }
 
 /* Takes back what pool_fork has made; there is no manager. */
@@ -267,7 +253,7 @@ cora_executor cora_process_pool_new(const struct cora_process_pool_options *give
     if (check_options(options) < 0)
         return none;
     struct process_pool *pool =
-        pool_new(options->max_workers ? (unsigned)options->max_workers : processors());
+        pool_new(options->max_workers ? (unsigned)options->max_workers : processors_usable());
     if (!pool)
         return none;
     pool->tasks_max = options->max_tasks_per_child;

@@ -14,7 +14,6 @@
 #include "thread_pool.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -285,18 +284,24 @@ static void *worker_run(void *own)
     return NULL;
 }
 
+int thread_start(pthread_t *ret_thread, void *(*run)(void *own), void *own)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(ret_thread, NULL, run, own);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -error;
+}
+
 /* Starts one more, idle. 0 or the system's error. The lock is held. */
 static int worker_start(struct thread_pool *pool)
 {
     struct worker *worker = &pool->workers[pool->count];
-    sigset_t all, before;
     *worker = (struct worker){ .pool = pool, .calls = pool->options.begin };
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&worker->thread, NULL, worker_run, worker);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error)
-        return -error;
+    int code = thread_start(&worker->thread, worker_run, worker);
+    if (code < 0)
+        return code;
     pool->count++;
     pool->idle++;
     pool->looking += !worker->calls;

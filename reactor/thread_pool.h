@@ -13,6 +13,7 @@
 #ifndef CORA_THREAD_POOL_H
 #define CORA_THREAD_POOL_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -84,5 +85,8 @@ bool thread_pool_in_child(struct thread_pool *pool);
 
 /* In a forked child: frees the pool. Its jobs stay as they are. */
 void thread_pool_forget(struct thread_pool *pool);
+
+/* Starts a thread of the library's, which blocks all signals. 0 or -errno. */
+int thread_start(pthread_t *ret_thread, void *(*run)(void *own), void *own);
 
 #endif
