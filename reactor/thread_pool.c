@@ -1,7 +1,9 @@
 /*
- * How it works: one lock, one queue of jobs, one condition for idle workers to wait on. A new
- * thread is started only when more jobs wait than workers are idle; a worker is woken only if fewer
- * have been woken already than jobs wait.
+ * How it works: one lock, one queue of jobs, one stack of workers that sleep, each at a semaphore
+ * of its own. A new thread is started only when more jobs wait than workers are idle; a worker is
+ * woken only if fewer look for a job already than jobs wait, and it is the one that has worked
+ * last. Not by a condition: one of glibc before 2.41 may keep a signal from who waits (its bug
+ * 25847), and a job would wait with it.
  *
  * A worker is idle as soon as its job's run() has returned: what remains, done() and the end of the
  * thread, is short, or marked. So a close can tell which threads it may join without waiting for
@@ -15,6 +17,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,18 +31,19 @@ struct worker {
     struct job *job; /* that it runs; NULL: idle */
     bool calls;      /* it is in a begin(), or a done(), that may take long */
     bool joined;     /* or somebody does that now */
+    sem_t woken;
+    struct worker *next_asleep;
 };
 
 struct thread_pool {
     pthread_mutex_t lock;
-    pthread_cond_t something; /* there is a job, or the pool was closed */
     pthread_cond_t gone;      /* a thread was joined */
     struct job *first, **end; /* the jobs that wait */
     size_t waiting;           /* how many */
     unsigned most, count;     /* workers that may be, and those that were started */
     unsigned idle;            /* workers that are not in a run(), and have not ended */
-    unsigned asleep, woken;   /* those that wait for something, and how many were told */
-    unsigned looking;         /* those that look for a job very soon, and before they wait */
+    unsigned looking;         /* those that look for a job very soon, and before they sleep */
+    struct worker *asleep;    /* those that wait to be woken, the last one first */
     unsigned joined;          /* workers whose threads are over */
     unsigned references;      /* threads that have not ended, and the owner until it closes it */
     bool closed;
@@ -51,12 +55,6 @@ struct thread_pool {
 /* What this thread is. Not found by the thread's number: that is another's after the end. */
 static _Thread_local const struct worker *own_worker;
 
-static void conditions_init(struct thread_pool *pool)
-{
-    pthread_cond_init(&pool->something, NULL);
-    pthread_cond_init(&pool->gone, NULL);
-}
-
 struct thread_pool *thread_pool_new(unsigned most, const char *name,
                                     const struct thread_pool_options *options)
 {
@@ -65,7 +63,7 @@ struct thread_pool *thread_pool_new(unsigned most, const char *name,
         return NULL;
     *pool = (struct thread_pool){ .most = most, .references = 1 };
     pthread_mutex_init(&pool->lock, NULL);
-    conditions_init(pool);
+    pthread_cond_init(&pool->gone, NULL);
     pool->end = &pool->first;
     if (options)
         pool->options = *options;
@@ -159,7 +157,8 @@ void thread_pool_free(struct thread_pool *pool)
         if (is_own(&pool->workers[i]))
             pthread_detach(pool->workers[i].thread);
     pthread_mutex_unlock(&pool->lock);
-    pthread_cond_destroy(&pool->something);
+    for (unsigned i = 0; i < pool->count; i++)
+        sem_destroy(&pool->workers[i].woken);
     pthread_cond_destroy(&pool->gone);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
@@ -211,16 +210,28 @@ static bool worker_do(struct worker *worker, struct job *job)
     return true;
 }
 
-/* Waits for something. The lock is held. */
-static void worker_sleep(struct thread_pool *pool)
+/* Waits for a job, or the pool's end. The lock is held before and after. */
+static void worker_sleep(struct worker *worker)
 {
-    pool->asleep++;
+    struct thread_pool *pool = worker->pool;
+    worker->next_asleep = pool->asleep;
+    pool->asleep = worker;
     pool->looking--;
-    pthread_cond_wait(&pool->something, &pool->lock);
-    pool->asleep--;
+    pthread_mutex_unlock(&pool->lock);
+    while (sem_wait(&worker->woken) != 0)
+        continue; /* a signal that the program has unblocked here */
+    pthread_mutex_lock(&pool->lock);
+}
+
+/* Takes one that sleeps, to be woken by its semaphore; NULL if none does. The lock is held. */
+static struct worker *sleeper_take(struct thread_pool *pool)
+{
+    struct worker *worker = pool->asleep;
+    if (!worker)
+        return NULL;
+    pool->asleep = worker->next_asleep;
     pool->looking++;
-    if (pool->woken > 0)
-        pool->woken--;
+    return worker;
 }
 
 static void worker_name(const struct worker *worker)
@@ -274,7 +285,7 @@ static void *worker_run(void *own)
     pthread_mutex_lock(&pool->lock);
     while (goes_on && (pool->first || !pool->closed)) {
         if (!pool->first)
-            worker_sleep(pool);
+            worker_sleep(worker);
         else if (!worker_do(worker, queue_take(pool, pool->first)))
             return NULL;
     }
@@ -299,6 +310,7 @@ static int worker_start(struct thread_pool *pool)
 {
     struct worker *worker = &pool->workers[pool->count];
     *worker = (struct worker){ .pool = pool, .calls = pool->options.begin };
+    sem_init(&worker->woken, 0, 0);
     int code = thread_start(&worker->thread, worker_run, worker);
     if (code < 0)
         return code;
@@ -311,7 +323,7 @@ static int worker_start(struct thread_pool *pool)
 
 int thread_pool_submit(struct thread_pool *pool, struct job *job)
 {
-    bool wakes = false;
+    struct worker *sleeper = NULL;
     pthread_mutex_lock(&pool->lock);
     int code = pool->closed ? -ESHUTDOWN : 0;
     if (code == 0 && pool->waiting >= pool->idle && pool->count < pool->most)
@@ -323,12 +335,11 @@ int thread_pool_submit(struct thread_pool *pool, struct job *job)
         code = -EBUSY;
     if (code == 0) {
         queue_put(pool, job);
-        wakes = pool->asleep > pool->woken && pool->waiting > pool->woken + pool->looking;
-        pool->woken += wakes;
+        sleeper = pool->waiting > pool->looking ? sleeper_take(pool) : NULL;
     }
     pthread_mutex_unlock(&pool->lock);
-    if (wakes)
-        pthread_cond_signal(&pool->something);
+    if (sleeper)
+        sem_post(&sleeper->woken);
     return code;
 }
 
@@ -357,7 +368,8 @@ void thread_pool_close(struct thread_pool *pool)
     pthread_mutex_lock(&pool->lock);
     bool again = pool->closed;
     pool->closed = true;
-    pthread_cond_broadcast(&pool->something);
+    for (struct worker *sleeper; (sleeper = sleeper_take(pool));)
+        sem_post(&sleeper->woken);
     if (!pool->first) /* else an idle worker may be about to take a job */
         workers_join(pool, false);
     if (again)
@@ -383,9 +395,10 @@ bool thread_pool_in_child(struct thread_pool *pool)
     queue_take_all(pool);
     if (own_worker && own_worker->pool == pool)
         own_worker = NULL;
-    pool->count = pool->idle = pool->asleep = pool->woken = pool->looking = pool->joined = 0;
+    pool->count = pool->idle = pool->looking = pool->joined = 0;
+    pool->asleep = NULL;
     pool->references = !pool->closed;
-    conditions_init(pool); /* those who waited are not here: a condition would wait for them */
+    pthread_cond_init(&pool->gone, NULL); /* it would wait for those who waited in the parent */
     bool closed = pool->closed;
     pthread_mutex_unlock(&pool->lock);
     return closed;

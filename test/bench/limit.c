@@ -15,6 +15,7 @@
 #include "mailbox.h"
 #include "ring.h"
 
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/epoll.h>
@@ -564,8 +565,9 @@ static void w11_close(void)
     mailbox_close(&box);
 }
 
-/* W10: a queue of bare jobs with a mutex and a condition, and the same way back as in W11.  A
- * worker is woken only if one sleeps that was not woken yet. */
+/* W10: a queue of bare jobs with a mutex and a semaphore (a condition of glibc 2.36 lost a signal
+ * now and then), and the same way back as in W11.  A worker is woken only if one sleeps that was
+ * not woken yet. */
 
 struct job {
     struct job *next;
@@ -574,7 +576,7 @@ struct job {
 
 static struct {
     pthread_mutex_t mutex;
-    pthread_cond_t something;
+    sem_t something;
     struct job *first, **end;
     int asleep, woken;
     bool over;
@@ -593,7 +595,7 @@ static void submit(struct job *job)
     pool.woken += wakes;
     pthread_mutex_unlock(&pool.mutex);
     if (wakes)
-        pthread_cond_signal(&pool.something);
+        sem_post(&pool.something);
 }
 
 static void job_arrived(void *argument)
@@ -622,7 +624,9 @@ static void *work(void *unused)
         struct job *job = pool.first;
         if (!job) {
             pool.asleep++;
-            pthread_cond_wait(&pool.something, &pool.mutex);
+            pthread_mutex_unlock(&pool.mutex);
+            sem_wait(&pool.something);
+            pthread_mutex_lock(&pool.mutex);
             pool.asleep--;
             pool.woken -= pool.woken > 0;
             continue;
@@ -646,7 +650,7 @@ static void w10_setup(size_t n)
     open_poll();
     bench_core_stay();
     pthread_mutex_init(&pool.mutex, NULL);
-    pthread_cond_init(&pool.something, NULL);
+    sem_init(&pool.something, 0, 0);
     pool.end = &pool.first;
     for (size_t i = 0; i < BENCH_WORKERS; i++)
         if (pthread_create(&pool.threads[i], NULL, work, NULL) != 0)
@@ -681,8 +685,9 @@ static void w10_close(void)
 {
     pthread_mutex_lock(&pool.mutex);
     pool.over = true;
-    pthread_cond_broadcast(&pool.something);
     pthread_mutex_unlock(&pool.mutex);
+    for (size_t i = 0; i < BENCH_WORKERS; i++)
+        sem_post(&pool.something);
     for (size_t i = 0; i < BENCH_WORKERS; i++)
         pthread_join(pool.threads[i], NULL);
     bench_core_leave();
