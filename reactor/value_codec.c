@@ -4,8 +4,8 @@
  * cause, a list of details). Numbers are as the machine has them, as both ends are one program.
  *
  * Encoding goes twice over the values: first it counts, then it writes, so that there is one
- * allocation of just the right size. Decoding compares each length and count with what is left
- * before it takes any memory.
+ * allocation of just the right size. Decoding compares each length and count with what is left,
+ * less what lists that enclose it want of that, before it takes any memory.
  */
 #include "value_codec.h"
 
@@ -154,6 +154,7 @@ int values_encode(const cora_value *values, size_t count, size_t lead, char **re
 struct source {
     const char *at;
     size_t left;
+    size_t owed; /* values that the lists begun still want: each has a byte at least */
 };
 
 /* So many bytes, borrowed from the source; NULL if there are fewer. */
@@ -198,12 +199,15 @@ static int take_value(struct source *source, cora_value *ret_value, unsigned dep
 static int take_list(struct source *source, cora_value *ret_list, unsigned depth)
 {
     uint64_t count;
-    if (!take_number(source, &count) || count > source->left) /* each has a byte at least */
+    if (!take_number(source, &count) || source->left < source->owed ||
+        count > source->left - source->owed)
         return malformed();
+    source->owed += (size_t)count;
     cora_value list = list_new((size_t)count), value;
     if (cora_is_error(list))
         return fail_with(list);
     for (uint64_t i = 0; i < count; i++) {
+        source->owed--;
         int code = take_value(source, &value, depth + 1);
         if (code < 0) {
             cora_drop(list);
@@ -273,7 +277,7 @@ static int take_value(struct source *source, cora_value *ret_value, unsigned dep
 
 int values_decode(const void *bytes, size_t size, cora_value *ret_values, size_t room)
 {
-    struct source source = { bytes, size };
+    struct source source = { .at = bytes, .left = size };
     const char *head = take(&source, 1);
     unsigned count = head ? (unsigned char)*head : 0, taken = 0;
     int code = head && count <= room ? 0 : malformed();

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /* There and back: a reference. */
 static cora_value sent(cora_value value)
@@ -170,6 +171,25 @@ TEST(malformed, "bytes that are no values are refused")
     check_refused("\1\6\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0", 19);   /* a code that is no int */
     check_refused("\1\6\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0", 20); /* a zero in a message */
     check_refused("\1\6\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\1\0\0\0\0\0\0\0", 27); /* caused by 1 */
+}
+
+TEST(false_counts,
+     "lists that each claim all that is left are refused before memory is taken for them")
+{
+    if (harness_sanitized() || harness_under_valgrind())
+        SKIP("a limit of memory would stop what checks memory");
+    size_t size = 4000000;
+    char *crafted = calloc(1, size); /* ends in many nothings */
+    struct rlimit limit = { 256 << 20, 256 << 20 };
+    crafted[0] = 1;
+    for (size_t i = 0; i < 30; i++) {
+        uint64_t left = size - 1 - (i + 1) * 9;
+        crafted[1 + i * 9] = 5;
+        memcpy(crafted + 2 + i * 9, &left, sizeof left);
+    }
+    CHECK_INT(setrlimit(RLIMIT_AS, &limit), 0);
+    check_refused(crafted, size);
+    free(crafted);
 }
 
 TEST(cut_anywhere, "values that are cut anywhere are refused, and nothing is left of them")
