@@ -36,7 +36,7 @@ C_ONLY    := -Wstrict-prototypes -Wmissing-prototypes
 CFLAGS    ?= -O2 -g
 # What does not run all the time is made small. Nowhere are jumps and functions padded (it saves no time,
 # measured), nor are there tables for unwinding: C++ exceptions do not go through Cora (docs/limits.md).
-COLD      := $(addprefix reactor/,child connector context error error_details exception_handler fork_server loop outcome \
+COLD      := $(addprefix reactor/,child connector context error error_details exception_handler fork fork_server loop outcome \
                pipe_transport process_manager process_pool process_transport resolver server signal spawn thread_future \
                thread_pool value_codec watcher) \
              $(addprefix futures/,as_completed call_graph connection generator process run_in_executor runner shield sock \
@@ -49,7 +49,7 @@ SMALL     := $(if $(SAN),,-fno-asynchronous-unwind-tables -falign-functions=8 \
 COMPILE    = $(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) $(SMALL) $(WARNINGS) $(C_ONLY) $(if $(WERROR),-Werror) \
              $(SANFLAGS) -fPIC -fno-semantic-interposition -fvisibility=hidden -MMD -MP -I$(OUT)/include -I. -Itest/harness -Itest/virtual_clock $(EV_CFLAGS)
 LINK       = $(CC) $(CFLAGS) $(SANFLAGS)
-LIBS       = $(EV_LIBS) -lm -pthread
+LIBS       = $(EV_LIBS) -pthread
 
 FOLDERS   := reactor futures sync queue
 SOURCES   := $(wildcard $(FOLDERS:=/*.c))
@@ -162,7 +162,7 @@ $(OUT)/cora.pc: FORCE # holds PREFIX, which may be another one each time
 	@mkdir -p $(@D)
 	@{ echo 'prefix=$(PREFIX)'; echo 'libdir=$${prefix}/lib'; echo 'includedir=$${prefix}/include'; \
 	   echo; echo 'Name: cora'; echo 'Description: asyncio for C, on libev'; echo 'Version: $(VERSION)'; \
-	   echo 'Libs: -L$${libdir} -lcora'; echo 'Libs.private: $(EV_LIBS) -lm -pthread'; \
+	   echo 'Libs: -L$${libdir} -lcora'; echo 'Libs.private: $(EV_LIBS) -pthread'; \
 	   echo 'Cflags: -I$${includedir}'; } >$@
 
 install: library
@@ -218,6 +218,7 @@ $(OUT)/lib/%.a:
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+$(OUT)/test/%: LIBS += -lm # the library needs none: loading it is a tenth of a small program's start
 HARNESS := $(OUT)/obj/test/harness/harness.o $(OUT)/obj/test/virtual_clock/virtual_clock.o
 LIVE    := $(OUT)/obj/test/harness/live.o
 UPTO_reactor := reactor

@@ -11,6 +11,8 @@
 
 #include "private_coroutine.h"
 
+#include "reactor/fork.h"
+
 #include <stdio.h>
 
 #define FREE_MAX 256 /* slots that a thread keeps for itself */
@@ -22,20 +24,7 @@
 
 static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pool slots_pool; /* of no loop */
-
-static void slots_forget(void)
-{
-    pthread_mutex_init(&slots_lock, NULL);
-    pool_init(&slots_pool, NULL, SLOT_COROUTINE, sizeof(struct coroutine));
-}
-
-/* The lock is held. */
-static void slots_init(void)
-{
-    static struct forgetter forgetter = { slots_forget, NULL };
-    library_add_forgetter(&forgetter);
-    pool_init(&slots_pool, NULL, SLOT_COROUTINE, sizeof(struct coroutine));
-}
+static struct fork_hooks slots_fork_hooks = { .lock = &slots_lock };
 
 /* Takes some slots for this thread. False without memory. */
 static bool slots_refill(void)
@@ -43,9 +32,10 @@ static bool slots_refill(void)
     struct thread *thread = &cora_thread;
     if (thread_register() < 0)
         return false;
+    fork_hooks_add(&slots_fork_hooks);
     pthread_mutex_lock(&slots_lock);
     if (!slots_pool.slot_size)
-        slots_init();
+        pool_init(&slots_pool, NULL, SLOT_COROUTINE, sizeof(struct coroutine));
     while (thread->coroutines_free < FREE_BATCH) {
         struct slot *slot = pool_take(&slots_pool);
         if (!slot)

@@ -271,7 +271,7 @@ static void done_run(struct loop *loop, struct done_slot *done)
 {
     struct future *future = future_of(slot_at(done->future.bits));
     done->slot.state = SLOT_RUNNING;
-    slot_run(loop, &done->slot);
+    slot_run(loop, &done->slot, &done->callback);
     callback_drop(&done->slot, &done->callback);
     if (done->slot.state != SLOT_RUNNING)
         return; /* the loop was closed meanwhile */
@@ -302,7 +302,7 @@ static void future_run(struct loop *loop, struct future *future)
     }
     future->slot.state = SLOT_RUNNING;
     future_unmark(future, FUTURE_CALLBACK);
-    slot_run(loop, &future->slot);
+    slot_run(loop, &future->slot, &future->callback);
     callback_returned(loop, future);
 }
 

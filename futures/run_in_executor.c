@@ -206,7 +206,7 @@ static int shutdown_start(struct cora_waiter *base, const cora_awaitable *what)
     if (cora_is_null(waiter->ended))
         return cora_last_error_code();
     if (what->number < INFINITY) {
-        waiter->timer = cora_call_later(loop_handle(loop), fmax(what->number, 0),
+        waiter->timer = cora_call_later(loop_handle(loop), what->number > 0 ? what->number : 0,
                                         cora_partial(on_timeout, waiter));
         if (cora_is_null(waiter->timer))
             return cora_last_error_code();

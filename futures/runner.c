@@ -10,6 +10,7 @@
 #include "run_in_executor.h"
 
 #include "reactor/context.h"
+#include "reactor/fork.h"
 #include "reactor/signal.h"
 
 #include <signal.h>
@@ -31,6 +32,7 @@ struct runner {
 
 static pthread_mutex_t runners_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pool runners_pool;
+static struct fork_hooks runners_fork_hooks = { .lock = &runners_lock };
 
 /* ---- shutdown ---- */
 
@@ -125,25 +127,12 @@ static struct runner *runner_get(cora_runner handle)
     return runner;
 }
 
-static void runners_forget(void)
-{
-    pthread_mutex_init(&runners_lock, NULL);
-    pool_init(&runners_pool, NULL, SLOT_RUNNER, runners_pool.slot_size);
-}
-
-/* The lock is held. */
-static void runners_init(void)
-{
-    static struct forgetter forgetter = { runners_forget, NULL };
-    library_add_forgetter(&forgetter);
-    pool_init(&runners_pool, NULL, SLOT_RUNNER, (sizeof(struct runner) + 15) & ~(size_t)15);
-}
-
 cora_runner cora_runner_new(const struct cora_runner_options *options)
 {
+    fork_hooks_add(&runners_fork_hooks);
     pthread_mutex_lock(&runners_lock);
     if (!runners_pool.slot_size)
-        runners_init();
+        pool_init(&runners_pool, NULL, SLOT_RUNNER, (sizeof(struct runner) + 15) & ~(size_t)15);
     struct runner *runner = (struct runner *)pool_take(&runners_pool);
     pthread_mutex_unlock(&runners_lock);
     if (!runner) {

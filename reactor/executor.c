@@ -17,6 +17,7 @@
 #include "executor.h"
 
 #include "exception_handler.h"
+#include "fork.h"
 #include "outcome.h"
 #include "private_thread_future.h"
 
@@ -43,13 +44,11 @@ struct executor {
 
 static struct {
     pthread_mutex_t lock;
-    pthread_once_t once;
-    int fork_code; /* whether forks could be prepared for */
     struct pool pool;
     struct executor *first;
     struct work *lost;   /* in a forked child */
     atomic_uint leaving; /* work whose end is being made known: begins under the lock */
-} executors = { .lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT };
+} executors = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 atomic_bool any_work_lost;
 
@@ -172,13 +171,12 @@ cora_executor executor_new(const struct executor_kind *kind, void *pool,
                            struct executor **ret_executor)
 {
     const cora_executor none = { 0 };
-    executors_prepare_forks();
+    bool prepared = executors_prepare_forks() == 0;
     pthread_mutex_lock(&executors.lock);
     if (!executors.pool.slot_size)
         pool_init(&executors.pool, NULL, SLOT_EXECUTOR,
                   (sizeof(struct executor) + 15) & ~(size_t)15);
-    struct executor *executor =
-        executors.fork_code == 0 ? (struct executor *)pool_take(&executors.pool) : NULL;
+    struct executor *executor = prepared ? (struct executor *)pool_take(&executors.pool) : NULL;
     if (executor) {
         memset(&executor->slot + 1, 0, sizeof *executor - sizeof executor->slot);
         executor->kind = kind;
@@ -343,7 +341,7 @@ static void on_arrived(struct loop *loop, struct letter *letter)
         return;
     tick_settle(loop); /* what a drop function fails with is not the callback's failure */
     if (loop->ev)
-        slot_run(loop, slot);
+        slot_run(loop, slot, slot_callback(slot));
     callback_drop(slot, slot_callback(slot));
     if (loop->ev)
         handle_free(loop, slot);
@@ -770,26 +768,20 @@ int cora_set_default_executor(cora_loop handle, cora_executor handed)
 /* Nobody is about to make an end known, and nobody begins. */
 static void fork_prepare(void)
 {
-    pthread_mutex_lock(&executors.lock);
     while (atomic_load_explicit(&executors.leaving, memory_order_acquire) > 0)
         sched_yield();
     for (struct executor *executor = executors.first; executor; executor = executor->next)
         if (executor->kind->before_fork)
             executor->kind->before_fork(executor->pool);
     thread_futures_before_fork();
-    loops_before_fork();
-    chunks_before_fork();
 }
 
 static void fork_parent(void)
 {
-    chunks_after_fork();
-    loops_after_fork();
     thread_futures_after_fork();
     for (struct executor *executor = executors.first; executor; executor = executor->next)
         if (executor->kind->after_fork)
             executor->kind->after_fork(executor->pool);
-    pthread_mutex_unlock(&executors.lock);
 }
 
 /* What it was given is lost, but what this very thread does: that goes on. */
@@ -805,8 +797,6 @@ static void given_lose(struct executor *executor)
 
 static void fork_child(void)
 {
-    chunks_after_fork();
-    loops_after_fork();
     thread_futures_in_child();
     for (struct executor *executor = executors.first; executor; executor = executor->next) {
         bool is_shut = executor->kind->in_child && executor->kind->in_child(executor->pool);
@@ -814,28 +804,27 @@ static void fork_child(void)
         given_lose(executor);
     }
     atomic_store(&any_work_lost, executors.lost != NULL);
-    pthread_mutex_unlock(&executors.lock);
 }
 
-/* In a child that is to share nothing: what was lost is not told there. */
-static void executors_forget(void)
+void executors_forget(void)
 {
     executors.lost = NULL;
     atomic_store(&any_work_lost, false);
     own_work = NULL;
 }
 
-static void forks_prepare(void)
+int executors_prepare_forks(void)
 {
-    static struct forgetter forgetter = { executors_forget, NULL };
-    library_add_forgetter(&forgetter);
-    executors.fork_code = pthread_atfork(fork_prepare, fork_parent, fork_child);
+    static struct fork_hooks hooks = { &executors.lock, fork_prepare, fork_parent, fork_child,
+                                       NULL };
+    static atomic_bool prepared;
+    if (CORA_LIKELY(atomic_load_explicit(&prepared, memory_order_acquire)))
+        return 0;
+    fork_hooks_add(&hooks);
     atomic_store(&after_fork_of_executors, lost_work_finish);
-}
-
-void executors_prepare_forks(void)
-{
-    pthread_once(&executors.once, forks_prepare);
+    int code = forks_prepare();
+    atomic_store(&prepared, code == 0);
+    return code;
 }
 
 /* Whether it is to be finished for this loop, or for none. */

@@ -9,8 +9,8 @@
  *
  * A worker is told by the kernel when the server has ended, by SIGKILL. Its socket is descriptor 3.
  *
- * Another thread may have held a lock of the library's at the time of the fork: the child makes
- * each lock anew and leaves what it guarded alone for ever.
+ * The library's locks are free in the child (fork.h), and what they guard is whole; its loops are
+ * closed there, and executors forget what was given to them.
  */
 #include "fork_server.h"
 
@@ -404,7 +404,8 @@ _Noreturn static void server_run(struct server *server)
 _Noreturn static void server_begin(struct server *server, pid_t program, int control)
 {
     sigset_t ended;
-    library_forget();
+    executors_forget();
+    loops_forget();
     __fpurge(stdout); /* what the program has not written yet is the program's to write */
     signals_reset();
     close_others(control);

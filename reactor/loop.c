@@ -16,6 +16,7 @@
  */
 #include "loop.h"
 
+#include "fork.h"
 #include "private.h"
 
 #include <errno.h>
@@ -54,23 +55,37 @@ bool loop_forked(const struct loop *loop)
     return __atomic_load_n(process_number, __ATOMIC_RELAXED) != loop->process;
 }
 
-void loops_before_fork(void)
+/* A loop of the parent's that this child has not taken over: whoever held its lock is not here. */
+static void shared_hold(struct slot *slot)
 {
-    pthread_mutex_lock(&loops_lock);
+    struct loop *loop = (struct loop *)slot;
+    loop->shared.held = !loop_forked(loop);
+    if (loop->shared.held)
+        pthread_mutex_lock(&loop->shared.lock);
 }
 
-void loops_after_fork(void)
+static void shared_free(struct slot *slot)
 {
-    pthread_mutex_unlock(&loops_lock);
+    struct shared *shared = &((struct loop *)slot)->shared;
+    if (shared->held)
+        pthread_mutex_unlock(&shared->lock);
 }
+
+static void all_hold(void)
+{
+    pool_visit(&loops_pool, shared_hold);
+}
+
+static void all_free(void)
+{
+    pool_visit(&loops_pool, shared_free);
+}
+
+/* Another thread may be making or closing a loop, or calling one. */
+struct fork_hooks loop_fork_hooks = { &loops_lock, all_hold, all_free, all_free,
+                                      &chunk_fork_hooks };
 
 /* ---- handles of loops ---- */
-
-struct loop *loop_find(cora_loop handle)
-{
-    struct slot *slot = slot_at(handle.bits);
-    return slot && slot->kind == SLOT_LOOP ? (struct loop *)slot : NULL;
-}
 
 /* The loop of this handle if it is open, whoever's it is. */
 static struct loop *loop_find_open(cora_loop handle)
@@ -290,11 +305,11 @@ static const struct {
 static unsigned backend_flag(const char *name)
 {
     char supported[120] = "";
+    unsigned known = ev_supported_backends();
     for (size_t i = 0; i < BACKEND_COUNT; i++) {
-        if (backends[i].ours && ev_supported_backends() & backends[i].flag &&
-            strcmp(name, backends[i].name) == 0)
+        if (backends[i].ours && known & backends[i].flag && strcmp(name, backends[i].name) == 0)
             return backends[i].flag;
-        if (ev_supported_backends() & backends[i].flag) {
+        if (known & backends[i].flag) {
             strcat(supported, *supported ? ", " : "");
             strcat(supported, backends[i].name);
         }
@@ -315,7 +330,7 @@ cora_loop cora_loop_new(const struct cora_loop_options *options)
     const cora_loop none = { 0 };
     const char *name = options && options->backend ? options->backend : environment("CORA_BACKEND");
     unsigned backend = backend_flag(name ? name : "epoll");
-    if (!backend || check_version() < 0 || check_spare_descriptor() < 0)
+    if (!backend || check_version() < 0)
         return none;
     struct loop *loop = loop_alloc();
     if (!loop)
@@ -466,31 +481,15 @@ static void loop_forget(struct slot *slot)
     atomic_store(&loop->state, LOOP_CLOSED);
     atomic_store(&loop->thread, NULL);
     loop->ev = NULL;
-    pthread_mutex_init(&loop->shared.lock, NULL);
     loop->shared.open = false;
 }
 
-static _Atomic(struct forgetter *) forgetters;
-
-void library_add_forgetter(struct forgetter *forgetter)
+void loops_forget(void)
 {
-    forgetter->next = atomic_load(&forgetters);
-    while (!atomic_compare_exchange_weak(&forgetters, &forgetter->next, forgetter))
-        continue;
-}
-
-void library_forget(void)
-{
-    for (struct forgetter *next = atomic_load(&forgetters); next; next = next->next)
-        next->forget();
-    pthread_mutex_init(&loops_lock, NULL);
     if (process_number)
         *process_number = 0;
     pool_visit(&loops_pool, loop_forget);
     pool_init(&loops_pool, NULL, SLOT_LOOP, loops_pool.slot_size);
-    chunks_forget();
-    memory_forget();
-    signals_forget();
     thread_forget();
 }
 
@@ -505,14 +504,19 @@ int cora_after_fork(cora_loop handle)
     uint32_t process = process_learn();
     if (process != (uint32_t)getpid())
         *process_number = process = (uint32_t)getpid();
-    pthread_mutex_unlock(&loops_lock);
-    if (loop->process == process)
-        return 0; /* the parent, or a second call */
+    bool again = loop->process == process; /* the parent, or a second call */
+    if (!again)
+        pthread_mutex_init(&loop->shared.lock, NULL); /* whoever held it is not in this process */
     loop->process = process;
+    pthread_mutex_unlock(&loops_lock);
+    if (again)
+        return 0;
     loop->fork_reported = false;
-    pthread_mutex_init(&loop->shared.lock, NULL); /* whoever held it is not in this process */
     pthread_cond_init(&loop->shared.finished, NULL);
     atomic_store(&loop->shared.waking, 0);
+    atomic_store(&loop->shared.waiters, 0);
+    if (atomic_load(&loop->thread) != &cora_thread) /* what ran there does not go on here */
+        atomic_store(&loop->shared.running, NULL);
     atomic_store(&loop->thread, &cora_thread);
     if (!loop->guest)
         ev_loop_fork(loop->ev);
@@ -608,7 +612,7 @@ static void sweep_outside(cora_loop handle)
     loop_unhold(loop);
 }
 
-int cora_loop_close(cora_loop handle)
+static int loop_end(cora_loop handle, bool detach)
 {
     int code = check_loop(handle);
     if (code < 0)
@@ -619,31 +623,25 @@ int cora_loop_close(cora_loop handle)
         return 0;
     if (!loop_get(handle))
         return CORA_EWRONGTHREAD; /* its memory must not be looked at from here */
-    if (loop->guest)
+    if (detach && !loop->guest)
+        return fail(CORA_ERUNTIME, "the loop is no guest: close it with cora_loop_close");
+    if (!detach && loop->guest)
         return fail(CORA_ERUNTIME, "the loop belongs to its host: leave it with cora_loop_detach");
-    if (atomic_load(&loop->state) == LOOP_RUNNING)
-        return fail(CORA_ERUNTIME, "Cannot close a running event loop");
-    if (ev_depth(loop->ev) > 0) /* run by hand, with ev_run */
+    if (!detach && (atomic_load(&loop->state) == LOOP_RUNNING ||
+                    ev_depth(loop->ev) > 0)) /* run by hand, with ev_run */
         return fail(CORA_ERUNTIME, "Cannot close a running event loop");
     loop_close(loop);
     return 0;
 }
 
+int cora_loop_close(cora_loop handle)
+{
+    return loop_end(handle, false);
+}
+
 int cora_loop_detach(cora_loop handle)
 {
-    int code = check_loop(handle);
-    if (code < 0)
-        return code;
-    sweep_outside(handle);
-    struct loop *loop = loop_find_open(handle);
-    if (!loop)
-        return 0;
-    if (!loop_get(handle))
-        return CORA_EWRONGTHREAD;
-    if (!loop->guest)
-        return fail(CORA_ERUNTIME, "the loop is no guest: close it with cora_loop_close");
-    loop_close(loop);
-    return 0;
+    return loop_end(handle, true);
 }
 
 /* ---- questions and settings ---- */

@@ -2,7 +2,8 @@
  * How it works: chunks are cut from mappings, which are never given back: checking an old handle
  * must be safe for ever, and a second run of the same load adds no memory. Each mapping is twice as
  * large as the one before, up to a limit, and the large ones ask for huge pages: a million timers
- * in small ones would miss the processor's address cache at each step.
+ * in small ones would miss the processor's address cache at each step. A small one takes one system
+ * call: a program's start waits for it.
  *
  * A thread keeps a few free blocks of each size, so that a steady state needs no malloc; it gives
  * the rest back. So a block may be freed in another thread than it came from: a value sent to a
@@ -12,7 +13,7 @@
 
 #include "thread.h"
 
-#include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -43,29 +44,30 @@ struct block {
     struct block *next;
 };
 
-static pthread_mutex_t memory_lock = PTHREAD_MUTEX_INITIALIZER;
 static char *mapping_next, *mapping_end;    /* what is left of the last mapping */
 static size_t mapping_size = FIRST_MAPPING; /* of the next one */
 
 /* There in a program with the leak sanitizer: slots lead to malloc's memory. */
 __attribute__((weak)) void __lsan_register_root_region(const void *start, size_t size);
 
-/* Maps the next piece, aligned to huge pages. The lock is held. */
+/* Maps the next piece, aligned to chunks, and a large one to huge pages. */
 static int mapping_grow(void)
 {
-    size_t size = mapping_size, lead;
+    bool huge = mapping_size >= HUGE_MAPPING;
+    size_t size = mapping_size, alignment = huge ? HUGE_PAGE : CHUNK_SIZE, lead;
     char *start =
-        mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        mmap(NULL, size + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (start == MAP_FAILED)
         return -1;
-    lead = HUGE_PAGE - (uintptr_t)start % HUGE_PAGE;
+    lead = alignment - (uintptr_t)start % alignment;
     mapping_next = start + lead;
     mapping_end = mapping_next + size;
-    munmap(start, lead);
-    if (lead < HUGE_PAGE)
-        munmap(mapping_end, HUGE_PAGE - lead);
-    if (size >= HUGE_MAPPING)
+    if (huge) { /* else what lies around it is less than giving it back is worth */
+        munmap(start, lead);
+        if (lead < alignment)
+            munmap(mapping_end, alignment - lead);
         madvise(mapping_next, size, MADV_HUGEPAGE); /* if it can: a matter of speed alone */
+    }
     if (__lsan_register_root_region)
         __lsan_register_root_region(mapping_next, size);
     if (size < LARGEST_MAPPING)
@@ -75,20 +77,10 @@ static int mapping_grow(void)
 
 void *chunk_map(void)
 {
-    char *chunk = NULL;
-    pthread_mutex_lock(&memory_lock);
-    if (mapping_next != mapping_end || mapping_grow() == 0) {
-        chunk = mapping_next;
-        mapping_next += CHUNK_SIZE;
-    }
-    pthread_mutex_unlock(&memory_lock);
-    return chunk;
-}
-
-void memory_forget(void)
-{
-    pthread_mutex_init(&memory_lock, NULL);
-    mapping_next = mapping_end = NULL;
+    if (mapping_next == mapping_end && mapping_grow() < 0)
+        return NULL;
+    mapping_next += CHUNK_SIZE;
+    return mapping_next - CHUNK_SIZE;
 }
 
 static inline unsigned block_class(size_t size)

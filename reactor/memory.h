@@ -22,11 +22,8 @@ struct block_cache {
     unsigned counts[BLOCK_CLASSES];
 };
 
-/* A zeroed chunk aligned to its size, or NULL. Any thread. */
+/* A zeroed chunk aligned to its size, or NULL. One thread at a time: who calls it has a lock. */
 void *chunk_map(void);
-
-/* In a child that is to share nothing: whoever held the lock is not there, nor what it guarded. */
-void memory_forget(void);
 
 /* A block of at least this size, not zeroed, or NULL; and back, with the size it was asked for. */
 void *block_get(size_t size);

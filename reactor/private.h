@@ -275,9 +275,11 @@ struct shared {
     struct pool pool;
     struct queue used; /* slots that have run, for the pool: the loop's thread's, until given */
     size_t used_count;
-    atomic_bool waiting; /* the queue has something: read without the lock */
-    atomic_uint waiters; /* threads that wait for finished */
-    atomic_uint waking;  /* threads that wake the loop, without the lock */
+    atomic_bool waiting;            /* the queue has something: read without the lock */
+    _Atomic(struct slot *) running; /* the shared callback that runs, or ran last in this tick */
+    atomic_uint waiters;            /* threads that wait for finished */
+    bool held;                      /* over a fork; under loops_lock */
+    atomic_uint waking;             /* threads that wake the loop, without the lock */
     bool open;
 };
 
@@ -374,7 +376,11 @@ static inline cora_loop loop_handle(const struct loop *loop)
 }
 
 /* The loop's memory for a handle that other threads hold, open or not; NULL if it is no loop. */
-struct loop *loop_find(cora_loop handle);
+static inline struct loop *loop_find(cora_loop handle)
+{
+    struct slot *slot = slot_at(handle.bits);
+    return slot && slot->kind == SLOT_LOOP ? (struct loop *)slot : NULL;
+}
 
 /* Polls, and tells whether a signal is waiting for its handler. No callback runs. */
 bool loop_has_signal(struct loop *loop);
@@ -434,27 +440,17 @@ static inline void loop_unhold(struct loop *loop)
 /* Whether this process is a child of the one that the loop lives in; one read, no system call. */
 bool loop_forked(const struct loop *loop);
 
-/* Around a fork: another thread may be making or closing a loop. */
-void loops_before_fork(void);
-void loops_after_fork(void);
-
 /*
- * In a child that is to share nothing with the program that forked it, which may have had more
- * threads: all loops are closed, and with them all that they hold is stale; locks are free.
+ * In a child that is to share nothing with the program that forked it: all loops are closed, and
+ * with them all that they hold is stale.
  */
-void library_forget(void);
-
-/* What other folders do then, for what they share: static, added before that is used. */
-struct forgetter {
-    void (*forget)(void);
-    struct forgetter *next;
-};
-void library_add_forgetter(struct forgetter *forgetter);
+void loops_forget(void);
 
 /* ---- the parts of a loop, by file ---- */
 
 /* ready.c */
 void settle(struct loop *loop);
+void callback_call(struct loop *loop, struct slot *slot, struct callback *callback);
 void after_callback(struct loop *loop, struct slot *slot, struct callback *callback);
 
 /* After a callback, when nothing of the program's runs: gives back what it left behind. */
@@ -465,7 +461,6 @@ static inline void tick_settle(struct loop *loop)
 }
 
 void on_check(struct ev_loop *ev, ev_check *watcher, int events); /* the tick */
-void slot_run(struct loop *loop, struct slot *slot);
 void callback_failed(struct loop *loop, struct slot *slot);
 
 /* handle.c */
@@ -519,6 +514,17 @@ static inline void handle_free(struct loop *loop, struct slot *slot)
     }
 }
 
+/* Runs the callback of a slot that is in no list. The loop may be closed when it returns. */
+static inline void slot_run(struct loop *loop, struct slot *slot, struct callback *callback)
+{
+    if (CORA_LIKELY(slot->flags == 0 && !loop->debug))
+        callback_invoke(slot, callback);
+    else
+        callback_call(loop, slot, callback);
+    if (CORA_UNLIKELY(cora_thread.attention))
+        after_callback(loop, slot, callback);
+}
+
 /*
  * Around a call of a stored callback that stays: it may be removed meanwhile, and is dropped when
  * it has returned.
@@ -551,6 +557,7 @@ void handle_remove(struct loop *loop, struct slot *slot);
 void shared_init(struct loop *loop);
 void shared_take(struct loop *loop);
 void shared_run(struct loop *loop, struct slot *slot);
+void shared_rest(struct loop *loop); /* after a tick that was interrupted */
 struct slot *shared_close(struct loop *loop);
 void list_drop(struct slot *list);
 bool shared_cancel(cora_handle handle);
@@ -611,7 +618,6 @@ void watchers_tell_lost(struct loop *loop);
 int watchers_reserve(struct loop *loop, size_t count);
 
 /* signal.c */
-void signals_forget(void);
 bool signal_forget(struct loop *loop, const struct slot *slot);
 void signals_close(struct loop *loop);
 

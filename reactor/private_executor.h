@@ -53,8 +53,11 @@ void work_drop(struct work *work);
 void work_leave(struct work *work);
 void work_left(void);
 
-/* From now on forks find executors and thread futures in order. */
-void executors_prepare_forks(void);
+/* In a child that is to share nothing: what was lost is not told there. */
+void executors_forget(void);
+
+/* From now on forks find executors and thread futures in order. As forks_prepare. */
+int executors_prepare_forks(void);
 
 /*
  * In a forked child: finishes what was lost, but for other loops'. For who asks or

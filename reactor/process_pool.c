@@ -109,10 +109,12 @@ static void pool_join(void *own)
     }
     while (!pool->ended)
         pthread_cond_wait(&pool->over, &pool->lock);
-    if (!pool->joined)
-        pthread_join(pool->manager, NULL); /* it has nothing more to do with the lock */
+    bool joins = !pool->joined;
+    pthread_t manager = pool->manager;
     pool->joined = true;
-    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&pool->lock); /* the thread's end may want locks that a fork holds */
+    if (joins)
+        pthread_join(manager, NULL);
 }
 
 static void pool_free(void *own)
@@ -258,7 +260,7 @@ cora_executor cora_process_pool_new(const struct cora_process_pool_options *give
         return none;
     pool->tasks_max = options->max_tasks_per_child;
     thread_futures_prepare();
-    int code = pool_fork(pool, options->initializer);
+    int code = executors_prepare_forks() == 0 ? pool_fork(pool, options->initializer) : -ENOMEM;
     if (code < 0) {
         pool->joined = pool->ended = true;
         pool_free(pool);

@@ -118,21 +118,17 @@ void after_callback(struct loop *loop, struct slot *slot, struct callback *callb
     settle(loop);
 }
 
-static void callback_call(struct loop *loop, struct slot *slot, struct callback *callback)
+/* All but the usual case of slot_run. Debug mode looks at the clock. */
+void callback_call(struct loop *loop, struct slot *slot, struct callback *callback)
 {
+    bool debug = loop->debug;
+    double before = debug ? clock_now() : 0;
     if (CORA_UNLIKELY(slot->flags & CALLBACK_CONTEXT))
         context_run(loop, slot, callback);
     else
         callback_invoke(slot, callback);
-}
-
-/* Debug mode: with a look at the clock. */
-static void callback_call_timed(struct loop *loop, struct slot *slot, struct callback *callback)
-{
-    double before = clock_now();
-    callback_call(loop, slot, callback);
-    double seconds = clock_now() - before;
-    if (seconds < loop->slow_callback_duration)
+    double seconds = debug ? clock_now() - before : 0;
+    if (!debug || seconds < loop->slow_callback_duration)
         return;
     char object[200], message[260];
     callback_print(slot, callback, object, sizeof object);
@@ -140,23 +136,11 @@ static void callback_call_timed(struct loop *loop, struct slot *slot, struct cal
     report_plain(loop, message, cora_nothing(), callback->place);
 }
 
-/* Runs the callback of a slot that is in no list. The loop may be closed when it returns. */
-void slot_run(struct loop *loop, struct slot *slot)
-{
-    struct callback *callback = slot_callback(slot);
-    if (CORA_UNLIKELY(loop->debug))
-        callback_call_timed(loop, slot, callback);
-    else
-        callback_call(loop, slot, callback);
-    if (CORA_UNLIKELY(cora_thread.attention))
-        after_callback(loop, slot, callback);
-}
-
 /* A reader, writer or signal handler: stays, unless it was removed meanwhile. */
 static void persistent_run(struct loop *loop, struct slot *slot)
 {
     stored_enter(slot);
-    slot_run(loop, slot);
+    slot_run(loop, slot, slot_callback(slot));
     stored_leave(loop, slot);
 }
 
@@ -165,8 +149,6 @@ static void any_run(struct loop *loop, struct slot *slot)
 {
     if (slot->kind == SLOT_LETTER) {
         ((struct letter *)slot)->arrived(loop, (struct letter *)slot);
-    } else if (slot->kind == SLOT_SHARED) {
-        shared_run(loop, slot);
     } else if (slot_state(slot) == SLOT_CANCELLED) {
         callback_drop(slot, slot_callback(slot)); /* debug mode's text */
         pool_give_cancelled(slot_pool(loop, slot), slot);
@@ -174,11 +156,11 @@ static void any_run(struct loop *loop, struct slot *slot)
         persistent_run(loop, slot);
     } else {
         slot->state = SLOT_RUNNING;
-        slot_run(loop, slot);
+        slot_run(loop, slot, slot_callback(slot));
         callback_drop(slot, slot_callback(slot));
         handle_free(loop, slot);
     }
-    settle(loop);
+    tick_settle(loop);
 }
 
 /* The usual ones: call_soon, or a timer, with plain arguments, outside of debug mode. */
@@ -212,6 +194,8 @@ static inline __attribute__((always_inline)) void slot_dispatch(struct loop *loo
         loop->transport_layer->run(loop, slot);
     else if (slot_is_simple(loop, slot, SLOT_TIMER))
         simple_run(loop, slot, timer_callback((struct timer_slot *)slot), &loop->timers);
+    else if (slot->kind == SLOT_SHARED)
+        shared_run(loop, slot);
     else
         any_run(loop, slot);
 }
@@ -234,6 +218,8 @@ static size_t queue_run(struct loop *loop)
         if (CORA_UNLIKELY(loop->interrupted))
             break;
     }
+    if (CORA_UNLIKELY(slot))
+        shared_rest(loop);
     if (slot && !loop->ev) {
         list_drop(slot);
     } else if (slot) {

@@ -26,6 +26,7 @@
  */
 #include "resolver.h"
 
+#include "fork.h"
 #include "object.h"
 #include "private_resolver.h"
 #include "thread_pool.h"
@@ -335,9 +336,7 @@ static struct {
     pthread_mutex_t lock;
     struct query *queries;
     struct thread_pool *pool; /* there while there are queries; NULL also in a child */
-    pthread_once_t once;
-    int fork_code; /* whether forks could be prepared for */
-} resolver = { .lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT };
+} resolver = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* Takes it out of the list; gives the pool to be closed if it was the last. The lock is held. */
 static struct thread_pool *query_unlist(struct query *query)
@@ -409,16 +408,6 @@ static cora_value submit_error(int code)
 
 /* ---- forks ---- */
 
-static void fork_prepare(void)
-{
-    pthread_mutex_lock(&resolver.lock);
-}
-
-static void fork_parent(void)
-{
-    pthread_mutex_unlock(&resolver.lock);
-}
-
 static void fork_child(void)
 {
     if (resolver.pool)
@@ -433,13 +422,9 @@ static void fork_child(void)
         query_unlist(query);
         free(query); /* what its thread had got by then is not reached any more */
     }
-    pthread_mutex_unlock(&resolver.lock);
 }
 
-static void forks_prepare(void)
-{
-    resolver.fork_code = pthread_atfork(fork_prepare, fork_parent, fork_child);
-}
+static struct fork_hooks fork_hooks = { .lock = &resolver.lock, .child = fork_child };
 
 /* ---- look-ups ---- */
 
@@ -577,8 +562,8 @@ static void lookups_after_fork(struct loop *loop)
 static int lookup_ask(struct lookup *lookup, uint64_t bits, const struct question *question)
 {
     struct loop *loop = lookup->loop;
-    pthread_once(&resolver.once, forks_prepare);
-    struct query *query = resolver.fork_code == 0 ? malloc(sizeof *query) : NULL;
+    fork_hooks_add(&fork_hooks);
+    struct query *query = forks_prepare() == 0 ? malloc(sizeof *query) : NULL;
     if (!query)
         return fail_with(memory_error());
     *query = (struct query){ .job = { .run = query_run, .done = query_done },

@@ -3,10 +3,13 @@
  * first into the empty queue wakes the loop; the loop takes the whole queue at once, in the tick or
  * when its own thread queues something, so that the order is that of queueing.
  *
- * A shared slot's state is changed by atomic exchange only: the loop claims a slot by changing
- * QUEUED to RUNNING, a canceller, who holds the lock so that the slot is not taken anew meanwhile,
- * by changing it to CANCELLED, and one of them wins. Arguments are dropped by the loop's thread in
- * both cases. Who asks while the callback runs waits for the loop to announce that it has returned.
+ * The loop says which slot it runs before it looks at the slot's state, and a canceller changes
+ * the state, from QUEUED to CANCELLED, before it looks at what the loop runs: one of them sees the
+ * other. If both do, the loop does not run the callback, and the canceller waits for the loop to go
+ * on, and then finds the state unchanged. Cancellers hold the lock, so that the slot is not taken
+ * anew meanwhile. Arguments are dropped by the loop's thread in each case. Who asks while the
+ * callback runs waits for its end, which is told with the start of the next one: one atomic
+ * exchange for each.
  *
  * Letters go the same way; they belong to who has sent them.
  */
@@ -14,10 +17,6 @@
 
 #include <sched.h>
 
-/*
- * Sequentially consistent: the loop writes the state and then looks for waiters, a waiter counts
- * itself and then looks at the state, and one of them must see the other.
- */
 static enum slot_state state_of(const struct slot *slot)
 {
     return (enum slot_state)__atomic_load_n(&slot->state, __ATOMIC_SEQ_CST);
@@ -25,15 +24,15 @@ static enum slot_state state_of(const struct slot *slot)
 
 static void set_state(struct slot *slot, enum slot_state state)
 {
-    __atomic_store_n(&slot->state, (uint8_t)state, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&slot->state, (uint8_t)state, __ATOMIC_RELEASE);
 }
 
-/* Changes the state from QUEUED; false if it was another already. */
-static bool claim(struct slot *slot, enum slot_state state)
+/* Changes the state from QUEUED to CANCELLED; false if it was another already. */
+static bool cancel_queued(struct slot *slot)
 {
     uint8_t queued = SLOT_QUEUED;
-    return __atomic_compare_exchange_n(&slot->state, &queued, (uint8_t)state, false,
-                                       __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    return __atomic_compare_exchange_n(&slot->state, &queued, (uint8_t)SLOT_CANCELLED, false,
+                                       __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE);
 }
 
 void shared_init(struct loop *loop)
@@ -44,6 +43,7 @@ void shared_init(struct loop *loop)
     queue_clear(&shared->used);
     shared->used_count = 0;
     atomic_store(&shared->waiting, false);
+    atomic_store(&shared->running, NULL);
     shared->open = true;
 }
 
@@ -52,7 +52,7 @@ void shared_init(struct loop *loop)
  * processor it would run at once, want the lock, and have to wait again. A closing loop waits for
  * those who are waking it.
  */
-static void shared_queue(struct loop *loop, struct slot *slot)
+static inline void shared_queue(struct loop *loop, struct slot *slot)
 {
     struct shared *shared = &loop->shared;
     bool wakes = !shared->queue.head && loop->ev;
@@ -67,28 +67,14 @@ static void shared_queue(struct loop *loop, struct slot *slot)
     atomic_fetch_sub_explicit(&shared->waking, 1, memory_order_release);
 }
 
-/* The part of call_soon_threadsafe under the lock, which is given. */
-static cora_handle shared_add(struct loop *loop, const struct cora_partial *partial)
-{
-    struct slot *slot = handle_new(&loop->shared.pool, partial);
-    if (!slot) {
-        pthread_mutex_unlock(&loop->shared.lock);
-        return (cora_handle){ 0 };
-    }
-    set_state(slot, SLOT_QUEUED);
-    cora_handle handle = { slot->bits };
-    shared_queue(loop, slot);
-    return handle;
-}
-
 /* Locks what is shared of an open loop; NULL, and nothing is locked, if it is closed. */
-static struct loop *shared_lock(cora_loop handle)
+static inline struct loop *shared_lock(cora_loop handle)
 {
     struct loop *loop = loop_find(handle);
-    if (!loop || loop_bits(loop) != handle.bits) /* a made-up handle does not lead to the lock */
-        return NULL;
+    if (CORA_UNLIKELY(!loop || loop_bits(loop) != handle.bits))
+        return NULL; /* a made-up handle does not lead to the lock */
     pthread_mutex_lock(&loop->shared.lock);
-    if (loop->shared.open && loop_bits(loop) == handle.bits)
+    if (CORA_LIKELY(loop->shared.open && loop_bits(loop) == handle.bits))
         return loop;
     pthread_mutex_unlock(&loop->shared.lock);
     return NULL;
@@ -103,7 +89,8 @@ bool letter_send(cora_loop handle, struct letter *letter)
     return true;
 }
 
-cora_handle cora_call_soon_threadsafe(cora_loop handle, cora_callback callback)
+/* The whole of call_soon_threadsafe; cora_call_soon_threadsafe is its usual case. */
+static cora_handle call_soon_threadsafe_slow(cora_loop handle, cora_callback callback)
 {
     cora_handle added = { 0 };
     if (!loop_find(handle)) {
@@ -112,12 +99,34 @@ cora_handle cora_call_soon_threadsafe(cora_loop handle, cora_callback callback)
     }
     cora_value last = cora_copy(cora_last_error()); /* not to be dropped under the lock */
     struct loop *loop = shared_lock(handle);
-    if (loop) {
-        added = shared_add(loop, callback.partial);
+    struct slot *slot = loop ? handle_new(&loop->shared.pool, callback.partial) : NULL;
+    if (slot) {
+        set_state(slot, SLOT_QUEUED);
+        added.bits = slot->bits;
+        shared_queue(loop, slot);
+    } else if (loop) {
+        pthread_mutex_unlock(&loop->shared.lock);
     } else {
         fail(CORA_ERUNTIME, "Event loop is closed");
     }
     cora_drop(last);
+    return added;
+}
+
+cora_handle cora_call_soon_threadsafe(cora_loop handle, cora_callback callback)
+{
+    struct loop *loop = partial_is_plain(callback.partial) ? shared_lock(handle) : NULL;
+    if (CORA_UNLIKELY(!loop))
+        return call_soon_threadsafe_slow(handle, callback);
+    struct slot *slot = pool_take_fast(&loop->shared.pool);
+    if (CORA_UNLIKELY(!slot)) {
+        pthread_mutex_unlock(&loop->shared.lock);
+        return call_soon_threadsafe_slow(handle, callback);
+    }
+    callback_store_plain(slot, &((struct ready_slot *)slot)->callback, callback.partial);
+    set_state(slot, SLOT_QUEUED);
+    cora_handle added = { slot->bits };
+    shared_queue(loop, slot);
     return added;
 }
 
@@ -130,7 +139,7 @@ void shared_take(struct loop *loop)
     pthread_mutex_lock(&shared->lock);
     queue_join(&loop->ready, &shared->queue);
     atomic_store_explicit(&shared->waiting, false, memory_order_relaxed);
-    if (shared->used.head) {
+    if (shared->used.head && atomic_load(&shared->waiters) == 0) {
         *shared->used.end = shared->pool.free;
         shared->pool.free = shared->used.head;
         shared->pool.live -= shared->used_count;
@@ -142,22 +151,42 @@ void shared_take(struct loop *loop)
         loop_wake(loop);
 }
 
+/* Tells other threads what runs from now on, and so that what ran before has returned. */
+static inline void shared_tell(struct shared *shared, struct slot *running)
+{
+    atomic_store(&shared->running, running);
+    if (CORA_LIKELY(atomic_load(&shared->waiters) == 0))
+        return;
+    pthread_mutex_lock(&shared->lock);
+    pthread_cond_broadcast(&shared->finished);
+    pthread_mutex_unlock(&shared->lock);
+}
+
+void shared_rest(struct loop *loop)
+{
+    if (atomic_load_explicit(&loop->shared.running, memory_order_relaxed))
+        shared_tell(&loop->shared, NULL);
+}
+
 void shared_run(struct loop *loop, struct slot *slot)
 {
     struct shared *shared = &loop->shared;
-    bool runs = claim(slot, SLOT_RUNNING);
-    if (runs)
-        slot_run(loop, slot);
-    callback_drop(slot, slot_callback(slot));
-    if (runs)
+    struct slot *next = slot->next;
+    shared_tell(shared, slot);
+    struct callback *callback = &((struct ready_slot *)slot)->callback;
+    bool runs = state_of(slot) == SLOT_QUEUED;
+    if (CORA_LIKELY(runs))
+        slot_run(loop, slot, callback);
+    else
+        shared_tell(shared, NULL);
+    callback_drop(slot, callback);
+    if (CORA_LIKELY(runs))
         set_state(slot, SLOT_FREE);
-    if (atomic_load(&shared->waiters) > 0) {
-        pthread_mutex_lock(&shared->lock);
-        pthread_cond_broadcast(&shared->finished);
-        pthread_mutex_unlock(&shared->lock);
-    }
+    if (!next || next->kind != SLOT_SHARED || cora_thread.attention)
+        shared_tell(shared, NULL);
     queue_append(&shared->used, slot);
     shared->used_count++;
+    tick_settle(loop);
 }
 
 /* Drops letters and shared slots of a list, and cancelled ones; the others are dropped with their
@@ -172,7 +201,7 @@ void list_drop(struct slot *list)
             continue;
         }
         if (list->kind == SLOT_SHARED)
-            claim(list, SLOT_CANCELLED); /* other threads may still ask */
+            cancel_queued(list); /* other threads may still ask */
         if (state_of(list) == SLOT_CANCELLED)
             callback_drop(list, slot_callback(list));
     }
@@ -194,16 +223,24 @@ struct slot *shared_close(struct loop *loop)
     return list;
 }
 
-/* Waits until a shared callback that another thread runs has returned. The lock is held. */
-static void shared_wait(struct loop *loop, struct slot *slot, cora_handle handle)
+static bool shared_runs(struct shared *shared, const struct slot *slot)
+{
+    return atomic_load(&shared->running) == slot;
+}
+
+/*
+ * Waits until a shared callback that another thread runs has returned. False if the loop was closed
+ * before: then it runs still. The lock is held.
+ */
+static bool shared_wait(struct loop *loop, struct slot *slot, cora_handle handle)
 {
     struct shared *shared = &loop->shared;
-    if (atomic_load_explicit(&loop->thread, memory_order_relaxed) == &cora_thread)
-        return;
+    bool runs;
     atomic_fetch_add(&shared->waiters, 1);
-    while (shared->open && slot_is(slot, handle.bits) && state_of(slot) == SLOT_RUNNING)
+    while ((runs = slot_is(slot, handle.bits) && shared_runs(shared, slot)) && shared->open)
         pthread_cond_wait(&shared->finished, &shared->lock);
     atomic_fetch_sub(&shared->waiters, 1);
+    return !runs;
 }
 
 /* Whether the callback could be cancelled, or whether it is; one that runs is waited for. */
@@ -213,14 +250,16 @@ static bool shared_ask(cora_handle handle, bool cancel)
     struct loop *loop = owner_of(handle.bits);
     if (!loop)
         return false;
-    pthread_mutex_lock(&loop->shared.lock);
-    bool cancelled = cancel && slot_is(slot, handle.bits) && claim(slot, SLOT_CANCELLED);
-    if (!cancelled && slot_is(slot, handle.bits))
-        shared_wait(loop, slot, handle);
-    if (!cancel)
-        cancelled = slot_is(slot, handle.bits) && state_of(slot) == SLOT_CANCELLED;
-    pthread_mutex_unlock(&loop->shared.lock);
-    return cancelled;
+    struct shared *shared = &loop->shared;
+    pthread_mutex_lock(&shared->lock);
+    bool runs = shared_runs(shared, slot);
+    bool own = runs && atomic_load_explicit(&loop->thread, memory_order_relaxed) == &cora_thread;
+    bool asks = slot_is(slot, handle.bits) && !own;
+    bool changed = asks && cancel && !runs && cancel_queued(slot);
+    bool cancelled = asks && shared_wait(loop, slot, handle) && slot_is(slot, handle.bits) &&
+                     state_of(slot) == SLOT_CANCELLED;
+    pthread_mutex_unlock(&shared->lock);
+    return cancelled && (changed || !cancel);
 }
 
 bool shared_cancel(cora_handle handle)

@@ -7,6 +7,7 @@
  */
 #include "signal.h"
 
+#include "fork.h"
 #include "private.h"
 
 #include <errno.h>
@@ -25,11 +26,8 @@ static struct signal_owner {
 } signal_owners[NSIG];
 static pthread_mutex_t signal_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* What a loop of the parent's had stays taken: libev thinks so, too. */
-void signals_forget(void)
-{
-    pthread_mutex_init(&signal_lock, NULL);
-}
+/* What a loop of the parent's has stays taken in a child: libev thinks so, too. */
+struct fork_hooks signal_fork_hooks = { .lock = &signal_lock, .next = &loop_fork_hooks };
 
 static void on_signal(struct ev_loop *ev, ev_signal *watcher, int events)
 {

@@ -13,6 +13,7 @@
  */
 #include "slot.h"
 
+#include "fork.h"
 #include "private_value.h"
 
 #include <pthread.h>
@@ -48,22 +49,8 @@ static struct chunk *chunk_new(const struct pool *pool)
     return chunk;
 }
 
-void chunks_forget(void)
-{
-    pthread_mutex_init(&chunk_lock, NULL);
-    memset(spare_chunks, 0, sizeof spare_chunks);
-}
-
-/* No chunk is mapped outside of the lock, so that this one is enough. */
-void chunks_before_fork(void)
-{
-    pthread_mutex_lock(&chunk_lock);
-}
-
-void chunks_after_fork(void)
-{
-    pthread_mutex_unlock(&chunk_lock);
-}
+/* Another thread may be taking a chunk. */
+struct fork_hooks chunk_fork_hooks = { .lock = &chunk_lock };
 
 static struct slot *chunk_slot(struct chunk *chunk, size_t offset)
 {

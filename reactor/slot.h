@@ -113,13 +113,6 @@ struct slot *pool_take_slow(struct pool *pool);
 /* Makes sure that this many more slots can be taken. False without memory. */
 bool pool_reserve(struct pool *pool, size_t count);
 
-/* As memory_forget. */
-void chunks_forget(void);
-
-/* Around a fork: another thread may be taking a chunk. */
-void chunks_before_fork(void);
-void chunks_after_fork(void);
-
 /* Calls visit for every slot in use, in the order of memory. It may give the slot back. */
 void pool_visit(struct pool *pool, void (*visit)(struct slot *slot));
 

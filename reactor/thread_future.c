@@ -55,7 +55,6 @@ static void condition_init(void)
 
 static void futures_init(void)
 {
-    executors_prepare_forks();
     condition_init();
     pool_init(&futures.pool, NULL, SLOT_THREAD_FUTURE,
               (sizeof(struct thread_future) + 15) & ~(size_t)15);
@@ -68,6 +67,7 @@ void thread_futures_prepare(void)
 
 static void futures_lock(void)
 {
+    executors_prepare_forks();
     thread_futures_prepare();
     pthread_mutex_lock(&futures.lock);
 }
@@ -79,7 +79,8 @@ static void futures_unlock(void)
 
 void thread_futures_before_fork(void)
 {
-    futures_lock();
+    thread_futures_prepare();
+    pthread_mutex_lock(&futures.lock);
 }
 
 void thread_futures_after_fork(void)
@@ -330,8 +331,9 @@ static struct timespec time_after(double seconds)
     clock_gettime(CLOCK_MONOTONIC, &when);
     if (seconds > 1e9)
         seconds = 1e9;
-    long nanoseconds = when.tv_nsec + (long)(fmod(seconds, 1.) * 1e9);
-    when.tv_sec += (time_t)seconds + nanoseconds / 1000000000;
+    time_t whole = (time_t)seconds;
+    long nanoseconds = when.tv_nsec + (long)((seconds - (double)whole) * 1e9);
+    when.tv_sec += whole + nanoseconds / 1000000000;
     when.tv_nsec = nanoseconds % 1000000000;
     return when;
 }

@@ -125,7 +125,7 @@ program_check() {
   grep -q 'cora/virtual_clock.h' "$1" && clock=$out/libcora_virtual_clock.a
   # shellcheck disable=SC2086
   ${CC:-gcc} $flags ${EV_CFLAGS-} -I"$out/include" -x c "$1" -x none $clock "$out/libcora.a" \
-    ${EV_LIBS:--lev} -ldl -lm -pthread -o "$root/a.out" >"$root/log" 2>&1 || return 1
+    ${EV_LIBS:--lev} -ldl -pthread -o "$root/a.out" >"$root/log" 2>&1 || return 1
   [ "${1##*.}" = unrun ] && return
   timeout 10 "$root/a.out" >"$root/printed" 2>"$root/log" </dev/null
   code=$?

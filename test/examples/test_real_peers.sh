@@ -64,7 +64,7 @@ build() {
   # The flags are words on purpose.
   # shellcheck disable=SC2086
   ${CC:-gcc} -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror \
-    ${EV_CFLAGS-} -I"$out/include" "$here/$1.c" "$out/libcora.a" ${EV_LIBS:--lev} -lm -pthread \
+    ${EV_CFLAGS-} -I"$out/include" "$here/$1.c" "$out/libcora.a" ${EV_LIBS:--lev} -pthread \
     -o "$root/$1"
 }
 

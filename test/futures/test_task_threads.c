@@ -5,6 +5,8 @@
 #include "helpers.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -244,6 +246,156 @@ TEST(workers, "a worker runs coroutines, though other threads made such when it 
     enough = true;
     for (int i = 0; i < 2; i++)
         CHECK_INT(pthread_join(threads[i], NULL), 0);
+}
+
+struct calls {
+    cora_loop loop;
+    atomic_int made, run, since_tick;
+};
+
+static void run_call(cora_args bound)
+{
+    atomic_fetch_add(&cora_arg(bound, 0, struct calls *)->run, 1);
+}
+
+static void *call_until_enough(void *argument)
+{
+    struct calls *calls = argument;
+    while (!enough) {
+        if (++calls->since_tick > 1000) {
+            sched_yield();
+            continue;
+        }
+        cora_handle handle = cora_call_soon_threadsafe(calls->loop, cora_partial(run_call, calls));
+        if (++calls->made % 2 && cora_handle_cancel(handle))
+            calls->made--;
+    }
+    return NULL;
+}
+
+/* In a forked child: what was queued runs, a call more, and coroutines in a loop of their own. */
+static int use_in_child(struct calls *calls)
+{
+    int drops = 0;
+    if (cora_after_fork(calls->loop) < 0)
+        return 1;
+    tick(calls->loop);
+    int before = calls->run;
+    cora_call_soon_threadsafe(calls->loop, cora_partial(run_call, calls));
+    tick(calls->loop);
+    if (calls->run != before + 1)
+        return 2;
+    cora_value outcome =
+        cora_run(cora_coroutine_owning(outer, pause_drop, struct pause, .drops = &drops));
+    return strcmp(cora_as_text(outcome), "from a thread") == 0 ? 0 : 3;
+}
+
+/* Processes that have executors are told of forks. */
+TEST_WITH_LIMIT(60, forked_among_threads,
+                "a forked child runs loops, coroutines and what was queued, whatever other threads "
+                "were in the middle of, where there is an executor")
+{
+    if (harness_under_valgrind())
+        SKIP("valgrind looks for leaks where a forked process ends, too");
+    struct calls calls = { .loop = cora_loop_new(NULL) };
+    cora_executor pool = cora_thread_pool_new(NULL);
+    pthread_t threads[2];
+    int failed = 0;
+    enough = false;
+    if (harness_sanitized()) /* the thread sanitizer's pthread_once does not go on in a child */
+        run_many(&failed);
+    CHECK_INT(pthread_create(&threads[0], NULL, run_until_enough, &failed), 0);
+    CHECK_INT(pthread_create(&threads[1], NULL, call_until_enough, &calls), 0);
+    for (int i = 0; i < harness_scale(200); i++) {
+        int status = -1;
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(20);
+            _exit(use_in_child(&calls));
+        }
+        CHECK_INT(waitpid(child, &status, 0), child);
+        CHECK_INT(status, 0);
+        tick(calls.loop);
+        calls.since_tick = 0;
+    }
+    enough = true;
+    for (int i = 0; i < 2; i++)
+        CHECK_INT(pthread_join(threads[i], NULL), 0);
+    tick(calls.loop);
+    CHECK_INT(calls.run, calls.made);
+    CHECK_INT(cora_executor_shutdown(pool), 0);
+    cora_loop_close(calls.loop);
+}
+
+/* The manager of a process pool ends, having made a coroutine. */
+struct manager {
+    cora_executor mill;
+    pthread_t owner; /* of the pool */
+    atomic_bool is_prepared;
+    pthread_key_t key;
+    sem_t ends, forked;
+};
+static struct manager manager;
+
+static void slow_end(void *unused)
+{
+    struct timespec until;
+    (void)unused;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec++; /* if the fork waits for the end of this thread */
+    sem_post(&manager.ends);
+    sem_timedwait(&manager.forked, &until);
+}
+
+static cora_value nothing_there(cora_args bound)
+{
+    (void)bound;
+    return cora_nothing();
+}
+
+/* In the manager's thread, unless the work has ended already. */
+static void on_ground(cora_args bound, cora_thread_future future)
+{
+    (void)bound, (void)future;
+    if (pthread_equal(pthread_self(), manager.owner))
+        return;
+    pthread_setspecific(manager.key, &manager);
+    cora_coro_close(cora_coroutine_owning(outer, NULL, struct pause, .drops = NULL));
+    manager.is_prepared = true;
+}
+
+static void *shut_mill(void *unused)
+{
+    cora_executor_shutdown(manager.mill);
+    return unused;
+}
+
+TEST(fork_while_joined, "a fork does not wait for a manager's end, which waits for what it holds")
+{
+    pthread_t thread;
+    int status;
+    struct cora_process_pool_options one = { .max_workers = 1 };
+    sem_init(&manager.ends, 0, 0);
+    sem_init(&manager.forked, 0, 0);
+    CHECK_INT(pthread_key_create(&manager.key, slow_end), 0);
+    manager.mill = cora_process_pool_new(&one);
+    manager.owner = pthread_self();
+    while (!manager.is_prepared) {
+        cora_thread_future future = cora_executor_submit(manager.mill, cora_partial(nothing_there));
+        CHECK_INT(cora_thread_future_add_done_callback(future, cora_partial(on_ground)), 0);
+        cora_thread_future_result(future, 20);
+        CHECK_INT(cora_thread_future_release(future), 0);
+    }
+    CHECK_INT(pthread_create(&thread, NULL, shut_mill, NULL), 0);
+    while (sem_wait(&manager.ends) != 0)
+        continue;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    sem_post(&manager.forked);
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    CHECK_INT(pthread_key_delete(manager.key), 0);
 }
 
 static cora_next fork_inside(cora_coro self)

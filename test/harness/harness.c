@@ -556,7 +556,7 @@ static void run_in_this_process(const struct harness_test *test)
     test_process = getpid();
     signals_as_usual();
     if (setjmp(end_of_test) == 0) {
-        alarm((unsigned)fmax(0, limit_of(test) * SLOWER_IN_PROCESS));
+        alarm(limit_of(test) > 0 ? (unsigned)(limit_of(test) * SLOWER_IN_PROCESS) : 0);
         run_body(test);
         compare_objects(objects);
         pass();

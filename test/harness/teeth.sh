@@ -30,7 +30,7 @@ teeth_build() {
     ${CC:-cc} -std=c11 -D_GNU_SOURCE -w -I"$out/include" -I. -iquote "$(dirname "$2")" \
         ${EV_CFLAGS-} -c "$3/$(basename "$2")" -o "$3/mutated.o" &&
         ${CC:-cc} -o "$3/program" "$3/mutated.o" $others $(teeth_objects) \
-            ${EV_LIBS:--lev} -lm -pthread
+            ${EV_LIBS:--lev} -pthread
 }
 
 # One mutation; the script calls itself with --one through xargs.

@@ -111,7 +111,7 @@ try() {
   try cc "the same program builds as C++17 without a warning" "$printed" \
     ${CXX:-g++} -std=c++17 $flags "$root/program.cc" $shared
   try static "it builds against the static library" "$printed" \
-    ${CC:-gcc} -std=c11 $flags "$root/program.c" -Wl,-Bstatic $static -Wl,-Bdynamic -lm
+    ${CC:-gcc} -std=c11 $flags "$root/program.c" -Wl,-Bstatic $static -Wl,-Bdynamic
   try clock "a program's own tests use the virtual clock" "an hour has passed" \
     ${CC:-gcc} -std=c11 $flags "$root/clock.c" $shared -lcora_virtual_clock
 }

@@ -1006,6 +1006,53 @@ TEST(fork_race, "a fork while other threads submit leaves the child with no lock
     CHECK_INT(pthread_join(thread, NULL), 0);
 }
 
+struct asking {
+    cora_handle handle;
+    atomic_bool enough;
+};
+
+static void never_run(cora_args bound)
+{
+    (void)bound;
+    CHECK(false);
+}
+
+static void *asks(void *argument)
+{
+    struct asking *asking = argument;
+    while (!asking->enough)
+        cora_handle_cancelled(asking->handle);
+    return NULL;
+}
+
+TEST(fork_in_a_child, "a forked child may fork, though it left alone a loop that another thread of "
+                      "its parent was calling")
+{
+    if (harness_under_valgrind())
+        SKIP("valgrind looks for leaks where a forked process ends, too");
+    pthread_t thread;
+    cora_loop loop = cora_loop_new(NULL);
+    struct asking asking = { .handle = cora_call_soon_threadsafe(loop, cora_partial(never_run)) };
+    CHECK_INT(pthread_create(&thread, NULL, asks, &asking), 0);
+    for (int i = 0; i < 60; i++) {
+        int status;
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(10);
+            pool_of(1); /* from here forks are told */
+            pid_t grandchild = fork();
+            if (grandchild == 0)
+                _exit(0);
+            _exit(waitpid(grandchild, &status, 0) == grandchild ? status : 1);
+        }
+        CHECK_INT(waitpid(child, &status, 0), child);
+        CHECK_INT(status, 0);
+    }
+    asking.enough = true;
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    cora_loop_close(loop);
+}
+
 #if !THREADS_ARE_CHECKED /* with which a forked child starts no threads */
 static bool bakes_anew(cora_loop loop, cora_executor bakery)
 {

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -495,6 +496,55 @@ TEST(cancelled_while_it_runs, "cancelling from another thread while the callback
     check_waits(cora_handle_cancel);
 }
 
+static void leave_the_run(cora_args bound)
+{
+    (void)bound;
+    cora_fail(cora_error(CORA_ESYSTEMEXIT, "leave"));
+}
+
+static void *ask_in_vain(void *argument)
+{
+    struct queueing *queueing = argument;
+    CHECK(!cora_handle_cancelled(queueing->handle));
+    CHECK(!cora_handle_cancel(queueing->handle));
+    return NULL;
+}
+
+TEST(asked_after_a_fatal_error,
+     "who asks another thread's loop about a callback that has ended the "
+     "run does not wait, though more was to run after it")
+{
+    struct queueing queueing = { .loop = cora_loop_new(NULL) };
+    queueing.handle = cora_call_soon_threadsafe(queueing.loop, cora_partial(leave_the_run));
+    cora_call_soon_threadsafe(queueing.loop, cora_partial(note, &queueing.notes, 'a'));
+    CHECK_INT(cora_run_forever(queueing.loop), CORA_ESYSTEMEXIT);
+    in_another_thread(ask_in_vain, &queueing);
+    tick(queueing.loop);
+    CHECK_TEXT(queueing.notes.text, "a");
+    cora_loop_close(queueing.loop);
+}
+
+/* Owned by a callback that was cancelled. */
+static void ask_at_drop(void *argument)
+{
+    struct queueing *queueing = argument;
+    queueing->code = cora_handle_cancelled(queueing->handle);
+}
+
+TEST(asked_while_it_is_dropped,
+     "a thread-safe callback that was cancelled is that also while its arguments are dropped")
+{
+    static const struct cora_type asking = { .name = "asking", .drop = ask_at_drop };
+    struct queueing queueing = { .loop = cora_loop_new(NULL) };
+    queueing.handle = cora_call_soon_threadsafe(
+        queueing.loop, cora_partial(nothing, cora_own(&queueing, &asking)));
+    cora_call_soon_threadsafe(queueing.loop, cora_partial(nothing));
+    in_another_thread(cancel_handle, &queueing);
+    tick(queueing.loop);
+    CHECK_INT(queueing.code, true);
+    cora_loop_close(queueing.loop);
+}
+
 static void cancel_itself(cora_args bound)
 {
     struct queueing *queueing = cora_arg(bound, 0, struct queueing *);
@@ -525,18 +575,23 @@ static void run_racer(cora_args bound)
     cora_arg(bound, 0, struct racer *)->runs++;
 }
 
+/* Queues some at once, so that the loop goes from one to the next; cancels the last one first. */
 static void *race(void *argument)
 {
     struct racer *racer = argument;
-    for (int i = 0; i < racer->all; i++) {
-        cora_handle handle = cora_call_soon_threadsafe(
-            racer->loop, cora_partial(run_racer, racer, cora_own(&racer->drops, &counted)));
-        for (int j = i % 8; j > 0; j--)
+    for (int i = 0; i < racer->all; i += 4) {
+        cora_handle handles[4];
+        for (int k = 0; k < 4; k++)
+            handles[k] = cora_call_soon_threadsafe(
+                racer->loop, cora_partial(run_racer, racer, cora_own(&racer->drops, &counted)));
+        for (int j = i / 4 % 8; j > 0; j--)
             sched_yield();
-        bool cancelled = cora_handle_cancel(handle);
-        racer->cancelled += cancelled;
-        if (!cancelled)
-            CHECK(!cora_handle_cancelled(handle));
+        for (int k = 3; k >= 0; k--) {
+            bool cancelled = cora_handle_cancel(handles[k]);
+            racer->cancelled += cancelled;
+            if (!cancelled)
+                CHECK(!cora_handle_cancelled(handles[k]));
+        }
     }
     cora_call_soon_threadsafe(racer->loop, cora_partial(stop));
     return NULL;
@@ -554,6 +609,55 @@ TEST_WITH_LIMIT(30, cancel_races_with_the_loop,
     CHECK_INT(atomic_load(&racer.drops), racer.all);
     CHECK_INT(cora_live(racer.loop), 0);
     cora_loop_close(racer.loop);
+}
+
+/* Keeps its loop busy, and takes the slots of what has run at once. */
+static void turn(cora_args bound)
+{
+    struct racer *racer = cora_arg(bound, 0, struct racer *);
+    for (int i = 0; i < 3; i++)
+        cora_call_soon_threadsafe(racer->loop, cora_partial(nothing));
+    if (atomic_load(&racer->drops))
+        cora_stop(racer->loop);
+    else
+        cora_call_soon(racer->loop, cora_partial(turn, racer));
+}
+
+static void *run_turns(void *argument)
+{
+    struct racer *racer = argument;
+    cora_call_soon_threadsafe(racer->loop, cora_partial(turn, racer));
+    CHECK_INT(cora_run_forever(racer->loop), 0);
+    cora_loop_close(racer->loop);
+    return NULL;
+}
+
+static void run_flag(cora_args bound)
+{
+    atomic_store(cora_arg(bound, 0, atomic_int *), 1);
+}
+
+TEST_WITH_LIMIT(60, cancel_at_once,
+                "a callback that is cancelled just when the loop comes to it, has not run if the "
+                "cancel succeeds, and has run to its end if it does not")
+{
+    struct racer racer = { .loop = cora_loop_new(NULL), .all = harness_scale(4000000) };
+    unsigned seed = 1;
+    int both = 0, neither = 0;
+    pthread_t thread = thread_start(run_turns, &racer);
+    for (int i = 0; i < racer.all; i++) {
+        atomic_int ran = 0;
+        cora_handle handle = cora_call_soon_threadsafe(racer.loop, cora_partial(run_flag, &ran));
+        for (volatile int pause = rand_r(&seed) % 400; pause > 0; pause--)
+            continue;
+        bool cancelled = cora_handle_cancel(handle);
+        both += cancelled && atomic_load(&ran);
+        neither += !cancelled && !atomic_load(&ran);
+    }
+    atomic_store(&racer.drops, 1);
+    thread_join(thread);
+    CHECK_INT(both, 0);
+    CHECK_INT(neither, 0);
 }
 
 TEST(stale_threadsafe_handles,

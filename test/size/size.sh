@@ -32,7 +32,7 @@ sources= private= public=
 for file in reactor/*.[ch] futures/*.[ch]; do
   name=${file##*/}
   case $file in
-  reactor/error_details.* | reactor/object.* | reactor/*child.* | reactor/spawn.* | reactor/*thread_pool.* | reactor/*thread_future.* | reactor/*executor.* | reactor/value_codec.* | reactor/*fork_server.* | reactor/*process* | reactor/*transport* | \
+  reactor/error_details.* | reactor/fork.* | reactor/object.* | reactor/*child.* | reactor/spawn.* | reactor/*thread_pool.* | reactor/*thread_future.* | reactor/*executor.* | reactor/value_codec.* | reactor/*fork_server.* | reactor/*process* | reactor/*transport* | \
     reactor/outcome.* | reactor/resolver.* | reactor/protocol.* | reactor/connector.* | reactor/server.*) continue ;;
   reactor/*) ;;
   *)
