@@ -131,8 +131,8 @@ function judge(code) {
         complain("no test failed, but the exit code is " code)
     else if (code == 0 && bad > 0)
         complain("tests failed, but the exit code is 0")
-    if (complained)
-        show_errors()
+    if (complained || bad > 0)
+        show_errors() # with a wrapper, what it says is there
 }
 
 # Keeps the three slowest programs, the slowest first.

@@ -9,14 +9,12 @@
 
 #include <arpa/inet.h>
 #include <cora.h>
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <ev.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -145,17 +143,6 @@ static void fresh(void)
     most_asking = 0;
     atomic_store(&asked_in_threads, 0);
     atomic_store(&threads_refused, false);
-}
-
-static int count_threads(void)
-{
-    DIR *listing = opendir("/proc/self/task");
-    int count = -2; /* . and .. */
-    CHECK(listing != NULL);
-    while (readdir(listing))
-        count++;
-    closedir(listing);
-    return count;
 }
 
 /* ---- helpers ---- */
@@ -733,17 +720,6 @@ TEST(cancel_null, "there is nothing to give up in the null handle")
     CHECK(!cora_lookup_cancel((cora_lookup){ 0 }));
 }
 
-/* All threads of the resolver have ended; the C library has given back what they had. */
-static void threads_end(cora_loop loop)
-{
-    struct answers answers = { .count = 0 };
-    while (count_threads() > 1 && !harness_sanitized())
-        sched_yield();
-    cora_resolve(loop, "harbour.port", "80", &stream, cora_partial(on_answer, &answers));
-    run_for(loop, &answers, 1);
-    answers_drop(&answers);
-}
-
 TEST(cancel_asking, "a look-up that a thread is busy with is given up at once, its answer dropped")
 {
     fresh();
@@ -760,7 +736,7 @@ TEST(cancel_asking, "a look-up that a thread is busy with is given up at once, i
     CHECK_INT(cora_live(loop), 0);
     CHECK(!cora_lookup_cancel(lookup));
     gate_set(true);
-    threads_end(loop);
+    harness_threads_end();
     CHECK_INT(answers.count, 0);
     cora_loop_close(loop);
 }
@@ -822,17 +798,17 @@ TEST(many, "at most four threads look up names; others wait, and the loop goes o
 TEST(no_thread_left, "when nothing is looked up any more there is no thread of the resolver's")
 {
     fresh();
-    int before = count_threads();
+    int before = harness_threads();
     cora_loop loop = loop_new();
     struct answers answers = { .count = 0 };
     cora_resolve(loop, "slow.port", "80", &stream, cora_partial(on_answer, &answers));
     cora_resolve(loop, "slower.port", "80", &stream, cora_partial(on_answer, &answers));
     gate_wait(2);
-    CHECK_INT(count_threads(), before + 2);
+    CHECK_INT(harness_threads(), before + 2);
     gate_set(true);
     run_for(loop, &answers, 2);
     if (!harness_under_valgrind())
-        CHECK_INT(count_threads(), before);
+        CHECK_INT(harness_threads(), before);
     answers_drop(&answers);
     cora_loop_close(loop);
 }
@@ -844,12 +820,12 @@ TEST(one_thread, "look-ups one after the other need one thread while another is 
     struct answers slow = { .count = 0 }, quick = { .count = 0 };
     cora_resolve(loop, "slow.port", "80", &stream, cora_partial(on_answer, &slow));
     gate_wait(1);
-    int before = count_threads();
+    int before = harness_threads();
     for (int i = 1; i <= 5; i++) {
         cora_resolve(loop, "harbour.port", "80", &stream, cora_partial(on_answer, &quick));
         run_for(loop, &quick, i);
     }
-    CHECK_INT(count_threads(), before + 1);
+    CHECK_INT(harness_threads(), before + 1);
     gate_set(true);
     run_for(loop, &slow, 1);
     answers_drop(&slow);
@@ -990,12 +966,10 @@ TEST(closed_asking, "a loop is closed while threads look up names for it, and ne
     CHECK_INT(cora_loop_close(loop), 0);
     cora_drop_temporaries();
     CHECK_INT(atomic_load(&drops), 6);
-    cora_loop other = loop_new();
     gate_set(true);
-    threads_end(other);
+    harness_threads_end();
     CHECK_INT(answers.count, 0);
-    CHECK_INT(atomic_load(&asked_in_threads), 4 + 1);
-    cora_loop_close(other);
+    CHECK_INT(atomic_load(&asked_in_threads), 4);
 }
 
 TEST(closed_stuck,
@@ -1017,7 +991,7 @@ TEST(closed_stuck,
     run_for(loop, &answers, 4);
     CHECK_INT(most_asking, 4);
     answers_drop(&answers);
-    threads_end(loop);
+    harness_threads_end();
     cora_loop_close(loop);
 }
 
@@ -1209,6 +1183,7 @@ TEST(fork_asking, "what was being looked up at a fork is told in both processes,
         answers_drop(&answers);
         CHECK_INT(cora_live(loop), 0);
         CHECK_INT(cora_loop_close(loop), 0);
+        harness_threads_end(); /* the one that had the dropped one may close the pool */
         _exit(0);
     }
     CHECK_INT(exit_code(child), 0);
