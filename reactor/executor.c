@@ -133,6 +133,8 @@ void work_drop(struct work *work)
 /* Drops what the work has left behind in a thread without a loop. */
 static void thread_settle(void)
 {
+    if (CORA_LIKELY(!cora_thread.attention))
+        return;
     struct cora_counted *variables = cora_thread.context;
     cora_thread.context = NULL;
     if (variables)
@@ -148,8 +150,10 @@ cora_value work_call(struct work *work)
     struct cora_counted *variables =
         work->slot.flags & CALLBACK_CONTEXT ? work->callback.context : NULL;
     cora_value outcome, kept;
-    if (variables)
+    if (variables) {
         counted_keep(variables);
+        thread->attention = true;
+    }
     thread->context = variables;
     thread->depth++;
     outcome = ((cora_work_function)work->callback.function)(work_args(work));

@@ -47,7 +47,9 @@ void thread_drop_temporaries(void)
         cora_thread.temporaries = list->next_temporary;
         counted_drop(list);
     }
-    for (size_t i = 0; i < LATER && cora_thread.depth == 0; i++) {
+    if (CORA_LIKELY(cora_is_nothing(cora_thread.later[LATER - 1])) || cora_thread.depth > 0)
+        return; /* the last one comes in there */
+    for (size_t i = 0; i < LATER; i++) {
         cora_value value = cora_thread.later[i];
         cora_thread.later[i] = cora_nothing();
         cora_drop(value);

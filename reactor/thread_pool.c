@@ -210,14 +210,21 @@ static bool worker_do(struct worker *worker, struct job *job)
     return true;
 }
 
-/* Waits for a job, or the pool's end. The lock is held before and after. */
+/*
+ * Waits for a job, or the pool's end. The lock is held before and after. When nothing is done any
+ * more, who has just got a result is let run first: if it has the next job by then, and there is
+ * one processor for both, there is neither a sleep nor a wake-up.
+ */
 static void worker_sleep(struct worker *worker)
 {
     struct thread_pool *pool = worker->pool;
     worker->next_asleep = pool->asleep;
     pool->asleep = worker;
     pool->looking--;
+    bool all_idle = pool->looking == 0 && pool->idle == pool->count;
     pthread_mutex_unlock(&pool->lock);
+    if (all_idle)
+        sched_yield();
     while (sem_wait(&worker->woken) != 0)
         continue; /* a signal that the program has unblocked here */
     pthread_mutex_lock(&pool->lock);

@@ -285,6 +285,7 @@ cora_value cora_temporary_counted(cora_value value)
     }
     memmove(cora_thread.later, cora_thread.later + 1, (LATER - 1) * sizeof oldest);
     cora_thread.later[LATER - 1] = value;
+    cora_thread.attention = true;
     cora_drop(oldest);
     return value;
 }
