@@ -396,6 +396,19 @@ static void guest_leave(struct loop *loop)
     cora_drop(fatal);
 }
 
+/*
+ * A guest of which nothing is wanted in this iteration of its host's: nothing is queued, left to be
+ * given back, or to be looked at when the host's callback has returned.
+ */
+static bool is_quiet(struct loop *loop)
+{
+    return loop->guest && !loop->awake && !loop->idle_active && !loop->ready.head &&
+           !loop_has_collected(loop) && !shared_waiting(loop) && !loop->shared.used.head &&
+           !loop->garbage.head && !loop->handles.cancelled && !loop->timers.cancelled &&
+           !cora_thread.attention && !cora_thread.made && cora_is_nothing(loop->fatal) &&
+           !loop_forked(loop);
+}
+
 /* libev has polled, and everything is collected. */
 void on_check(struct ev_loop *ev, ev_check *watcher, int events)
 {
@@ -406,14 +419,16 @@ void on_check(struct ev_loop *ev, ev_check *watcher, int events)
         loop->idle_active = false;
         return;
     }
-    if (loop->guest) {
+    loop->clock_known = false;
+    if (loop->guest)
         atomic_store_explicit(&loop->thread, &cora_thread, memory_order_relaxed);
+    if (is_quiet(loop))
+        return;
+    if (loop->guest)
         atomic_store_explicit(&loop->state, LOOP_RUNNING, memory_order_relaxed);
-    }
     loop_hold(loop);
     struct outer outer = thread_enter(loop);
     loop->in_tick = loop->awake = true;
-    loop->clock_known = false;
     struct queue outside; /* garbage of a callback that runs further out, around an ev_run */
     queue_clear(&outside);
     if (loop->garbage.head && ev_depth(ev) == 1 && cora_thread.depth == 1)
